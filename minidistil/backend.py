@@ -1,0 +1,44 @@
+"""What the models ask of a backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from minidistil.batch import PackedBatch
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoder made of a packed batch.
+
+    Attributes:
+        last: float32 [T, D] after the last layer, or [R, D] where R rows were asked for.
+        hidden_states: L + 1 arrays float32 [T, D] (the first after the embedding LayerNorm), or None.
+        attentions: per layer, per sentence of n tokens, probabilities float32 [H, n, n]; or None.
+    """
+
+    last: np.ndarray
+    hidden_states: tuple[np.ndarray, ...] | None = None
+    attentions: tuple[tuple[np.ndarray, ...], ...] | None = None
+
+
+class Backend(Protocol):
+    """Runs the arithmetic of a model: the compiled engine, or the readable reference."""
+
+    def encode(
+        self,
+        batch: PackedBatch,
+        *,
+        hidden_states: bool = False,
+        attentions: bool = False,
+        rows: np.ndarray | None = None,
+    ) -> Encoded:
+        """Run the encoder; `rows` (int64 [R], indices into the T tokens) limits what is wanted of the last layer."""
+        ...
+
+    def masked_lm(self, hidden: np.ndarray) -> np.ndarray:
+        """Logits float32 [R, V] of the masked-language-model head for hidden states float32 [R, D]."""
+        ...

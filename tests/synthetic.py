@@ -1,0 +1,141 @@
+"""Checkpoints from a seeded generator: the weights of every test, golden and benchmark of this project.
+
+Each tensor has a stream of its own, seeded by (seed, crc32 of its name), so that neither the order of drawing
+nor the presence of another tensor changes it. Scales are those of trained models: attention that is neither
+uniform nor one-hot, LayerNorm gains near one, biases that matter.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+DISTILBERT_BASE = {
+    "model_type": "distilbert",
+    "architectures": ["DistilBertForMaskedLM"],
+    "vocab_size": 30522,
+    "max_position_embeddings": 512,
+    "n_layers": 6,
+    "n_heads": 12,
+    "dim": 768,
+    "hidden_dim": 3072,
+    "activation": "gelu",
+    "tie_weights_": True,
+    "pad_token_id": 0,
+}
+DISTILBERT_SMALL = {**DISTILBERT_BASE, "vocab_size": 1200, "n_layers": 2, "n_heads": 4, "dim": 128, "hidden_dim": 400}
+BERT_SMALL = {
+    "model_type": "bert",
+    "architectures": ["BertModel"],
+    "vocab_size": 1200,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "hidden_size": 128,
+    "intermediate_size": 400,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 0,
+}
+
+
+def tensor_shapes(config: dict) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor that transformers saves for this config (masked-LM head or bare model)."""
+    if config["model_type"] == "distilbert":
+        return _distilbert_shapes(config)
+    if config["model_type"] == "bert":
+        return _bert_shapes(config)
+    raise ValueError(f"no synthetic weights for model_type {config['model_type']!r}")
+
+
+def _distilbert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
+    D, F, V = c["dim"], c["hidden_dim"], c["vocab_size"]
+    masked_lm = c["architectures"] == ["DistilBertForMaskedLM"]
+    prefix = "distilbert." if masked_lm else ""
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{prefix}embeddings.word_embeddings.weight": (V, D),
+        f"{prefix}embeddings.position_embeddings.weight": (c["max_position_embeddings"], D),
+    }
+    _norm(shapes, f"{prefix}embeddings.LayerNorm", D)
+    for i in range(c["n_layers"]):
+        layer = f"{prefix}transformer.layer.{i}"
+        for name in ("q_lin", "k_lin", "v_lin", "out_lin"):
+            _linear(shapes, f"{layer}.attention.{name}", D, D)
+        _norm(shapes, f"{layer}.sa_layer_norm", D)
+        _linear(shapes, f"{layer}.ffn.lin1", F, D)
+        _linear(shapes, f"{layer}.ffn.lin2", D, F)
+        _norm(shapes, f"{layer}.output_layer_norm", D)
+    if masked_lm:
+        _linear(shapes, "vocab_transform", D, D)
+        _norm(shapes, "vocab_layer_norm", D)
+        shapes["vocab_projector.bias"] = (V,)  # its weight is tied to the word embeddings, and not saved
+    return shapes
+
+
+def _bert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
+    D, F, V = c["hidden_size"], c["intermediate_size"], c["vocab_size"]
+    masked_lm = c["architectures"] == ["BertForMaskedLM"]
+    prefix = "bert." if masked_lm else ""
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{prefix}embeddings.word_embeddings.weight": (V, D),
+        f"{prefix}embeddings.position_embeddings.weight": (c["max_position_embeddings"], D),
+        f"{prefix}embeddings.token_type_embeddings.weight": (c["type_vocab_size"], D),
+    }
+    _norm(shapes, f"{prefix}embeddings.LayerNorm", D)
+    for i in range(c["num_hidden_layers"]):
+        layer = f"{prefix}encoder.layer.{i}"
+        for name in ("query", "key", "value"):
+            _linear(shapes, f"{layer}.attention.self.{name}", D, D)
+        _linear(shapes, f"{layer}.attention.output.dense", D, D)
+        _norm(shapes, f"{layer}.attention.output.LayerNorm", D)
+        _linear(shapes, f"{layer}.intermediate.dense", F, D)
+        _linear(shapes, f"{layer}.output.dense", D, F)
+        _norm(shapes, f"{layer}.output.LayerNorm", D)
+    if masked_lm:
+        _linear(shapes, "cls.predictions.transform.dense", D, D)
+        _norm(shapes, "cls.predictions.transform.LayerNorm", D)
+        shapes["cls.predictions.bias"] = (V,)
+    else:
+        _linear(shapes, "pooler.dense", D, D)
+    return shapes
+
+
+def _linear(shapes: dict, name: str, out_features: int, in_features: int) -> None:
+    shapes[f"{name}.weight"] = (out_features, in_features)
+    shapes[f"{name}.bias"] = (out_features,)
+
+
+def _norm(shapes: dict, name: str, width: int) -> None:
+    shapes[f"{name}.weight"] = (width,)
+    shapes[f"{name}.bias"] = (width,)
+
+
+def tensors(config: dict, seed: int = 0) -> dict[str, np.ndarray]:
+    """The float32 tensors of a synthetic checkpoint, by checkpoint name."""
+    return {name: _draw(name, shape, seed) for name, shape in tensor_shapes(config).items()}
+
+
+def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    x = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
+    if name.endswith("LayerNorm.weight") or name.endswith("layer_norm.weight"):
+        return np.float32(1) + np.float32(0.1) * x
+    if len(shape) == 1:
+        return np.float32(0.1) * x
+    if "embeddings" in name:
+        return np.float32(0.05) * x
+    return np.float32(1.2 / np.sqrt(shape[1])) * x
+
+
+def write_checkpoint(folder: str | Path, config: dict, seed: int = 0) -> Path:
+    """Write config.json and model.safetensors as transformers would; returns the folder."""
+    from safetensors.numpy import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    save_file(tensors(config, seed), folder / "model.safetensors", metadata={"format": "pt"})
+    return folder

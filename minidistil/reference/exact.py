@@ -1,0 +1,299 @@
+"""The operations of the model with the bits of PyTorch's CPU kernels, in nothing but NumPy.
+
+Every sum below is carried out in one written order, with single-rounding float32 multiply-adds, so that its result is
+the same on every machine. docs/arithmetic.md gives the source or the measurement behind each rule. Slow: this is what
+the compiled engine is held against, bit for bit.
+
+`T` tokens, `n` tokens of one sentence, `D` width, `H` heads, `d` = D / H; a product is [M, K] x [N, K]^T -> [M, N].
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from minidistil.weights.model_weights import EmbeddingWeights, Linear, Norm
+
+f32 = np.float32
+LANES = 8  # of the AVX2 registers that the reference sums in; part of the definition, not of the host
+
+
+@np.errstate(all="ignore")  # infinities and NaN go through, as in PyTorch
+def embed(
+    weights: EmbeddingWeights,
+    input_ids: np.ndarray | None,
+    position_ids: np.ndarray,
+    token_type_ids: np.ndarray | None,
+    inputs_embeds: np.ndarray | None,
+) -> np.ndarray:
+    """Sum of the embeddings, before their LayerNorm: (word + token type) + position.
+
+    Args:
+        weights: the tables, [V, D], [P, D] and [Y, D] or None.
+        input_ids: int [T], rows of the word table; None where `inputs_embeds` (float32 [T, D]) replaces the look-up.
+        position_ids: int [T].
+        token_type_ids: int [T]; None means type 0. Ignored by a model without token types.
+        inputs_embeds: float32 [T, D] or None.
+
+    Returns:
+        float32 [T, D].
+    """
+    x = weights.word_embeddings[input_ids] if inputs_embeds is None else inputs_embeds
+    if weights.token_type_embeddings is not None:
+        types = np.zeros_like(position_ids) if token_type_ids is None else token_type_ids
+        x = x + weights.token_type_embeddings[types]
+    return x + weights.position_embeddings[position_ids]
+
+
+@np.errstate(all="ignore")
+def linear(x: np.ndarray, w: Linear) -> np.ndarray:
+    """x W^T + b: float32 [M, K] -> [M, N]; the bias first, then each block of K as one chain of fma from zero."""
+    return _product(x, w.weight, blocks(x.shape[1]), w.bias)
+
+
+@np.errstate(all="ignore")
+def layer_norm(x: np.ndarray, w: Norm) -> np.ndarray:
+    """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis: float32 [M, D] -> [M, D]."""
+    mean, m2 = _moments(np.ascontiguousarray(x.T))  # [M], [M]
+    rstd = f32(1) / np.sqrt(m2 / f32(x.shape[1]) + f32(w.eps))
+    return fma((x - mean[:, None]) * rstd[:, None], w.weight, w.bias)
+
+
+@np.errstate(all="ignore")
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x/2 (1 + erf(x / sqrt 2)), erf by Abramowitz and Stegun 7.1.26: float32, any shape."""
+    z = x * f32(math.sqrt(0.5))
+    t = f32(1) / fma(f32(0.3275911), np.abs(z), f32(1))
+    poly = _horner(t, 1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+    erf = fma(-expf(-(z * z)) * t, poly, f32(1))
+    return (x * f32(0.5)) * (f32(1) + np.copysign(erf, z))
+
+
+@np.errstate(all="ignore")
+def attention(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """softmax(q k^T / sqrt(d) + bias) v of one sentence.
+
+    Args:
+        q, k, v: float32 [n, H, d].
+        bias: float32 [1 or H, n, n], added to the scaled scores, or None.
+
+    Returns:
+        Context float32 [n, H, d]; probabilities float32 [H, n, n].
+    """
+    n, heads, d = q.shape
+    scale = f32(1 / math.sqrt(d))
+    # The reference sees the sentence padded to a multiple of 16. The padding keys add exact zeros, so the chains
+    # stop at the real ones; but the padded length decides where the blocks of P.V lie.
+    edges = [min(edge, n) for edge in blocks(-(-n // 16) * 16)]
+    context = np.empty_like(q)  # [n, H, d]
+    probabilities = np.empty((heads, n, n), f32)
+    for h in range(heads):
+        s = _product(q[:, h], k[:, h], blocks(d))  # [n, d] x [n, d]^T -> [n, n]
+        s = s * scale if bias is None else fma(s, scale, bias[h % len(bias)])
+        top = s.max(axis=1, keepdims=True)
+        # A row whose keys are all masked attends nowhere: its context is zero, as PyTorch's.
+        e = np.where(np.isneginf(top), f32(0), exp_u20(s - top))
+        r = f32(1) / np.where(np.isneginf(top), f32(1), _sum8(e)[:, None])
+        context[:, h] = _product(e, np.ascontiguousarray(v[:, h].T), edges) * r  # [n, n] x [d, n]^T -> [n, d]
+        probabilities[h] = e * r
+    return context, probabilities
+
+
+@np.errstate(all="ignore")
+def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """a b + c of float32 arrays (broadcast), rounded once, to nearest even.
+
+    The float64 product of two float32 is exact; its float64 sum with c is not, and rounding that sum again to float32
+    goes wrong where it landed on the midpoint of two float32 (about once in 5e8). `_repair` undoes that.
+    """
+    p = np.asarray(np.multiply(a, b, dtype=np.float64))
+    s = np.asarray(p + c)
+    suspects = (s.view(np.uint64) << _SHIFT) == 0
+    if suspects.any():
+        _repair(s, p, np.broadcast_to(c, s.shape), suspects)
+    return s.astype(f32)
+
+
+def blocks(k: int) -> list[int]:
+    """Edges of the blocks in which a product sums its K terms, as MKL's AVX2 SGEMM does: [0, ..., K]."""
+    if k <= 192:
+        return [0, k]
+    if k < 384:
+        return [0, k // 2, k]
+    return [*range(0, k, 192), k]
+
+
+@np.errstate(all="ignore")
+def expf(x: np.ndarray) -> np.ndarray:
+    """e^x for x <= 0 as in Sleef's `expf_u10`: float32, any shape; 0 below -104."""
+    q = np.rint(np.clip(x, f32(-200), f32(0)) * f32(1.4426950408889634))
+    s = fma(q, f32(-1.428606765330187045e-06), fma(q, f32(-0.693145751953125), x))
+    u = _horner(
+        s,
+        0.000198527617612853646278381,
+        0.00139304355252534151077271,
+        0.00833336077630519866943359,
+        0.0416664853692054748535156,
+        0.166666671633720397949219,
+        0.5,
+    )
+    u = f32(1) + fma(s * s, u, s)
+    n = q.astype(np.int32)  # 2^n in two steps, so that a subnormal result is rounded once
+    return np.where(x < f32(-104), f32(0), u * _power_of_two(n >> 1) * _power_of_two(n - (n >> 1)))
+
+
+@np.errstate(all="ignore")
+def exp_u20(x: np.ndarray) -> np.ndarray:
+    """e^x as in PyTorch's `Vectorized<float>::exp_u20`, which its CPU attention takes: float32, any shape.
+
+    2^(n-1) is put together from its exponent bits, which gives 0 and not a subnormal for n = -126: every x below
+    about -86.99 gives 0, although e^x would still be a normal number there.
+    """
+    low, high, log2_e, ln_2 = np.array([0xC2AEAC50, 0x42B17218, 0x3FB8AA3B, 0x3F317218], np.uint32).view(f32)
+    s = np.maximum(np.minimum(x, high), low)
+    n = np.floor(fma(s, log2_e, f32(0.5)))
+    r = fma(-n, ln_2, s)
+    poly = _horner(r, 0.00828929059, 0.0418978221, 0.166676521, 0.499991506, 0.999999701, 1.0)
+    power = np.where(x < low, f32(0), _power_of_two(n.astype(np.int32) - 1))
+    return poly * power * f32(2)
+
+
+# Helpers
+
+_SHIFT = np.uint64(36)  # drops all but the low 28 bits of a float64
+_TILE = 32768  # float64 elements of a product worked on at a time, so that a few such arrays stay in cache
+
+
+def _repair(s: np.ndarray, p: np.ndarray, c: np.ndarray, suspects: np.ndarray) -> None:
+    """Make s = p + c (float64, rounded to nearest) round-to-odd at the suspects, in place.
+
+    A second rounding errs only where the first made a tie: s halfway between two float32 (its low 29 bits are
+    100...0) or, below 2^-126, an odd multiple of 2^-150 (at most 24 significant bits, so the low 29 are zero). Both
+    have 28 low zero bits, which makes the test one shift. Round-to-odd of the 53-bit sum then rounds to float32 as the
+    exact sum would (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
+    """
+    at = np.nonzero(suspects & np.isfinite(s))
+    s_, p_, c_ = s[at], p[at], c[at].astype(np.float64)
+    t = s_ - p_
+    error = (p_ - (s_ - t)) + (c_ - t)  # TwoSum: p + c = s + error, exactly
+    s[at] = np.where(error == 0, s_, np.nextafter(s_, np.copysign(np.inf, error)))  # an even s: one step is odd
+
+
+def _product(x: np.ndarray, w: np.ndarray, edges: list[int], bias: np.ndarray | None = None) -> np.ndarray:
+    """x w^T, [M, K] x [N, K]^T -> [M, N], block after block of K; without a bias the first block starts the sum."""
+    (m, _), n = x.shape, w.shape[0]
+    out = np.zeros((m, n), f32) if bias is None else np.tile(bias, (m, 1))
+    rows = max(1, min(m, 64))
+    columns = _TILE // rows
+    for start, stop in itertools.pairwise(edges):
+        for j in range(0, n, columns):
+            w_tile = np.ascontiguousarray(w[j : j + columns, start:stop].T, dtype=np.float64)  # [k, columns]
+            for i in range(0, m, rows):
+                total = _chains(x[i : i + rows, start:stop].astype(np.float64), w_tile)
+                tile = out[i : i + rows, j : j + columns]
+                tile[...] = total if bias is None and start == 0 else tile + total
+    return out
+
+
+def _chains(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """x w with one chain of fma over k from zero for each element: float64 [m, k], [k, n] -> float32 [m, n]."""
+    m, n = x.shape[0], w.shape[1]
+    acc = np.zeros((m, n))  # float32 values, kept as float64
+    acc32 = np.zeros((m, n), f32)
+    p, s, low_bits = np.empty((m, n)), np.empty((m, n)), np.empty((m, n), np.uint64)
+    for k in range(x.shape[1]):
+        np.multiply(x[:, k, None], w[k], out=p)
+        np.add(p, acc, out=s)
+        np.left_shift(s.view(np.uint64), _SHIFT, out=low_bits)
+        if low_bits.min() == 0:
+            _repair(s, p, acc, low_bits == 0)
+        np.copyto(acc32, s, casting="same_kind")
+        np.copyto(acc, acc32)
+    return acc32
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sum of squared deviations over axis 0: float32 [D, M] -> [M], [M].
+
+    Welford's update in 8 lanes over chunks of 16 vectors; the chunks merge pairwise, as the digits of a binary counter
+    carry; the D mod 8 elements at the end are taken one by one, and the lanes merged into them.
+    """
+    width, m = x.shape
+    vectors = width // LANES
+    chunks = -(-vectors // 16)
+    depth = max(1, (chunks - 1).bit_length())
+    empty = (0, np.zeros((LANES, m), f32), np.zeros((LANES, m), f32))
+    level = [empty] * depth
+    lanes = x[: vectors * LANES].reshape(vectors, LANES, m)
+    for i in range(chunks):
+        level[0] = _merge(level[0], _welford(lanes[16 * i : 16 * i + 16]))
+        carry = i + 1
+        for j in range(1, depth):
+            if carry & 1:
+                break
+            level[j], level[j - 1] = _merge(level[j], level[j - 1]), empty
+            carry >>= 1
+    for j in range(1, depth):
+        level[0] = _merge(level[0], level[j])
+
+    count, mean, m2 = 0, np.zeros(m, f32), np.zeros(m, f32)
+    for row in x[vectors * LANES :]:
+        count += 1
+        delta = row - mean
+        mean = mean + delta / f32(count)
+        m2 = m2 + delta * (row - mean)
+    for lane_mean, lane_m2 in zip(level[0][1], level[0][2], strict=True):
+        c = f32(vectors) / f32(count + vectors)
+        delta = lane_mean - mean
+        mean = fma(c, delta, mean)
+        m2 = m2 + fma((delta * delta) * c, f32(count), lane_m2)
+        count += vectors
+    return mean, m2
+
+
+def _welford(x: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """Count, mean and sum of squared deviations of [k, LANES, M] over k."""
+    mean = np.zeros(x.shape[1:], f32)
+    m2 = np.zeros(x.shape[1:], f32)
+    for j, row in enumerate(x):
+        delta = row - mean
+        mean = fma(f32(1) / f32(j + 1), delta, mean)
+        m2 = fma(delta, row - mean, m2)
+    return len(x), mean, m2
+
+
+def _merge(a: tuple, b: tuple) -> tuple[int, np.ndarray, np.ndarray]:
+    """Moments of two sets from those of each, lane by lane: b is added to a; the mean is not fused, m2 is."""
+    (count_a, mean_a, m2_a), (count_b, mean_b, m2_b) = a, b
+    count = count_a + count_b
+    c = f32(0) if count == 0 else f32(count_b) / f32(count)
+    delta = mean_b - mean_a
+    c_delta = c * delta
+    return count, mean_a + c_delta, fma(delta * f32(count_a), c_delta, m2_a + m2_b)
+
+
+def _sum8(x: np.ndarray) -> np.ndarray:
+    """Row sums in 8 lanes (lane j takes j, j + 8, ...), then 4 + 4, 2 + 2, 1 + 1: float32 [n, k] -> [n]."""
+    lanes = np.zeros((x.shape[0], LANES), f32)
+    for j in range(0, x.shape[1], LANES):
+        part = x[:, j : j + LANES]
+        lanes[:, : part.shape[1]] += part
+    for half in (4, 2, 1):
+        lanes = lanes[:, :half] + lanes[:, half:]
+    return lanes[:, 0]
+
+
+def _horner(t: np.ndarray, *coefficients: float) -> np.ndarray:
+    result = np.full_like(t, coefficients[0])
+    for c in coefficients[1:]:
+        result = fma(result, t, f32(c))
+    return result
+
+
+def _power_of_two(n: np.ndarray) -> np.ndarray:
+    """float32 with exponent n (int32, -127 to 127; -127 gives 0), put together from its bits."""
+    return ((n + 127) << 23).astype(np.int32).view(f32)

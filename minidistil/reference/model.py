@@ -1,0 +1,158 @@
+"""DistilBERT and BERT in plain NumPy, to be read from top to bottom.
+
+The encoder of "DistilBERT, a distilled version of BERT" (Sanh et al., 2019): BERT's post-norm Transformer (Devlin et
+al., 2018) with half the layers. BERT differs by its token type embeddings alone, so one text serves both. What a
+matrix product, a LayerNorm, a GELU or an attention is, bit by bit, is the business of the operations: `exact` has
+PyTorch's bits, `blas` is ordinary NumPy. docs/arithmetic.md tells why the two differ.
+
+Legend: `B` sentences, `T` packed tokens, `n` tokens of one sentence, `D` width, `H` heads, `d` = D / H, `F`
+feed-forward width, `V` vocabulary, `L` layers, `R` rows asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from minidistil.backend import Encoded
+from minidistil.batch import PackedBatch
+from minidistil.reference import exact
+from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights, Linear, ModelWeights, Norm
+
+if TYPE_CHECKING:
+    from minidistil.config import Config
+
+
+class Operations(Protocol):
+    """The five operations of the model; the modules `exact` and `blas` have them."""
+
+    def embed(
+        self,
+        weights: EmbeddingWeights,
+        input_ids: np.ndarray | None,
+        position_ids: np.ndarray,
+        token_type_ids: np.ndarray | None,
+        inputs_embeds: np.ndarray | None,
+    ) -> np.ndarray:
+        """The sum of a token's embeddings: [T] -> [T, D]."""
+        ...
+
+    def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
+        """x W^T + b: [M, K] -> [M, N]."""
+        ...
+
+    def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
+        """(x - mean) / sqrt(var + eps) * gamma + beta: [M, D] -> [M, D]."""
+        ...
+
+    def gelu(self, x: np.ndarray) -> np.ndarray:
+        """x/2 (1 + erf(x / sqrt 2)): any shape."""
+        ...
+
+    def attention(
+        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """softmax(q k^T / sqrt(d) + bias) v: [n, H, d] three times -> [n, H, d], and the softmax [H, n, n]."""
+        ...
+
+
+class Reference:
+    """The encoder and the masked-language-model head.
+
+    Args:
+        config: of the model; the number of heads is the one thing that the weights do not tell.
+        weights: of the encoder, and of the head where `masked_lm` is wanted.
+        ops: the module `exact` (PyTorch's bits, slow) or `blas` (float tolerance, quick).
+    """
+
+    def __init__(self, config: Config, weights: ModelWeights, ops: Operations = exact) -> None:
+        self.heads: int = config.n_heads
+        self.weights = weights
+        self.ops = ops
+
+    @np.errstate(over="ignore", invalid="ignore")  # infinities and NaN go through as they do in PyTorch
+    def encode(
+        self,
+        batch: PackedBatch,
+        *,
+        hidden_states: bool = False,
+        attentions: bool = False,
+        rows: np.ndarray | None = None,
+    ) -> Encoded:
+        """Run the encoder over a packed batch.
+
+        Args:
+            batch: B sentences, T tokens.
+            hidden_states: keep what enters the first layer and what leaves each.
+            attentions: keep the softmax of each layer and sentence.
+            rows: int [R], the tokens whose last hidden state is wanted; None for all T.
+
+        Returns:
+            `Encoded`: float32 [T, D] or [R, D], and what else was asked for.
+        """
+        encoder = self.weights.encoder
+        x = self.ops.embed(  # [T] -> [T, D]
+            encoder.embeddings, batch.input_ids, batch.position_ids, batch.token_type_ids, batch.inputs_embeds
+        )
+        x = self.ops.layer_norm(x, encoder.embeddings.layer_norm)  # [T, D] -> [T, D]
+        states = [x]
+        softmaxes = []
+        for layer in encoder.layers:
+            x, probabilities = self._layer(x, layer, batch)  # [T, D] -> [T, D]
+            if hidden_states:
+                states.append(x)
+            if attentions:
+                softmaxes.append(probabilities)
+        return Encoded(
+            last=x if rows is None else x[rows],  # [T, D] -> [R, D]
+            hidden_states=tuple(states) if hidden_states else None,
+            attentions=tuple(softmaxes) if attentions else None,
+        )
+
+    def masked_lm(self, hidden: np.ndarray) -> np.ndarray:
+        """Score every word of the vocabulary for each hidden state.
+
+        Args:
+            hidden: float32 [R, D], rows of the last layer.
+
+        Returns:
+            Logits float32 [R, V].
+
+        Raises:
+            ValueError: the weights have no such head.
+        """
+        head = self.weights.masked_lm
+        if head is None:
+            raise ValueError("these weights have no masked-language-model head: read them with it to get logits")
+        x = self.ops.gelu(self.ops.linear(hidden, head.vocab_transform))  # [R, D] -> [R, D]
+        x = self.ops.layer_norm(x, head.vocab_layer_norm)  # [R, D] -> [R, D]
+        return self.ops.linear(x, head.vocab_projector)  # [R, D] -> [R, V]
+
+    def _layer(self, x: np.ndarray, w: LayerWeights, batch: PackedBatch) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """One post-norm block: attention, add and normalize, feed-forward, add and normalize."""
+        context, probabilities = self._attention(x, w, batch)  # [T, D] -> [T, D]
+        attended = self.ops.linear(context, w.out_lin)  # [T, D] -> [T, D]
+        h = self.ops.layer_norm(attended + x, w.sa_layer_norm)  # [T, D] -> [T, D]
+        inner = self.ops.gelu(self.ops.linear(h, w.lin1))  # [T, D] -> [T, F]
+        y = self.ops.linear(inner, w.lin2)  # [T, F] -> [T, D]
+        return self.ops.layer_norm(y + h, w.output_layer_norm), probabilities  # [T, D] -> [T, D]
+
+    def _attention(
+        self, x: np.ndarray, w: LayerWeights, batch: PackedBatch
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Multi-head attention before its output product; a sentence attends to itself only."""
+        q = self._heads(self.ops.linear(x, w.q_lin))  # [T, D] -> [T, H, d]
+        k = self._heads(self.ops.linear(x, w.k_lin))  # [T, D] -> [T, H, d]
+        v = self._heads(self.ops.linear(x, w.v_lin))  # [T, D] -> [T, H, d]
+        context = np.empty_like(q)  # [T, H, d]
+        probabilities = []
+        for b in range(batch.sentences):
+            at = slice(batch.offsets[b], batch.offsets[b + 1])  # its n tokens
+            bias = None if batch.attention_bias is None else batch.attention_bias[b]  # [1 or H, n, n]
+            context[at], softmax = self.ops.attention(q[at], k[at], v[at], bias)  # [n, H, d] -> [n, H, d], [H, n, n]
+            probabilities.append(softmax)
+        return context.reshape(x.shape), tuple(probabilities)  # [T, H, d] -> [T, D]
+
+    def _heads(self, x: np.ndarray) -> np.ndarray:
+        return x.reshape(len(x), self.heads, -1)  # [T, D] -> [T, H, d]

@@ -1,0 +1,102 @@
+"""The command line: `minidistil`, or `python -m minidistil`.
+
+Every error is one line on standard error and exit status 2; `--traceback`, or the environment variable
+MINIDISTIL_TRACEBACK, shows where it came from. Status 1 is kept for a question answered no (`verify`), 130 for
+Ctrl-C, 141 for a closed pipe: what a shell expects of a process that ends so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+FAILED = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The exit status: 0, 1 where `verify` found a difference, 2 after an error, 130 or 141 when cut short.
+    """
+    try:
+        import click
+
+        from minidistil.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name not in ("click", "tqdm"):
+            raise
+        return _fail(f"the command line needs {error.name}, which is not installed: pip install click tqdm")
+    settings = {"traceback": bool(os.environ.get("MINIDISTIL_TRACEBACK"))}
+    try:
+        with _warnings_in_one_line():
+            status = app.main(args=argv, prog_name="minidistil", standalone_mode=False, obj=settings)
+            sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _fail(_with_note("interrupted", error), INTERRUPTED)
+    except BrokenPipeError:
+        _silence_standard_output()
+        return BROKEN_PIPE
+    except Exception as error:
+        if settings["traceback"]:
+            traceback.print_exc()
+        return _fail(_with_note(_describe(error, settings["traceback"]), error))
+
+
+def _describe(error: Exception, traced: bool) -> str:
+    """The error as one line that says what to do."""
+    import click
+
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "minidistil"
+        return f"{error.format_message()} (see {path} --help)"
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    if isinstance(error, (ValueError, TypeError, LookupError, ImportError, OSError, MemoryError)) and str(error):
+        return str(error)
+    hint = "" if traced else "; --traceback shows where"
+    return f"unexpected {type(error).__name__}: {error}{hint}"
+
+
+def _with_note(message: str, error: BaseException) -> str:
+    """The message and, where a command left one on the exception, what became of its output."""
+    note = getattr(error, "minidistil_note", "")
+    return f"{message}; {note}" if note else message
+
+
+def _fail(message: str, status: int = FAILED) -> int:
+    line = "; ".join(part.strip() for part in message.splitlines() if part.strip())
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"minidistil: {line.replace(':;', ':')}\n")
+    return status
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Show warnings like everything else here: a line, without the source code around them."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        _fail(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
+def _silence_standard_output() -> None:
+    """Point standard output away from the closed pipe, so that the interpreter's last flush does not complain."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

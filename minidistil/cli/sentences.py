@@ -1,0 +1,123 @@
+"""`minidistil embed` and `minidistil search`: sentence embeddings over lines of text."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from minidistil.cli.matches import Match, Matches, print_json, print_matches
+from minidistil.cli.options import json_option, load_model, model_options
+from minidistil.cli.text import STANDARD_INPUT, check_encoding, chunks, count_lines, read_lines
+from minidistil.cli.writers import JsonLinesWriter, NpyWriter, Writer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tqdm import tqdm
+
+_CHUNK = 256  # texts at once: enough to sort by length and fill the cores, little enough to show progress
+
+encoding_option = click.option(
+    "--encoding", default="utf-8", show_default=True, callback=check_encoding, help="Encoding of the text files."
+)
+
+
+@click.command()
+@click.argument("file", default=STANDARD_INPUT)
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A .npy or .jsonl file.")
+@encoding_option
+@model_options(default_sentence_model=True)
+def embed(file: str, output: Path | None, encoding: str, model: str | None, **options: Any) -> None:
+    """Embed each line of FILE (or of standard input).
+
+    OUTPUT ending in .npy becomes a float32 array with a row per line, empty lines included; anything else, and
+    standard output, gets a line of JSON per text: {"text": ..., "embedding": [...]}. While it is written, the file is
+    called OUTPUT.partial, and holds all that is finished: stop when you like.
+
+    \b
+    Example:
+      minidistil embed docs/examples/amendments.txt -o amendments.npy
+    """
+    total = count_lines(file)  # also: a file that is missing is named before a model is loaded
+    encode = load_model(model, **options).encode
+    writer: Writer = NpyWriter(output) if output and output.suffix == ".npy" else JsonLinesWriter(output)
+    texts = (text for _, text in read_lines(file, encoding))
+    try:
+        with _progress(total, "texts", when=output is not None) as bar:
+            for chunk in chunks(texts, _CHUNK):
+                writer.append(chunk, encode(chunk, show_progress_bar=False))
+                bar.update(len(chunk))
+        writer.finish()
+    except BaseException as error:
+        error.minidistil_note = writer.abandon()  # type: ignore[attr-defined]
+        raise
+
+
+@click.command()
+@click.argument("query")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--top-k", "-k", type=click.IntRange(min=1), default=5, show_default=True, help="Matches to print.")
+@click.option("--min-score", type=float, help="Leave out matches below this cosine similarity (-1 to 1).")
+@click.option("--full", is_flag=True, help="Never shorten a line, even on a terminal.")
+@json_option("Print a JSON list of {file, line, score, text}.")
+@encoding_option
+@model_options(default_sentence_model=True)
+def search(
+    query: str,
+    files: tuple[str, ...],
+    top_k: int,
+    min_score: float | None,
+    full: bool,
+    as_json: bool,
+    encoding: str,
+    model: str | None,
+    **options: Any,
+) -> None:
+    """Find the lines of FILE... that mean most nearly what QUERY means.
+
+    Prints file:line, the cosine similarity and the line, best first. Blank lines are skipped; `-` is standard input.
+
+    \b
+    Example:
+      minidistil search "can the police search my home?" docs/examples/amendments.txt
+    """
+    if not query.strip():
+        raise click.UsageError("the query is empty")
+    counts = [count_lines(file) for file in files]  # also: a file that is missing is named before a model is loaded
+    encode = load_model(model, **options).encode
+    wanted = encode([query], normalize_embeddings=True, show_progress_bar=False)[0]
+    best = Matches(top_k, min_score)
+    total = None if None in counts else sum(count or 0 for count in counts)
+    with _progress(total, "lines", when=True) as bar:
+        for file in files:
+            for chunk in chunks(read_lines(file, encoding), _CHUNK):
+                filled = [(number, text) for number, text in chunk if text.strip()]
+                if filled:
+                    scores = _similarities(encode, [text for _, text in filled], wanted)
+                    best.add(
+                        Match(file, number, float(s), text) for (number, text), s in zip(filled, scores, strict=True)
+                    )
+                bar.update(len(chunk))
+    if as_json:
+        print_json(best.sorted())
+    else:
+        print_matches(best.sorted(), query, shorten=not full)
+
+
+def _similarities(encode: Any, texts: list[str], query: np.ndarray) -> np.ndarray:
+    """Cosine of each text with the query, float32 [n]; each from its own row alone, whatever shares the chunk."""
+    return (encode(texts, normalize_embeddings=True, show_progress_bar=False) * query).sum(axis=1)
+
+
+@contextlib.contextmanager
+def _progress(total: int | None, unit: str, when: bool) -> Iterator[tqdm]:
+    """A bar on standard error, where that is a terminal and the work takes longer than a second."""
+    from tqdm import tqdm
+
+    hidden = not (when and sys.stderr.isatty())
+    with tqdm(total=total, unit=f" {unit}", disable=hidden, file=sys.stderr, delay=1, leave=False) as bar:
+        yield bar

@@ -1,0 +1,99 @@
+"""Runs the engine and the reference over the exact operations on the same tokens, and compares what each layer made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minidistil.batch import PackedBatch
+
+if TYPE_CHECKING:
+    from minidistil.weights import Checkpoint
+
+# A sentence below a vector, one that fills vectors exactly, one with a remainder; short, since exact is slow.
+LENGTHS = (3, 16, 21)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What both made at one place in the model.
+
+    Attributes:
+        name: embeddings, layer 1 to L, masked-LM logits.
+        engine: float32, what the compiled engine made.
+        exact: float32, same shape, what the reference over the exact operations made.
+    """
+
+    name: str
+    engine: np.ndarray
+    exact: np.ndarray
+
+    @property
+    def differing(self) -> int:
+        """How many elements differ in any bit; a NaN differs from everything, other NaNs too."""
+        same = (self.engine.view(np.uint32) == self.exact.view(np.uint32)) & ~np.isnan(self.exact)
+        return int(same.size - np.count_nonzero(same))
+
+    @property
+    def largest_difference(self) -> float:
+        """The largest absolute difference; NaN where either has one."""
+        return float(np.max(np.abs(self.engine.astype(np.float64) - self.exact), initial=0.0))
+
+    def summary(self) -> dict[str, Any]:
+        """What --json prints."""
+        facts = {"stage": self.name, "shape": list(self.engine.shape), "differing": self.differing}
+        largest = self.largest_difference
+        return {**facts, "largest_difference": largest if np.isfinite(largest) else str(largest)}
+
+
+def compare(checkpoint: Checkpoint, threads: int | None) -> list[Stage]:
+    """Run both on `tokens` and pair what they made, stage by stage.
+
+    Args:
+        checkpoint: an opened one.
+        threads: of the engine; None takes what the process may use.
+    """
+    from minidistil.config import Config
+    from minidistil.engine import Engine
+    from minidistil.reference import Reference, exact
+    from minidistil.weights import read_model
+
+    config, weights = Config.from_dict(checkpoint.config), read_model(checkpoint)
+    batch = tokens(config.vocab_size, config.max_position_embeddings)
+    backends = Engine(config, weights, threads=threads), Reference(config, weights, ops=exact)
+    encoded = [backend.encode(batch, hidden_states=True) for backend in backends]
+    names = ["embeddings", *(f"layer {i + 1}" for i in range(config.n_layers))]
+    stages = [
+        Stage(name, a, b)
+        for name, a, b in zip(names, encoded[0].hidden_states or (), encoded[1].hidden_states or (), strict=True)
+    ]
+    if weights.masked_lm is not None:
+        # Both start from the same rows: a head is judged by itself.
+        rows = np.ascontiguousarray(encoded[1].last[:: max(1, batch.tokens // 8)])
+        stages.append(Stage("masked-LM logits", *(backend.masked_lm(rows) for backend in backends)))
+    return stages
+
+
+def tokens(vocab_size: int, positions: int) -> PackedBatch:
+    """The same few sentences of token ids on every machine, spread over the vocabulary."""
+    lengths = [min(n, positions) for n in LENGTHS]
+    total = sum(lengths)
+    return PackedBatch(
+        input_ids=(np.arange(total, dtype=np.int64) * 7919 % vocab_size).astype(np.int32),
+        position_ids=np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
+        token_type_ids=None,
+        inputs_embeds=None,
+        offsets=np.cumsum([0, *lengths]),
+    )
+
+
+def output_digest(stages: Sequence[Stage]) -> str:
+    """SHA-256 over the engine's float32 values of all stages, little-endian."""
+    whole = hashlib.sha256()
+    for stage in stages:
+        whole.update(np.ascontiguousarray(stage.engine, dtype="<f4").tobytes())
+    return whole.hexdigest()

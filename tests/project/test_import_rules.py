@@ -1,0 +1,56 @@
+"""The arrow minidistil -> weights -> kernels holds, and the tool that says so would say otherwise."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytest.importorskip("importlinter", reason="the import rules need import-linter, of the extra `test`")
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A copy of the code, laid out as it installs."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "minidistil", tmp_path / "minidistil", ignore=ignore)
+    for name in ("weights", "kernels"):
+        shutil.copytree(ROOT / name, tmp_path / "minidistil" / name, ignore=ignore)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def _lint(tree: Path) -> subprocess.CompletedProcess[str]:
+    code = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache', '--no-logo'])"
+    return subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, timeout=120)
+
+
+def test_rules_hold(installed):
+    done = _lint(installed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 kept, 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("folder", "statement", "rule"),
+    [
+        ("kernels", "from minidistil.weights import open_checkpoint", "kernels know no models BROKEN"),
+        ("kernels", "def f():\n    import tokenizers", "kernels know no models BROKEN"),
+        (
+            "weights",
+            "from minidistil.batch import PackedBatch",
+            "weights know no models, and Numba only through kernels BROKEN",
+        ),
+        ("weights", "import numba", "weights import no compiler themselves BROKEN"),
+        ("reference", "from minidistil.kernels import simd", "shares nothing with the engine BROKEN"),
+        ("pipelines", "from minidistil.cli import main", "outermost layer BROKEN"),
+    ],
+)
+def test_a_forbidden_import_is_caught(installed, folder, statement, rule):
+    (installed / "minidistil" / folder / "offender.py").write_text(f"{statement}\n")
+    done = _lint(installed)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert rule in done.stdout

@@ -1,0 +1,106 @@
+"""What importing the package costs and changes: nothing that an embedding application would notice."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What each folder may import besides the standard library and this project (whose arrow import-linter holds).
+ALLOWED = {
+    "kernels": {"numpy", "numba", "llvmlite"},
+    "weights": {"numpy", "safetensors", "huggingface_hub"},
+    "minidistil/reference": {"numpy"},
+    "minidistil/engine": {"numpy", "numba", "llvmlite"},
+    "minidistil/cli": {"numpy", "click", "tqdm"},
+    "minidistil": {"numpy", "tokenizers", "huggingface_hub", "tqdm"},
+}
+
+
+def _folder(file: Path) -> str:
+    path = file.relative_to(ROOT).as_posix()
+    return max((name for name in ALLOWED if path.startswith(f"{name}/")), key=len)
+
+
+def _foreign_imports(source: str) -> set[str]:
+    """Top-level names of the distributions that a module imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add((node.module or "").split(".")[0])
+    return names - set(sys.stdlib_module_names) - {"minidistil", "__future__"}
+
+
+def test_each_folder_imports_only_what_it_may():
+    files = [file for name in ("minidistil", "weights", "kernels") for file in sorted((ROOT / name).rglob("*.py"))]
+    assert len(files) > 20
+    found = {str(f.relative_to(ROOT)): _foreign_imports(f.read_text()) - ALLOWED[_folder(f)] for f in files}
+    assert {file: names for file, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    "line", ["import torch", "def f():\n    from torch.nn import Linear", "import numpy, torch.nn as x"]
+)
+def test_foreign_imports_are_seen_anywhere(line):
+    assert "torch" in _foreign_imports(line)
+
+
+_PURE_IMPORT = """
+import logging, os, signal, socket, sys, threading, warnings
+
+def state():
+    return {
+        "environment": dict(os.environ),
+        "signal handlers": [signal.getsignal(s) for s in signal.valid_signals()],
+        "root logger": (logging.root.level, list(logging.root.handlers), logging.root.disabled),
+        "threads": threading.active_count(),
+        "recursion limit": sys.getrecursionlimit(),
+        "excepthook": sys.excepthook,
+        "working folder": os.getcwd(),
+        "meta path": len(sys.meta_path),
+        "switch interval": sys.getswitchinterval(),
+    }
+
+def refuse(*_, **__):
+    raise AssertionError("a socket was opened")
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+import numpy
+warnings.simplefilter("error")
+before, filters, errstate, printing = state(), list(warnings.filters), numpy.geterr(), numpy.get_printoptions()
+import minidistil
+after = state()
+changed = [key for key in before if before[key] != after[key]]
+changed += ["warning filters"] * (filters != list(warnings.filters)) + ["numpy errors"] * (errstate != numpy.geterr())
+changed += ["numpy printing"] * (printing != numpy.get_printoptions())
+heavy = ["numba", "llvmlite", "tokenizers", "huggingface_hub", "safetensors", "torch", "transformers", "click", "tqdm",
+         "httpx", "httpx2", "requests", "multiprocessing", "asyncio"]
+print("changed:", changed, "imported:", [name for name in heavy if name in sys.modules])
+"""
+
+
+def _run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_is_light_and_changes_nothing():
+    assert _run(_PURE_IMPORT) == "changed: [] imported: []"
+
+
+@pytest.mark.parametrize("module", ["minidistil.cli", "minidistil.cli.app"])
+def test_command_line_starts_without_the_compiler(module):
+    code = f"import sys, {module}; print([m for m in ('numba', 'tokenizers', 'huggingface_hub', 'numpy') if m in sys.modules])"
+    assert "numba" not in _run(code)
+    assert "tokenizers" not in _run(code)
+
+
+def test_public_names_are_listed_and_exist():
+    code = "import minidistil; print(sorted(n for n in minidistil.__all__ if not hasattr(minidistil, n)), len(minidistil.__all__) > 5)"
+    assert _run(code) == "[] True"

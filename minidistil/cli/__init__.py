@@ -78,7 +78,7 @@ def _with_note(message: str, error: BaseException) -> str:
 
 
 def _fail(message: str, status: int = FAILED) -> int:
-    line = "; ".join(part.strip() for part in message.splitlines() if part.strip())
+    line = "; ".join(part.strip().removeprefix("- ") for part in message.splitlines() if part.strip())
     with contextlib.suppress(OSError):
         sys.stderr.write(f"minidistil: {line.replace(':;', ':')}\n")
     return status

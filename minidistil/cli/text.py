@@ -87,7 +87,7 @@ def _open(name: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        file = Path(name).open("rb")
+        file = Path(name).open("rb")  # noqa: SIM115 (closed below: opening and reading fail differently)
     except IsADirectoryError as error:
         raise click.ClickException(f"{name}: is a folder; name the files in it") from error
     except OSError as error:
@@ -109,4 +109,4 @@ def _without_break(line: str, first: bool) -> str:
 def _not_decoded(name: str, line: int, encoding: str, error: UnicodeDecodeError) -> str:
     data, at = error.object, error.start
     hint = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
-    return f"{name}, line {line}: byte 0x{data[at]:02x} is not {encoding}; say which encoding it is, for example --encoding {hint}"
+    return f"{name}, line {line}: byte 0x{data[at]:02x} is not {encoding}; say what it is, such as --encoding {hint}"

@@ -1,4 +1,4 @@
-"""Where `embed` puts its rows: files that are complete after every write, so that nothing is lost when it is cut short."""
+"""Where `embed` puts its rows: files that are whole after every write, so that nothing is lost when it is cut short."""
 
 from __future__ import annotations
 

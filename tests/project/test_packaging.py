@@ -33,10 +33,8 @@ def test_every_package_is_listed():
 
 
 def test_every_package_has_an_init():
-    folders = [ROOT / "kernels", ROOT / "weights", *(ROOT / "minidistil").rglob("")]
-    assert not [
-        f for f in folders if f.name != "__pycache__" and list(f.glob("*.py")) and not (f / "__init__.py").exists()
-    ]
+    folders = {file.parent for top in ("minidistil", "kernels", "weights") for file in (ROOT / top).rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_types_are_shipped():

@@ -1,0 +1,35 @@
+"""Checkpoint files to named, checked arrays."""
+
+from minidistil.weights.checkpoint import Checkpoint, open_checkpoint, read_config
+from minidistil.weights.errors import CheckpointError
+from minidistil.weights.families import ACTIVATIONS, FAMILIES, Family
+from minidistil.weights.locate import locate
+from minidistil.weights.model_weights import (
+    EmbeddingWeights,
+    EncoderWeights,
+    LayerWeights,
+    Linear,
+    MaskedLMWeights,
+    ModelWeights,
+    Norm,
+)
+from minidistil.weights.read_model import read_model
+
+__all__ = [
+    "ACTIVATIONS",
+    "FAMILIES",
+    "Checkpoint",
+    "CheckpointError",
+    "EmbeddingWeights",
+    "EncoderWeights",
+    "Family",
+    "LayerWeights",
+    "Linear",
+    "MaskedLMWeights",
+    "ModelWeights",
+    "Norm",
+    "locate",
+    "open_checkpoint",
+    "read_config",
+    "read_model",
+]

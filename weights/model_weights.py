@@ -72,3 +72,26 @@ class ModelWeights:
     encoder: EncoderWeights
     masked_lm: MaskedLMWeights | None = None
     pooler: Linear | None = None
+
+
+# Shapes of the parameters of each module, in numbers of the configuration. `{i}` counts layers.
+_SQUARE: dict[str, tuple[str, ...]] = {"weight": ("dim", "dim"), "bias": ("dim",)}
+_NORM: dict[str, tuple[str, ...]] = {"weight": ("dim",), "bias": ("dim",)}
+PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "embeddings.word_embeddings": {"weight": ("vocab_size", "dim")},
+    "embeddings.position_embeddings": {"weight": ("max_position_embeddings", "dim")},
+    "embeddings.token_type_embeddings": {"weight": ("type_vocab_size", "dim")},
+    "embeddings.layer_norm": _NORM,
+    "layers.{i}.q_lin": _SQUARE,
+    "layers.{i}.k_lin": _SQUARE,
+    "layers.{i}.v_lin": _SQUARE,
+    "layers.{i}.out_lin": _SQUARE,
+    "layers.{i}.sa_layer_norm": _NORM,
+    "layers.{i}.lin1": {"weight": ("hidden_dim", "dim"), "bias": ("hidden_dim",)},
+    "layers.{i}.lin2": {"weight": ("dim", "hidden_dim"), "bias": ("dim",)},
+    "layers.{i}.output_layer_norm": _NORM,
+    "pooler": _SQUARE,
+    "masked_lm.vocab_transform": _SQUARE,
+    "masked_lm.vocab_layer_norm": _NORM,
+    "masked_lm.vocab_projector": {"weight": ("vocab_size", "dim"), "bias": ("vocab_size",)},
+}

@@ -1,0 +1,166 @@
+"""config.json, checked, under one set of names for every family (DistilBERT's own)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from minidistil.weights import CheckpointError, locate, read_config
+from minidistil.weights.config_values import family_of, parse
+
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What config.json says about a model, checked. Its tables are not to be changed.
+
+    Attributes:
+        model_type: the family, a key of `minidistil.weights.FAMILIES`.
+        architectures: classes that saved the checkpoint, such as "DistilBertForMaskedLM".
+        vocab_size: V, rows of the word embeddings.
+        max_position_embeddings: P, rows of the position table: the longest sentence.
+        type_vocab_size: token types, 0 for families that have none.
+        n_layers: L.
+        n_heads: H, divides dim.
+        dim: D, width of a token.
+        hidden_dim: F, width inside the feed-forward.
+        activation: of the feed-forward (and of DistilBERT's masked-LM head), one of `minidistil.weights.ACTIVATIONS`.
+        layer_norm_eps: added to the variance; always 1e-12 for DistilBERT, as in transformers.
+        pad_token_id: no effect on results.
+        tie_word_embeddings: whether the masked-LM projection is the word embeddings.
+        id2label: class number -> label.
+        label2id: label -> class number.
+        problem_type: one of PROBLEM_TYPES, or None where the number of labels decides.
+        raw: the content of config.json.
+    """
+
+    model_type: str
+    architectures: tuple[str, ...]
+    vocab_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    n_layers: int
+    n_heads: int
+    dim: int
+    hidden_dim: int
+    activation: str
+    layer_norm_eps: float
+    pad_token_id: int
+    tie_word_embeddings: bool
+    id2label: Mapping[int, str]
+    label2id: Mapping[str, int]
+    problem_type: str | None
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> Config:
+        """Read the configuration of a checkpoint; of a hub id, without its weights. Arguments as for `locate`.
+
+        Raises:
+            CheckpointError: not found, or with every fault of config.json.
+        """
+        folder = locate(
+            name_or_path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+            config_only=True,
+        )
+        return cls.from_dict(read_config(folder), where=folder)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], *, where: str | os.PathLike[str] = "configuration") -> Config:
+        """Check the content of a config.json; `where` is what an error calls it.
+
+        Raises:
+            CheckpointError: listing every key that is missing, of the wrong kind, contradictory or unsupported.
+        """
+        faults: list[str] = []
+        family = family_of(raw, faults)
+        values = parse(family, raw, faults) if family else {}
+        id2label = _labels(raw, faults)
+        label2id = {label: number for number, label in id2label.items()}
+        architectures = raw.get("architectures") or []
+        if not isinstance(architectures, list | tuple) or not all(isinstance(name, str) for name in architectures):
+            faults.append("config.json: architectures is no list of names")
+            architectures = []
+        problem_type = raw.get("problem_type")
+        if problem_type is not None and problem_type not in PROBLEM_TYPES:
+            faults.append(f"config.json: problem_type = {problem_type!r}; known are {', '.join(PROBLEM_TYPES)}")
+        if faults or family is None:
+            raise CheckpointError(os.fspath(where), faults)
+        return cls(
+            model_type=family.model_type,
+            architectures=tuple(architectures),
+            id2label=id2label,
+            label2id=label2id,
+            problem_type=problem_type,
+            raw=dict(raw),
+            **values,
+        )
+
+    @property
+    def num_labels(self) -> int:
+        """Number of classes of a classification head."""
+        return len(self.id2label)
+
+    @property
+    def head_dim(self) -> int:
+        """d = D / H, width of one attention head."""
+        return self.dim // self.n_heads
+
+    @property
+    def hidden_size(self) -> int:
+        """D, as transformers calls it in every family."""
+        return self.dim
+
+    @property
+    def num_attention_heads(self) -> int:
+        """H, as transformers calls it in every family."""
+        return self.n_heads
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """L, as transformers calls it in every family."""
+        return self.n_layers
+
+    @property
+    def intermediate_size(self) -> int:
+        """F, as BERT calls it."""
+        return self.hidden_dim
+
+    @property
+    def hidden_act(self) -> str:
+        """The activation, as BERT calls it."""
+        return self.activation
+
+
+def _labels(raw: Mapping[str, Any], faults: list[str]) -> dict[int, str]:
+    """id2label with numbers for keys, in their order; without one, LABEL_0 to LABEL_{num_labels - 1}."""
+    found = raw.get("id2label")
+    if found is None:
+        count = raw.get("num_labels", 2)
+        if type(count) is not int or not 0 < count <= 1_000_000:
+            faults.append(f"config.json: num_labels = {count!r}, expected a whole number of at least 1")
+            return {}
+        return {number: f"LABEL_{number}" for number in range(count)}
+    try:
+        labels = {int(number): label for number, label in found.items()}
+    except (AttributeError, TypeError, ValueError):
+        faults.append("config.json: id2label is no table from class numbers to labels")
+        return {}
+    if sorted(labels) != list(range(len(labels))) or not all(isinstance(label, str) for label in labels.values()):
+        faults.append(f"config.json: id2label must number its labels from 0 to {len(labels) - 1}")
+    return dict(sorted(labels.items()))

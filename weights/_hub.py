@@ -1,0 +1,116 @@
+"""Checkpoints of the Hugging Face hub, through huggingface_hub: its cache, its settings, its credentials."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from minidistil.weights.errors import CheckpointError
+from minidistil.weights.locate import WEIGHT_FILES
+
+# Configuration, tokenizer and sentence-transformers modules: everything but the weights.
+_SMALL = re.compile(
+    r"config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json"
+    r"|vocab\.txt|vocab\.json|merges\.txt|modules\.json|config_sentence_transformers\.json|sentence_\w+_config\.json"
+    r"|\d+_\w+/config\.json"
+)
+_MODULE_WEIGHTS = re.compile(r"(\d+_\w+)/(model\.safetensors|pytorch_model\.bin)")
+_SHARDS = {
+    "model.safetensors.index.json": re.compile(r"model-\d+-of-\d+\.safetensors"),
+    "pytorch_model.bin.index.json": re.compile(r"pytorch_model-\d+-of-\d+\.bin"),
+}
+
+
+def wanted(files: Iterable[str], config_only: bool = False) -> list[str]:
+    """The files of a repository that a checkpoint needs: its weights in one format only, nothing for training."""
+    present = sorted(files)
+    chosen = [name for name in present if _SMALL.fullmatch(name)]
+    if config_only:
+        return chosen
+    weights = next((name for name in WEIGHT_FILES if name in present), None)
+    if weights is not None:
+        chosen.append(weights)
+        if weights in _SHARDS:
+            chosen += [name for name in present if _SHARDS[weights].fullmatch(name)]
+    for name in present:
+        module = _MODULE_WEIGHTS.fullmatch(name)
+        if module and not (module[2] == "pytorch_model.bin" and f"{module[1]}/model.safetensors" in present):
+            chosen.append(name)
+    return chosen
+
+
+def fetch(
+    repo_id: str,
+    revision: str | None,
+    cache_dir: str | os.PathLike[str] | None,
+    local_files_only: bool,
+    token: str | bool | None,
+    config_only: bool,
+) -> Path:
+    """The snapshot folder of a repository, brought up to date where the hub can be reached, else from the cache.
+
+    Raises:
+        CheckpointError: not on the hub, not allowed, or not in the cache and the hub out of reach.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    cached = _cached(repo_id, revision, cache_dir)
+    cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        if cached is None:
+            reason = "local_files_only" if local_files_only else "HF_HUB_OFFLINE"
+            at = f" at revision {revision}" if revision else ""
+            fault = f"is not in the Hugging Face cache {cache}{at}, and {reason} forbids to download it"
+            raise CheckpointError(repo_id, fault)
+        return cached
+    if cached is not None and revision == cached.name and _complete(cached, config_only):
+        return cached  # a commit never changes
+    try:
+        listed = huggingface_hub.HfApi(token=token).list_repo_files(repo_id, revision=revision)
+        files = wanted(listed, config_only)
+        if "config.json" not in files:
+            raise CheckpointError(repo_id, "has no config.json on the hub: it is not a transformers checkpoint")
+        folder = huggingface_hub.snapshot_download(
+            repo_id, revision=revision, cache_dir=cache_dir, token=token, allow_patterns=files
+        )
+        return Path(folder)
+    except CheckpointError:
+        raise
+    except Exception as error:  # the client's own classes, those of its HTTP library, and OSError
+        if cached is not None and _complete(cached, config_only) and not _refusal(error):
+            return cached
+        raise CheckpointError(repo_id, _explain(error, repo_id, revision, cache)) from error
+
+
+def _cached(repo_id: str, revision: str | None, cache_dir: str | os.PathLike[str] | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(repo_id, "config.json", cache_dir=cache_dir, revision=revision)
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _complete(folder: Path, config_only: bool) -> bool:
+    return config_only or any((folder / name).exists() for name in WEIGHT_FILES)
+
+
+def _refusal(error: Exception) -> bool:
+    """Whether the hub answered, and said no; anything else is a failure to reach it."""
+    from huggingface_hub import errors
+
+    return isinstance(error, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError))
+
+
+def _explain(error: Exception, repo_id: str, revision: str | None, cache: Path) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return f"asks for consent on https://huggingface.co/{repo_id}: give it there, then `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "is neither a folder here nor a repository on the hub (a private one needs `hf auth login` or token=)"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"has no revision {revision!r} on the hub"
+    summary = str(error).strip().split("\n")[0] or type(error).__name__
+    return f"is neither a folder here nor in the Hugging Face cache {cache}, and the hub cannot be reached ({summary})"

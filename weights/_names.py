@@ -1,0 +1,103 @@
+"""Which stored tensor is which parameter: prefixes, old names, layers, and what is left over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from minidistil.weights.families import Family
+from minidistil.weights.model_weights import PARAMETERS
+
+_BUFFERS = ("position_ids", "token_type_ids")  # constants that some versions of transformers saved
+_OLD = {".gamma": ".weight", ".beta": ".bias"}  # of LayerNorm, in checkpoints converted from TensorFlow
+
+
+class StoredNames:
+    """The tensor names of a checkpoint, under the names that a family's table gives them.
+
+    The base model's prefix is stripped wherever it stands, so that a bare model reads from a checkpoint with a head and
+    the other way round.
+
+    Attributes:
+        prefixed: whether the checkpoint writes the prefix.
+        ambiguous: pairs of stored names that mean the same parameter.
+        layers: numbers of the layers of which any tensor is stored.
+    """
+
+    def __init__(self, family: Family, names: Iterable[str]) -> None:
+        self._family = family
+        self._stored: dict[str, str] = {}
+        self._used: set[str] = set()
+        self.prefixed = False
+        self.ambiguous: list[tuple[str, str]] = []
+        self.layers: set[int] = set()
+        self._stem = next(stored for stored in family.modules.values() if "{i}" in stored).partition("{i}")[0]
+        self._layer = re.compile(re.escape(self._stem) + r"(0|[1-9][0-9]{0,5})\.")
+        for name in names:
+            self.prefixed |= name.startswith(family.prefix)
+            known = self._known_as(name)
+            if known in self._stored:
+                self.ambiguous.append((self._stored[known], name))
+            self._stored[known] = name
+            if layer := self._layer.match(known):
+                self.layers.add(int(layer[1]))
+
+    def find(self, parameter: str) -> list[str]:
+        """Stored names of a canonical parameter such as `layers.0.q_lin.weight`, the preferred first; often one."""
+        found = [self._stored[name] for name in self._candidates(parameter) if name in self._stored]
+        self._used.update(found)
+        return found
+
+    def expected(self, parameter: str) -> str:
+        """The name under which this checkpoint would store a parameter."""
+        name = self._candidates(parameter)[-1]
+        return self._family.prefix + name if self.prefixed and not name.startswith(self._family.heads) else name
+
+    def parameters(self, part: str, layer: int | None = None) -> list[str]:
+        """Canonical parameters of a part ("embeddings", "layers", "pooler", "masked_lm") that this family has."""
+        modules = [module for module in self._family.modules if module.split(".")[0] == part]
+        return [f"{module.format(i=layer)}.{kind}" for module in modules for kind in PARAMETERS[module]]
+
+    def layer_range(self) -> str:
+        """The stored layers, as an error names them."""
+        numbers = sorted(self.layers)
+        if not numbers:
+            return f"none: nothing is named {self._stem}N"
+        if numbers == list(range(len(numbers))):
+            return f"{len(numbers)}: {self._stem}N for N from 0 to {numbers[-1]}"
+        return f"{len(numbers)}: {self._stem}N for N = {', '.join(map(str, numbers))}"
+
+    def unexpected(self, n_layers: int | None, incomplete: bool) -> list[str]:
+        """Stored tensors that nothing explains.
+
+        Not among them: what was found; buffers; layers from n_layers on (their number is a fault of its own); known
+        heads, asked for or not; and, in a checkpoint that writes the prefix, all that stands outside it, which is
+        somebody's own head. But where parameters are missing (`incomplete`), the latter may be a misspelling.
+        """
+        left = []
+        for known, name in self._stored.items():
+            layer = self._layer.match(known)
+            beyond = layer is not None and n_layers is not None and int(layer[1]) >= n_layers
+            foreign = self.prefixed and not name.startswith(self._family.prefix) and not incomplete
+            buffer = known.rpartition(".")[2] in _BUFFERS
+            if name not in self._used and not (beyond or foreign or buffer or known.startswith(self._family.heads)):
+                left.append(name)
+        return left
+
+    def _known_as(self, name: str) -> str:
+        known = name.removeprefix(self._family.prefix)
+        for old, new in _OLD.items():
+            if known.endswith(old):
+                known = known.removesuffix(old) + new
+        return known
+
+    def _candidates(self, parameter: str) -> tuple[str, ...]:
+        if parameter in self._family.aliases:
+            return self._family.aliases[parameter]
+        module, _, kind = parameter.rpartition(".")
+        layer = re.match(r"layers\.(\d+)\.", module)
+        if layer:
+            stored = self._family.modules[f"layers.{{i}}.{module[layer.end() :]}"].format(i=layer[1])
+        else:
+            stored = self._family.modules[module]
+        return (f"{stored}.{kind}",)

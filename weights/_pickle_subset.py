@@ -1,0 +1,251 @@
+"""The part of the pickle language that a PyTorch state dict needs, interpreted without executing anything.
+
+pickle.Unpickler calls what a file tells it to call. Even with `find_class` restricted it can be made to hang (hashing
+nested tuples) or to allocate without bound (memo indices). Here a program can only build plain values: text,
+numbers, tuples, lists, dicts with text or integer keys, and records of tensors. Opcodes are decoded by the standard
+library's pickletools, which executes nothing either.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+# torch's storage classes, and the element type of each by its safetensors name.
+STORAGES = {
+    "torch.DoubleStorage": "F64", "torch.FloatStorage": "F32", "torch.HalfStorage": "F16",
+    "torch.BFloat16Storage": "BF16", "torch.LongStorage": "I64", "torch.IntStorage": "I32",
+    "torch.ShortStorage": "I16", "torch.CharStorage": "I8", "torch.ByteStorage": "U8", "torch.BoolStorage": "BOOL",
+}  # fmt: skip
+_DICT = "collections.OrderedDict"
+_TENSOR = "torch._utils._rebuild_tensor_v2"
+_PARAMETER = "torch._utils._rebuild_parameter"
+_ALLOWED = {_DICT, _TENSOR, _PARAMETER, *STORAGES}
+
+
+class PickleError(ValueError):
+    """The program is corrupt, or asks for something that a state dict does not need.
+
+    Attributes:
+        refused: names that the program wanted to import, in order; nothing was imported.
+    """
+
+    def __init__(self, reason: str, refused: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
+@dataclass(frozen=True)
+class StorageRecord:
+    """A storage in the archive: element type, its key (the name of its record), number of elements."""
+
+    dtype: str
+    key: str
+    count: int
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """A tensor over a storage: first element, shape and strides in elements. Not checked against anything."""
+
+    storage: StorageRecord
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Global:
+    name: str
+
+
+_MARK = object()
+_REFUSED = object()  # stands for whatever a refused import would have made
+
+
+def load(program: bytes) -> Any:
+    """Interpret a pickle program; returns plain values, StorageRecord and TensorRecord.
+
+    Raises:
+        PickleError: corrupt, or refused (then `refused` names every import that was not allowed).
+    """
+    machine = _Machine()
+    try:
+        for opcode, argument, _ in pickletools.genops(program):
+            if opcode.name == "STOP":
+                break
+            machine.step(opcode.name, argument)
+        result = machine.pop()
+        if machine.stack:
+            raise PickleError("values are left over at its end")
+    except PickleError as error:
+        if machine.refused:
+            raise PickleError("imports are refused", tuple(machine.refused)) from None
+        raise error from None
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        if machine.refused:
+            raise PickleError("imports are refused", tuple(machine.refused)) from None
+        raise PickleError(f"corrupt pickle data ({error})") from None
+    if machine.refused:
+        raise PickleError("imports are refused", tuple(machine.refused))
+    return result
+
+
+_CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "MARK": _MARK}
+_LITERALS = {
+    "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE",
+    "BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINFLOAT", "FLOAT",
+}  # fmt: skip
+_SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class _Machine:
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.refused: dict[str, None] = {}  # an ordered set
+
+    def step(self, name: str, argument: Any) -> None:
+        if name in _CONSTANTS:
+            self.stack.append(_CONSTANTS[name])
+        elif name in _LITERALS:
+            self.stack.append(argument)
+        elif name in _SHORT_TUPLES:
+            count = _SHORT_TUPLES[name]
+            self.stack.append(tuple(reversed([self.pop() for _ in range(count)])))
+        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            self.memo[argument] = self.top()
+        elif name == "MEMOIZE":
+            self.memo[len(self.memo)] = self.top()
+        elif name in ("BINGET", "LONG_BINGET", "GET"):
+            self.stack.append(self.memo[argument])
+        elif name == "GLOBAL":
+            module, _, attribute = argument.partition(" ")
+            self.find(f"{module}.{attribute}")
+        elif name == "INST":  # imports and calls in one
+            module, _, attribute = argument.partition(" ")
+            self.to_mark()
+            self.find(f"{module}.{attribute}", allowed=False)
+        elif name in _OPERATIONS:
+            _OPERATIONS[name](self)
+        elif name not in ("PROTO", "FRAME"):
+            raise PickleError(f"the pickle operation {name} has no place in a state dict")
+
+    def pop(self) -> Any:
+        value = self.stack.pop()
+        if value is _MARK:
+            raise PickleError("corrupt pickle data (a mark in the place of a value)")
+        return value
+
+    def top(self) -> Any:
+        if self.stack[-1] is _MARK:
+            raise PickleError("corrupt pickle data (a mark in the place of a value)")
+        return self.stack[-1]
+
+    def to_mark(self) -> list[Any]:
+        values = []
+        while (value := self.stack.pop()) is not _MARK:
+            values.append(value)
+        return values[::-1]
+
+    def find(self, name: str, allowed: bool = True) -> None:
+        if allowed and name in _ALLOWED:
+            self.stack.append(_Global(name))
+        else:
+            self.refused[name] = None
+            self.stack.append(_REFUSED)
+
+    def stack_global(self) -> None:
+        attribute, module = self.pop(), self.pop()
+        if not (isinstance(module, str) and isinstance(attribute, str)):
+            raise PickleError("corrupt pickle data (an import without a name)")
+        self.find(f"{module}.{attribute}")
+
+    def reduce(self) -> None:
+        arguments, function = self.pop(), self.pop()
+        if function is _REFUSED:
+            self.stack.append(_REFUSED)
+        elif not (isinstance(function, _Global) and isinstance(arguments, tuple)):
+            raise PickleError("corrupt pickle data (a call of what is no function)")
+        elif function.name == _DICT and arguments == ():
+            self.stack.append({})
+        elif function.name == _TENSOR and len(arguments) in (6, 7):
+            self.stack.append(_tensor(*arguments[:4]))
+        elif function.name == _PARAMETER and arguments and _is_tensor(arguments[0]):
+            self.stack.append(arguments[0])
+        else:
+            raise PickleError(f"a call of {function.name} with {len(arguments)} unexpected arguments")
+
+    def new_object(self) -> None:
+        arguments, function = self.pop(), self.pop()
+        self.stack += [function, arguments]
+        self.reduce()
+
+    def persistent(self) -> None:
+        key = self.pop()
+        if not (isinstance(key, tuple) and len(key) == 5 and key[0] == "storage"):
+            raise PickleError("corrupt pickle data (a reference to something other than a storage)")
+        if key[1] is _REFUSED:
+            self.stack.append(_REFUSED)
+            return
+        kind, name, count = getattr(key[1], "name", None), key[2], key[4]
+        if kind not in STORAGES or not isinstance(name, str) or type(count) is not int or count < 0:
+            raise PickleError("corrupt pickle data (a storage without type, name or size)")
+        self.stack.append(StorageRecord(STORAGES[kind], name, count))
+
+    def set_items(self, items: list[Any]) -> None:
+        target = self.top()
+        if target is _REFUSED:
+            return
+        if not isinstance(target, dict) or len(items) % 2:
+            raise PickleError("corrupt pickle data (entries for what is no table)")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if type(key) not in (str, int):
+                raise PickleError(f"a table key of type {type(key).__name__}")
+            if key in target:
+                raise PickleError(f"the table key {ascii(key)[:200]} stands twice")
+            target[key] = value
+
+    def extend(self, items: list[Any]) -> None:
+        target = self.top()
+        if target is not _REFUSED:
+            if not isinstance(target, list):
+                raise PickleError("corrupt pickle data (elements for what is no list)")
+            target.extend(items)
+
+    def build(self) -> None:
+        """Attributes of an object: a state dict carries `_metadata`, which says nothing about tensors. Dropped."""
+        self.pop()
+        if not isinstance(self.top(), dict) and self.top() is not _REFUSED:
+            raise PickleError("corrupt pickle data (attributes for what is no table)")
+
+
+_OPERATIONS: dict[str, Callable[[_Machine], None]] = {
+    "EMPTY_DICT": lambda machine: machine.stack.append({}),
+    "EMPTY_LIST": lambda machine: machine.stack.append([]),
+    "TUPLE": lambda machine: machine.stack.append(tuple(machine.to_mark())),
+    "STACK_GLOBAL": _Machine.stack_global,
+    "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.new_object,
+    "BINPERSID": _Machine.persistent,
+    "SETITEM": lambda machine: machine.set_items([machine.pop(), machine.pop()][::-1]),
+    "SETITEMS": lambda machine: machine.set_items(machine.to_mark()),
+    "APPEND": lambda machine: machine.extend([machine.pop()]),
+    "APPENDS": lambda machine: machine.extend(machine.to_mark()),
+    "BUILD": _Machine.build,
+}
+
+
+def _is_tensor(value: Any) -> bool:
+    return value is _REFUSED or isinstance(value, TensorRecord)
+
+
+def _tensor(storage: Any, start: Any, shape: Any, strides: Any) -> Any:
+    if storage is _REFUSED:
+        return _REFUSED
+    numbers = (start, *shape, *strides) if isinstance(shape, tuple) and isinstance(strides, tuple) else (None,)
+    if not isinstance(storage, StorageRecord) or not all(type(n) is int and abs(n) < 1 << 63 for n in numbers):
+        raise PickleError("corrupt pickle data (a tensor without storage, offset, shape or strides)")
+    return TensorRecord(storage, start, shape, strides)

@@ -1,0 +1,192 @@
+"""A checkpoint folder, opened: config.json, and every stored tensor by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from minidistil.weights import safetensors_file, torch_file
+from minidistil.weights._storage import READABLE, StoredTensor, map_file, read_float32
+from minidistil.weights.errors import CheckpointError, listing, quoted
+from minidistil.weights.locate import WEIGHT_FILES, locate
+
+_DIGEST_BLOCK = 8 << 20
+_OTHER_FORMATS = ("tf_model.h5", "flax_model.msgpack", "model.onnx")
+
+_Tables = dict[str, tuple[mmap.mmap, StoredTensor]]
+
+
+def open_checkpoint(
+    name_or_path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+) -> Checkpoint:
+    """Find a checkpoint (see `locate`), map its weight files and check their tables of contents.
+
+    Raises:
+        CheckpointError: not found; or config.json and weight files with everything that is wrong with them.
+    """
+    return Checkpoint(
+        locate(name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
+    )
+
+
+class Checkpoint:
+    """A folder with config.json and weights: safetensors where there are any, else pytorch_model.bin; or shards.
+
+    Weight files are mapped, not read; the maps close with the object and the arrays that view them. As with any map,
+    a file must not be cut short while it is in use: replace it by renaming another over it.
+
+    Attributes:
+        folder: where it lies.
+        config: the content of config.json.
+        names: every stored tensor, sorted.
+        files: the weight files.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        faults: list[str] = []
+        self.config: dict[str, Any] = _collect(faults, self.folder, partial(read_config, self.folder)) or {}
+        self.files: tuple[Path, ...] = ()
+        self._maps: dict[Path, mmap.mmap] = {}
+        self._tensors: _Tables = {}
+        weights = next((self.folder / name for name in WEIGHT_FILES if (self.folder / name).exists()), None)
+        if weights is None:
+            faults.append(_no_weights(self.folder))
+        elif weights.suffix == ".json":
+            _collect(faults, self.folder, partial(self._open_shards, weights, faults))
+        else:
+            _collect(faults, self.folder, partial(self._open_file, weights, faults))
+        if faults:
+            raise CheckpointError(self.folder, faults)
+        self.names: tuple[str, ...] = tuple(sorted(self._tensors))
+        self._digest: str | None = None
+
+    def stored(self, name: str) -> tuple[str, tuple[int, ...]]:
+        """Element type (F32, F16, BF16, I64, ...) and shape of a tensor as stored; KeyError where there is none."""
+        tensor = self._tensors[name][1]
+        return tensor.dtype, tensor.shape
+
+    def read(self, name: str) -> np.ndarray:
+        """A tensor as float32, C-contiguous and read-only: a view of the file where it is stored so, else a copy.
+
+        Raises:
+            KeyError: there is no such tensor.
+            CheckpointError: it is not stored as floating point numbers.
+        """
+        mapped, tensor = self._tensors[name]
+        if tensor.dtype not in READABLE:
+            fault = f"{quoted(name)} is stored as {tensor.dtype}; weights are read from {', '.join(READABLE)}"
+            raise CheckpointError(self.folder, fault)
+        return read_float32(mapped, tensor)
+
+    def same_storage(self, one: str, other: str) -> bool:
+        """Whether two names are two entries for the same bytes of the same file."""
+        return self._tensors[one] == self._tensors[other]
+
+    def digest(self) -> str:
+        """64 hexadecimal digits that identify config.json and the weight files: any byte changed changes it.
+
+        SHA-256 over the digests of blocks, hashed on all processors (1.8 GB/s a core where the CPU has SHA
+        instructions); computed once.
+        """
+        if self._digest is None:
+            whole = hashlib.sha256((self.folder / "config.json").read_bytes())
+            with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+                for path in self.files:
+                    with memoryview(self._maps[path]) as content:
+                        blocks = [content[i : i + _DIGEST_BLOCK] for i in range(0, len(content), _DIGEST_BLOCK)]
+                        whole.update(f"\0{path.name}\0{len(content)}\0".encode())
+                        for block_digest in pool.map(lambda block: hashlib.sha256(block).digest(), blocks):
+                            whole.update(block_digest)
+                        for block in blocks:
+                            block.release()
+            self._digest = whole.hexdigest()
+        return self._digest
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({str(self.folder)!r}, {len(self.names)} tensors)"
+
+    def _open_file(self, path: Path, faults: list[str]) -> None:
+        mapped = map_file(path)
+        reader = safetensors_file if path.suffix == ".safetensors" else torch_file
+        table = reader.read_table(path, mapped)
+        twice = sorted(table.keys() & self._tensors.keys())
+        if twice:
+            faults.append(f"{path.name} repeats tensors of another shard: {listing(twice)}")
+        self.files += (path,)
+        self._maps[path] = mapped
+        self._tensors.update({name: (mapped, tensor) for name, tensor in table.items()})
+
+    def _open_shards(self, index: Path, faults: list[str]) -> None:
+        weight_map = _read_json(index).get("weight_map")
+        if (
+            not isinstance(weight_map, dict)
+            or not weight_map
+            or not all(isinstance(v, str) for v in weight_map.values())
+        ):
+            raise CheckpointError(index, "has no weight_map from tensor names to files")
+        for shard in sorted(set(weight_map.values())):
+            if shard != Path(shard).name or "\\" in shard or not shard.endswith(index.name.split(".")[1]):
+                faults.append(f"{index.name} names {quoted(shard)}, which is no weight file of this folder")
+            elif not (self.folder / shard).exists():
+                count = sum(file == shard for file in weight_map.values())
+                faults.append(f"shard {quoted(shard)} is absent ({index.name} puts {count} tensors into it)")
+            else:
+                _collect(faults, self.folder, partial(self._open_file, self.folder / shard, faults))
+                absent = [n for n, file in weight_map.items() if file == shard and n not in self._tensors]
+                if absent and self.folder / shard in self._maps:
+                    faults.append(f"{shard} lacks tensors that {index.name} puts into it: {listing(absent)}")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of a folder's config.json; CheckpointError where it is missing or no JSON object."""
+    return _read_json(folder / "config.json")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(path, "is missing") from None
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(path, f"is not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(path, f"is not a JSON object but {type(content).__name__}")
+    return content
+
+
+def _collect(faults: list[str], folder: Path, step: Callable[[], Any]) -> Any:
+    """Run a step; its faults go to the list, behind the name of the file that has them."""
+    try:
+        return step()
+    except CheckpointError as error:
+        where = Path(error.where)
+        name = where.relative_to(folder) if where.is_relative_to(folder) else where
+        faults += [f"{name} {fault}" if fault.startswith(_VERBS) else f"{name}: {fault}" for fault in error.faults]
+        return None
+
+
+_VERBS = ("is ", "has ", "was ", "holds ", "cannot ")
+
+
+def _no_weights(folder: Path) -> str:
+    if not folder.is_dir():
+        return "no such folder"
+    other = [name for name in _OTHER_FORMATS if (folder / name).exists()]
+    hint = f"; {other[0]} is there, which is not read: convert it to safetensors" if other else ""
+    return f"no weights: none of {', '.join(WEIGHT_FILES)}{hint}"

@@ -1,0 +1,71 @@
+"""config.json through a family's table of keys: canonical names, checked values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minidistil.weights.errors import quoted
+from minidistil.weights.families import ACTIVATIONS, FAMILIES, REQUIRED, Family, Key
+
+
+def family_of(config: Mapping[str, Any], faults: list[str]) -> Family | None:
+    """The family of a config.json; where there is none, a fault that names those supported."""
+    model_type = config.get("model_type")
+    if isinstance(model_type, str) and model_type in FAMILIES:
+        return FAMILIES[model_type]
+    found = "has no model_type" if model_type is None else f"model_type {quoted(str(model_type))} is not supported"
+    faults.append(f"config.json: {found}; supported are {', '.join(sorted(FAMILIES))}")
+    return None
+
+
+def parse(family: Family, config: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
+    """Canonical name -> value, for every key of the family's table that has a valid one; the others become faults."""
+    values = dict(family.fixed)
+    for canonical, key in family.keys.items():
+        name = key_name(family, canonical, config)
+        if name not in config or (config[name] is None and key.default is not REQUIRED):
+            if key.default is REQUIRED:
+                faults.append(f"config.json lacks {name}")
+            else:
+                values[canonical] = key.default
+        elif _is_valid(key, config[name]):
+            values[canonical] = key.kind(config[name])
+        else:
+            faults.append(f"config.json: {name} = {quoted(repr(config[name]))}, expected {_expected(key)}")
+    _cross_checks(family, config, values, faults)
+    return values
+
+
+def key_name(family: Family, canonical: str, config: Mapping[str, Any]) -> str:
+    """The key under which this config.json has a value: the family's own or an alias."""
+    names = family.keys[canonical].names
+    return next((name for name in names if name in config), names[0])
+
+
+def _cross_checks(family: Family, config: Mapping[str, Any], values: dict[str, Any], faults: list[str]) -> None:
+    if "dim" in values and "n_heads" in values and values["dim"] % values["n_heads"]:
+        dim, heads = key_name(family, "dim", config), key_name(family, "n_heads", config)
+        faults.append(f"config.json: {heads} = {values['n_heads']} does not divide {dim} = {values['dim']}")
+    if "activation" in values and values["activation"] not in ACTIVATIONS:
+        name = key_name(family, "activation", config)
+        found = quoted(values["activation"])
+        faults.append(f"config.json: {name} = {found} is unknown; known are {', '.join(ACTIVATIONS)}")
+    for name, accepted in family.only.items():
+        if config.get(name) is not None and config[name] not in accepted:
+            choices = ", ".join(map(str, accepted))
+            faults.append(f"config.json: {name} = {quoted(str(config[name]))} is not supported; expected {choices}")
+
+
+def _is_valid(key: Key, value: Any) -> bool:
+    if key.kind is int:
+        return type(value) is int and key.least <= value < 1 << 31
+    if key.kind is float:
+        return type(value) in (int, float) and key.least <= value <= 1e30
+    return isinstance(value, key.kind)
+
+
+def _expected(key: Key) -> str:
+    if key.kind is int:
+        return f"a whole number of at least {key.least:g}"
+    return {float: "a number", bool: "true or false", str: "a name"}[key.kind]

@@ -1,0 +1,153 @@
+"""What differs between the model families' checkpoints, as tables: keys of config.json, and names of tensors.
+
+Canonical names are those of `model_weights` (DistilBERT's own). A family is supported by adding a `Family` here; code
+elsewhere asks the tables and never the model_type. Source of the names and defaults: transformers 5.23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ACTIVATIONS = (
+    "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate", "gelu_python_tanh", "quick_gelu", "gelu_10",
+    "relu", "relu2", "relu6", "silu", "swish", "tanh", "mish", "sigmoid", "linear",
+)  # fmt: skip
+"""Names that config.json may give the feed-forward activation; whether a backend has it is for the backend to say."""
+
+REQUIRED: Any = object()
+
+
+@dataclass(frozen=True)
+class Key:
+    """A value of config.json.
+
+    Attributes:
+        names: keys it may stand under, the family's own first.
+        kind: int, float, bool or str.
+        default: taken where no key is there; REQUIRED where that is a fault.
+        least: smallest value accepted, for numbers.
+    """
+
+    names: tuple[str, ...]
+    kind: type
+    default: Any = REQUIRED
+    least: float = 1
+
+
+@dataclass(frozen=True)
+class Family:
+    """The tables of one model_type.
+
+    Attributes:
+        model_type: as in config.json.
+        prefix: of the base model's tensors in a checkpoint that has a head.
+        keys: canonical name -> key of config.json.
+        fixed: canonical name -> value that config.json cannot change.
+        only: key of config.json -> values that this implementation has; another value is refused.
+        modules: canonical module -> module of the checkpoint; `{i}` counts layers. Shapes are in
+            `model_weights.PARAMETERS`.
+        heads: beginnings of tensor names that belong to heads, known but not necessarily read.
+        aliases: canonical parameter -> tensor names it may have instead of its module's, the preferred first.
+        sinusoidal: key of config.json that says that an absent position table is the sinusoidal one, or None.
+    """
+
+    model_type: str
+    prefix: str
+    keys: Mapping[str, Key]
+    modules: Mapping[str, str]
+    heads: tuple[str, ...]
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    sinusoidal: str | None = None
+
+
+DISTILBERT = Family(
+    model_type="distilbert",
+    prefix="distilbert.",
+    keys={
+        "vocab_size": Key(("vocab_size",), int),
+        "max_position_embeddings": Key(("max_position_embeddings",), int),
+        "n_layers": Key(("n_layers", "num_hidden_layers"), int),
+        "n_heads": Key(("n_heads", "num_attention_heads"), int),
+        "dim": Key(("dim", "hidden_size"), int),
+        "hidden_dim": Key(("hidden_dim", "intermediate_size"), int),
+        "activation": Key(("activation", "hidden_act"), str, "gelu"),
+        "pad_token_id": Key(("pad_token_id",), int, 0, least=0),
+        "tie_word_embeddings": Key(("tie_word_embeddings",), bool, True),
+    },
+    fixed={"layer_norm_eps": 1e-12, "type_vocab_size": 0},  # a layer_norm_eps in config.json has no effect
+    modules={
+        "embeddings.word_embeddings": "embeddings.word_embeddings",
+        "embeddings.position_embeddings": "embeddings.position_embeddings",
+        "embeddings.layer_norm": "embeddings.LayerNorm",
+        "layers.{i}.q_lin": "transformer.layer.{i}.attention.q_lin",
+        "layers.{i}.k_lin": "transformer.layer.{i}.attention.k_lin",
+        "layers.{i}.v_lin": "transformer.layer.{i}.attention.v_lin",
+        "layers.{i}.out_lin": "transformer.layer.{i}.attention.out_lin",
+        "layers.{i}.sa_layer_norm": "transformer.layer.{i}.sa_layer_norm",
+        "layers.{i}.lin1": "transformer.layer.{i}.ffn.lin1",
+        "layers.{i}.lin2": "transformer.layer.{i}.ffn.lin2",
+        "layers.{i}.output_layer_norm": "transformer.layer.{i}.output_layer_norm",
+        "masked_lm.vocab_transform": "vocab_transform",
+        "masked_lm.vocab_layer_norm": "vocab_layer_norm",
+        "masked_lm.vocab_projector": "vocab_projector",
+    },
+    heads=(
+        "vocab_transform.",
+        "vocab_layer_norm.",
+        "vocab_projector.",
+        "pre_classifier.",
+        "classifier.",
+        "qa_outputs.",
+    ),
+    sinusoidal="sinusoidal_pos_embds",
+)
+
+BERT = Family(
+    model_type="bert",
+    prefix="bert.",
+    keys={
+        "vocab_size": Key(("vocab_size",), int),
+        "max_position_embeddings": Key(("max_position_embeddings",), int),
+        "type_vocab_size": Key(("type_vocab_size",), int, 2),
+        "n_layers": Key(("num_hidden_layers",), int),
+        "n_heads": Key(("num_attention_heads",), int),
+        "dim": Key(("hidden_size",), int),
+        "hidden_dim": Key(("intermediate_size",), int),
+        "activation": Key(("hidden_act",), str, "gelu"),
+        "layer_norm_eps": Key(("layer_norm_eps",), float, 1e-12, least=0),
+        "pad_token_id": Key(("pad_token_id",), int, 0, least=0),
+        "tie_word_embeddings": Key(("tie_word_embeddings",), bool, True),
+    },
+    only={"position_embedding_type": ("absolute",), "is_decoder": (False,), "add_cross_attention": (False,)},
+    modules={
+        "embeddings.word_embeddings": "embeddings.word_embeddings",
+        "embeddings.position_embeddings": "embeddings.position_embeddings",
+        "embeddings.token_type_embeddings": "embeddings.token_type_embeddings",
+        "embeddings.layer_norm": "embeddings.LayerNorm",
+        "layers.{i}.q_lin": "encoder.layer.{i}.attention.self.query",
+        "layers.{i}.k_lin": "encoder.layer.{i}.attention.self.key",
+        "layers.{i}.v_lin": "encoder.layer.{i}.attention.self.value",
+        "layers.{i}.out_lin": "encoder.layer.{i}.attention.output.dense",
+        "layers.{i}.sa_layer_norm": "encoder.layer.{i}.attention.output.LayerNorm",
+        "layers.{i}.lin1": "encoder.layer.{i}.intermediate.dense",
+        "layers.{i}.lin2": "encoder.layer.{i}.output.dense",
+        "layers.{i}.output_layer_norm": "encoder.layer.{i}.output.LayerNorm",
+        "pooler": "pooler.dense",
+        "masked_lm.vocab_transform": "cls.predictions.transform.dense",
+        "masked_lm.vocab_layer_norm": "cls.predictions.transform.LayerNorm",
+        "masked_lm.vocab_projector": "cls.predictions.decoder",
+    },
+    # One tensor under two names. The first is the one that the model adds, the second the one usually saved.
+    aliases={"masked_lm.vocab_projector.bias": ("cls.predictions.decoder.bias", "cls.predictions.bias")},
+    heads=("cls.", "classifier.", "qa_outputs.", "fit_dense.", "fit_denses."),
+)
+
+FAMILIES: dict[str, Family] = {family.model_type: family for family in (DISTILBERT, BERT)}
+"""Supported families by model_type."""
+
+TIES = {"masked_lm.vocab_projector.weight": "embeddings.word_embeddings.weight"}
+"""Tensors that are another one unless config.json says tie_word_embeddings = false, in every family."""

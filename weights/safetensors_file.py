@@ -1,0 +1,125 @@
+"""The safetensors format: 8 bytes of header length, a JSON header, then the tensors without gaps.
+
+Source: https://github.com/huggingface/safetensors#format. The header is not trusted: all of it is checked against
+the file before any view of the data is made.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from pathlib import Path
+from typing import Any
+
+from minidistil.weights._storage import DTYPE_BITS, StoredTensor, impossible_shape
+from minidistil.weights.errors import CheckpointError, quoted, shape_text
+
+_MAX_HEADER = 100_000_000  # the format's own limit
+_PREFIX = 8
+
+
+def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
+    """Name and place of every tensor of a safetensors file.
+
+    Raises:
+        CheckpointError: listing everything in which the header contradicts the format or the file.
+    """
+    header, data_start = _header(path, mapped)
+    faults: list[str] = []
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        faults.append("the header's __metadata__ is not a table of strings")
+    table: dict[str, StoredTensor] = {}
+    for name, entry in header.items():
+        fault = _entry_fault(entry, len(mapped) - data_start)
+        if fault:
+            faults.append(f"the header lies about {quoted(name)}: {fault}")
+        else:
+            shape, begin = tuple(entry["shape"]), entry["data_offsets"][0]
+            table[name] = StoredTensor(entry["dtype"], shape, data_start + begin, math.prod(shape))
+    if not faults:
+        faults = _layout_faults(header, len(mapped) - data_start)
+    if faults:
+        raise CheckpointError(path, faults)
+    return table
+
+
+def _header(path: Path, mapped: mmap.mmap) -> tuple[dict[str, Any], int]:
+    if len(mapped) < _PREFIX:
+        raise CheckpointError(path, f"is {len(mapped)} bytes long, too short for a safetensors file: truncated")
+    length = int.from_bytes(mapped[:_PREFIX], "little")
+    if length > _MAX_HEADER:
+        fault = f"is no safetensors file: it claims a header of {length} bytes (the format allows {_MAX_HEADER})"
+        raise CheckpointError(path, fault)
+    if length > len(mapped) - _PREFIX:
+        fault = f"is truncated: a header of {length} bytes is announced, {len(mapped) - _PREFIX} bytes follow"
+        raise CheckpointError(path, fault)
+    try:
+        text = mapped[_PREFIX : _PREFIX + length].decode()
+        header = json.loads(text, object_pairs_hook=_unique, parse_int=_integer, parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise CheckpointError(path, "has a corrupt header: not UTF-8 text") from None
+    except RecursionError:
+        raise CheckpointError(path, "has a corrupt header: nested too deeply") from None
+    except ValueError as error:
+        raise CheckpointError(path, f"has a corrupt header: {error}") from None
+    if not isinstance(header, dict):
+        raise CheckpointError(path, "has a corrupt header: not a JSON object")
+    return header, _PREFIX + length
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        seen: set[str] = set()
+        twice = [name for name, _ in pairs if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+        raise ValueError(f"{quoted(twice[0])} stands twice in it")
+    for name in table:
+        name.encode()  # a lone surrogate is no name: UnicodeEncodeError is a ValueError
+    return table
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20:  # digits of 2**64
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _entry_fault(entry: Any, available: int) -> str | None:
+    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
+        return "dtype, shape and data_offsets are not all there"
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+        return f"dtype {quoted(str(dtype))} is unknown"
+    if not isinstance(shape, list) or not all(type(n) is int for n in shape) or impossible_shape(tuple(shape)):
+        return f"its shape is {quoted(str(shape))}"
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(n) is int for n in offsets):
+        return f"data_offsets {quoted(str(offsets))} are not two whole numbers"
+    begin, end = offsets
+    if not 0 <= begin <= end:
+        return f"data_offsets {begin} to {end} are no range"
+    if end > available:
+        return f"its data end at byte {end}, the file holds {available} (truncated?)"
+    bits = math.prod(shape) * DTYPE_BITS[dtype]
+    if bits != 8 * (end - begin):
+        return f"{dtype} {shape_text(shape)} takes {bits // 8} bytes, data_offsets give it {end - begin}"
+    return None
+
+
+def _layout_faults(header: dict[str, Any], available: int) -> list[str]:
+    """The tensors, in the order of their offsets, must follow one another from the first byte to the last."""
+    faults, position, previous = [], 0, "the header"
+    for name, (begin, end) in sorted(((k, v["data_offsets"]) for k, v in header.items()), key=lambda item: item[1]):
+        if begin < position:
+            faults.append(f"{quoted(name)} overlaps {quoted(previous)} ({position - begin} bytes)")
+        elif begin > position:
+            faults.append(f"{begin - position} bytes between {quoted(previous)} and {quoted(name)} belong to no tensor")
+        position, previous = max(position, end), name
+    if position != available:
+        faults.append(f"the tensors end at byte {position} of the data, the file at {available}")
+    return faults

@@ -1,0 +1,158 @@
+"""pytorch_model.bin without PyTorch: a zip archive of a pickled table and of raw storages, stored uncompressed.
+
+Source: torch/serialization.py (`_save`, `_load`) and caffe2/serialize/inline_container.cc of PyTorch 2.x. The archive
+is mapped, never extracted; the table is interpreted by _pickle_subset, which executes nothing. Checksums are not
+verified: PyTorch does not either, and can write archives without them.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+import zipfile
+from pathlib import Path
+from typing import IO, cast
+
+from minidistil.weights._pickle_subset import PickleError, StorageRecord, TensorRecord, load
+from minidistil.weights._storage import DTYPE_BITS, StoredTensor, impossible_shape
+from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
+
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch < 1.6
+_LEGACY_TAR = b"ustar"
+_CONVERT = (
+    "Where PyTorch is installed, rewrite it: "
+    "`d = torch.load(path, weights_only=True); safetensors.torch.save_file(d, 'model.safetensors')`"
+)
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_MAX_TABLE = 4 << 20  # bytes; that of BERT-large takes 60 thousand
+
+
+def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
+    """Name and place of every tensor of a file written by torch.save(state_dict).
+
+    Raises:
+        CheckpointError: listing everything that is corrupt, contradictory or refused.
+    """
+    records = _records(path, mapped)
+    root = _root(path, records)
+    _check_byte_order(path, mapped, records, root)
+    offset, size = records[f"{root}data.pkl"]
+    if size > _MAX_TABLE:
+        raise CheckpointError(path, f"its table of tensors takes {size} bytes; {_MAX_TABLE} are the most accepted")
+    try:
+        state = load(mapped[offset : offset + size])
+    except PickleError as error:
+        if error.refused:
+            raise CheckpointError(
+                path,
+                f"refused, nothing was executed: loading it would import {listing(error.refused)}. A checkpoint needs "
+                "tensors and tables only; take another copy of it, as safetensors if there is one",
+            ) from None
+        raise CheckpointError(path, f"its table of tensors cannot be read: {error}") from None
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise CheckpointError(path, "holds no table of named tensors (a state dict)")
+    faults: list[str] = []
+    table: dict[str, StoredTensor] = {}
+    for name, value in state.items():
+        if not isinstance(value, TensorRecord):
+            faults.append(f"{quoted(name)} is {type(value).__name__}, not a tensor: a state dict holds tensors only")
+        elif fault := _tensor_fault(value, records.get(f"{root}data/{value.storage.key}")):
+            faults.append(f"the table lies about {quoted(name)}: {fault}")
+        else:
+            place = records[f"{root}data/{value.storage.key}"][0]
+            table[name] = _stored(value, place)
+    if faults:
+        raise CheckpointError(path, faults)
+    return table
+
+
+def _records(path: Path, mapped: mmap.mmap) -> dict[str, tuple[int, int]]:
+    """Name -> (first byte, size) of every record, its local header checked."""
+    if mapped[: len(_LEGACY)] == _LEGACY or mapped[257:262] == _LEGACY_TAR:
+        raise CheckpointError(path, f"was written by PyTorch before 1.6, in a format that is not supported. {_CONVERT}")
+    if mapped[:4] != b"PK\x03\x04":
+        raise CheckpointError(path, "is no file of torch.save: it does not start as a zip archive")
+    try:
+        entries = zipfile.ZipFile(cast(IO[bytes], mapped)).infolist()
+    except (zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError, OverflowError) as error:
+        raise CheckpointError(path, f"is truncated or corrupt: no zip directory at its end ({error})") from None
+    records: dict[str, tuple[int, int]] = {}
+    faults = []
+    for entry in entries:
+        name, start = entry.orig_filename, entry.header_offset
+        if name in records:
+            faults.append(f"record {quoted(name)} stands twice in the archive")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
+            faults.append(f"record {quoted(name)} is compressed or encrypted: torch.save never does so. {_CONVERT}")
+        elif place := _place(mapped, start, name, entry.file_size):
+            records[name] = place
+        else:
+            faults.append(f"record {quoted(name)} does not lie where the directory says (truncated or corrupt)")
+    if faults:
+        raise CheckpointError(path, faults)
+    return records
+
+
+def _place(mapped: mmap.mmap, start: int, name: str, size: int) -> tuple[int, int] | None:
+    if start < 0 or start + _LOCAL_HEADER.size > len(mapped):
+        return None
+    signature, _, flags, *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(mapped, start)
+    name_start = start + _LOCAL_HEADER.size
+    stored_name = mapped[name_start : name_start + name_length]
+    begin = name_start + name_length + extra_length
+    if signature != b"PK\x03\x04" or begin + size > len(mapped) or size < 0:
+        return None
+    if stored_name != name.encode("utf-8" if flags & 0x800 else "cp437", errors="replace"):
+        return None
+    return begin, size
+
+
+def _root(path: Path, records: dict[str, tuple[int, int]]) -> str:
+    """The folder that all records of an archive stand in, with its slash."""
+    tables = [name for name in records if name.endswith("/data.pkl") and name.count("/") == 1]
+    if len(tables) != 1:
+        raise CheckpointError(path, f"is no file of torch.save: {len(tables)} records named data.pkl, expected 1")
+    root = tables[0][: -len("data.pkl")]
+    if f"{root}constants.pkl" in records:
+        fault = "is a TorchScript program, not a state dict: save the model's state_dict() instead"
+        raise CheckpointError(path, fault)
+    return root
+
+
+def _check_byte_order(path: Path, mapped: mmap.mmap, records: dict[str, tuple[int, int]], root: str) -> None:
+    if f"{root}byteorder" in records:
+        offset, size = records[f"{root}byteorder"]
+        order = mapped[offset : offset + min(size, 32)]
+        if order == b"big":
+            raise CheckpointError(path, f"is big-endian, which is not supported. {_CONVERT}")
+        if order != b"little":
+            raise CheckpointError(path, f"its byte order is {quoted(ascii(order))}; expected little")
+
+
+def _tensor_fault(tensor: TensorRecord, record: tuple[int, int] | None) -> str | None:
+    storage, shape = tensor.storage, tensor.shape
+    if record is None:
+        return f"its storage {quoted(storage.key)} is not in the archive"
+    expected = storage.count * DTYPE_BITS[storage.dtype] // 8
+    if record[1] != expected:
+        return f"{storage.count} elements {storage.dtype} take {expected} bytes, its storage has {record[1]}"
+    if len(shape) != len(tensor.strides) or impossible_shape(shape) or min((tensor.start, *tensor.strides)) < 0:
+        return f"shape {quoted(str(shape))}, strides {quoted(str(tensor.strides))}, offset {quoted(str(tensor.start))}"
+    count = math.prod(shape)
+    last = tensor.start + sum((n - 1) * step for n, step in zip(shape, tensor.strides, strict=True))
+    if count and last >= storage.count:
+        return f"its last element would be number {last} of a storage of {storage.count}"
+    if count > storage.count:  # expanded views: no weight is one, and they could grow without bound when read
+        return f"{shape_text(shape)} over a storage of {storage.count} elements: an expanded view"
+    return None
+
+
+def _stored(tensor: TensorRecord, place: int) -> StoredTensor:
+    storage: StorageRecord = tensor.storage
+    expected, contiguous = 1, True
+    for n, step in zip(reversed(tensor.shape), reversed(tensor.strides), strict=True):
+        contiguous &= n == 1 or step == expected  # the stride of a dimension of one element says nothing
+        expected *= n
+    strides = None if contiguous or 0 in tensor.shape else tensor.strides
+    return StoredTensor(storage.dtype, tensor.shape, place, storage.count, tensor.start, strides)

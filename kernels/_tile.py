@@ -1,0 +1,176 @@
+"""The register tile of the matrix product, as LLVM code for every tile shape that the CPU's registers hold.
+
+A tile is C[rows, vectors * lanes]: each element is one accumulator lane, so each is one chain of fused multiply-adds over
+a block of k in increasing order, whatever the shape. Chains of later blocks are added to C in memory, block after block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from minidistil.kernels._target import target
+from minidistil.kernels.simd import broadcast
+
+LANES = max(target().lanes, 4)
+ROWS = target().rows  # most rows of a tile
+VECTORS = target().vectors  # most vectors of a tile
+
+# How far ahead of its use a row of the panel is fetched, in rows of k: about 100 cycles of a full tile.
+_PREFETCH_K = 16
+
+_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_F32 = ir.FloatType()
+_VECTOR = ir.VectorType(_F32, LANES)
+
+
+@intrinsic
+def tile(typing_context, rows, vectors, a, lda, b, ldb, c, ldc, bias, k, block):
+    """C = bias + A B, one tile.
+
+    Args:
+        rows: 1 to ROWS; vectors: 1 to VECTORS; the tile is `rows` x `vectors * LANES`.
+        a: address of A float32 [rows, k], rows `lda` elements apart.
+        b: address of B float32 [k, vectors * LANES], rows `ldb` apart (k runs down, columns are contiguous).
+        c: address of C float32 [rows, vectors * LANES], rows `ldc` apart; overwritten.
+        bias: address of float32 [vectors * LANES], or 0: then C starts as the first block's total.
+        k: length of the sums, at least 1; block: length of one chain.
+    """
+    sig = types.void(*[types.intp] * 11)
+
+    def emit(context, builder, sig, args):
+        shape = builder.add(builder.mul(args[1], ir.Constant(_I64, 64)), args[0])
+        end = builder.append_basic_block("tile.end")
+        switch = builder.switch(shape, end)
+        for n in range(1, VECTORS + 1):
+            for m in range(1, ROWS + 1):
+                with builder.goto_block(builder.append_basic_block(f"tile.{m}x{n}")):
+                    switch.add_case(ir.Constant(_I64, n * 64 + m), builder.block)
+                    _TileCode(builder, m, n, *args[2:]).emit(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return sig, emit
+
+
+class _TileCode:
+    """Code of one tile shape."""
+
+    def __init__(self, builder: ir.IRBuilder, rows: int, vectors: int, a, lda, b, ldb, c, ldc, bias, k, block) -> None:
+        self.builder, self.rows, self.vectors = builder, rows, vectors
+        pointer = _F32.as_pointer()
+        start = builder.inttoptr(a, pointer)
+        self.a_rows = [builder.gep(start, [builder.mul(lda, _int(i))]) for i in range(rows)]
+        self.b, self.ldb = builder.inttoptr(b, pointer), ldb
+        self.c, self.ldc = builder.inttoptr(c, pointer), ldc
+        self.bias_address, self.bias = bias, builder.inttoptr(bias, pointer)
+        self.k, self.block = k, block
+
+    def emit(self, end: ir.Block) -> None:
+        """Blocks of k; in each, the chains of all elements; then C takes the block's totals."""
+        builder = self.builder
+        entry, blocks = builder.block, builder.append_basic_block("blocks")
+        chains, totals = builder.append_basic_block("chains"), builder.append_basic_block("totals")
+        builder.branch(blocks)
+
+        builder.position_at_end(blocks)
+        first_k = builder.phi(_I64)
+        first_k.add_incoming(_int(0), entry)
+        limit = builder.add(first_k, self.block)
+        end_k = builder.select(builder.icmp_signed("<", limit, self.k), limit, self.k)
+        builder.branch(chains)
+
+        builder.position_at_end(chains)
+        totals_of_block = self._chains(blocks, first_k, end_k, totals)
+
+        builder.position_at_end(totals)
+        last = self._add_to_c(totals_of_block, builder.icmp_signed("==", first_k, _int(0)))
+        first_k.add_incoming(end_k, last)
+        builder.cbranch(builder.icmp_signed("<", end_k, self.k), blocks, end)
+
+    def _chains(self, before: ir.Block, first_k: Any, end_k: Any, after: ir.Block) -> list[list[Any]]:
+        """acc = fma(a[i, k], b[k, j], acc) for k from first_k to end_k; returns the accumulators' last values."""
+        builder, loop = self.builder, self.builder.block
+        k = builder.phi(_I64)
+        k.add_incoming(first_k, before)
+        accumulators = [[builder.phi(_VECTOR) for _ in range(self.vectors)] for _ in range(self.rows)]
+        panel_row = builder.gep(self.b, [builder.mul(k, self.ldb)])
+        panel = [self._load(panel_row, _int(j * LANES)) for j in range(self.vectors)]
+        self._prefetch(builder.gep(panel_row, [builder.mul(self.ldb, _int(_PREFETCH_K))]))
+        totals = []
+        for i in range(self.rows):
+            x = broadcast(builder, builder.load(builder.gep(self.a_rows[i], [k])), LANES)
+            totals.append([self._fma(x, panel[j], accumulators[i][j]) for j in range(self.vectors)])
+        zero = ir.Constant(_VECTOR, [0.0] * LANES)
+        for i in range(self.rows):
+            for j in range(self.vectors):
+                accumulators[i][j].add_incoming(zero, before)
+                accumulators[i][j].add_incoming(totals[i][j], loop)
+        next_k = builder.add(k, _int(1))
+        k.add_incoming(next_k, loop)
+        builder.cbranch(builder.icmp_signed("<", next_k, end_k), loop, after)
+        return totals
+
+    def _add_to_c(self, totals: list[list[Any]], is_first: Any) -> ir.Block:
+        """C = bias + totals or C = totals for the first block, C = C + totals after it; returns the block it ends in."""
+        builder = self.builder
+        first, plain, biased, later, done = (
+            builder.append_basic_block(name) for name in ("first", "plain", "biased", "later", "block.done")
+        )
+        builder.cbranch(is_first, first, later)
+        builder.position_at_end(first)
+        builder.cbranch(builder.icmp_signed("==", self.bias_address, _int(0)), plain, biased)
+
+        builder.position_at_end(plain)
+        self._for_each(lambda i, j, position: self._store(totals[i][j], position))
+        builder.branch(done)
+
+        builder.position_at_end(biased)
+        bias = [self._load(self.bias, _int(j * LANES)) for j in range(self.vectors)]
+        self._for_each(lambda i, j, position: self._store(builder.fadd(bias[j], totals[i][j]), position))
+        builder.branch(done)
+
+        builder.position_at_end(later)
+        self._for_each(
+            lambda i, j, position: self._store(builder.fadd(self._load(self.c, position), totals[i][j]), position)
+        )
+        builder.branch(done)
+        builder.position_at_end(done)
+        return done
+
+    def _for_each(self, action: Any) -> None:
+        for i in range(self.rows):
+            row = self.builder.mul(self.ldc, _int(i))
+            for j in range(self.vectors):
+                action(i, j, self.builder.add(row, _int(j * LANES)))
+
+    def _fma(self, x: Any, y: Any, z: Any) -> Any:
+        function_type = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        return self.builder.call(
+            cgutils.get_or_insert_function(self.builder.module, function_type, f"llvm.fma.v{LANES}f32"), [x, y, z]
+        )
+
+    def _load(self, start: Any, position: Any) -> Any:
+        source = self.builder.bitcast(self.builder.gep(start, [position]), _VECTOR.as_pointer())
+        value = self.builder.load(source)
+        value.align = 4
+        return value
+
+    def _store(self, value: Any, position: Any) -> None:
+        target_pointer = self.builder.bitcast(self.builder.gep(self.c, [position]), _VECTOR.as_pointer())
+        self.builder.store(value, target_pointer).align = 4
+
+    def _prefetch(self, start: Any) -> None:
+        """Ask for the cache lines of a later row of the panel (harmless beyond its end)."""
+        function_type = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(self.builder.module, function_type, "llvm.prefetch.p0")
+        for offset in range(0, self.vectors * LANES, 16):
+            line = self.builder.bitcast(self.builder.gep(start, [_int(offset)]), _I8.as_pointer())
+            self.builder.call(function, [line, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
+
+
+def _int(value: int) -> ir.Constant:
+    return ir.Constant(_I64, value)

@@ -1,0 +1,198 @@
+"""Attention of one head over one sentence: softmax(q k^T scale) v without padding.
+
+The order of sums is that of PyTorch's CPU flash kernel with all keys in one block (docs/arithmetic.md): a score is one chain
+over head_dim; the exponentials are summed in eight lanes and a tree; the product with v follows the matrix product's rule
+for a length rounded up to a multiple of sixteen; the result is multiplied by the rounded reciprocal of the sum.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidistil.kernels._compile import kernel
+from minidistil.kernels._tile import ROWS
+from minidistil.kernels.gelu import integer_bits, power_of_two
+from minidistil.kernels.gemm import PANEL, chain_length, multiply
+from minidistil.kernels.simd import (
+    address_of,
+    first_lanes,
+    floor,
+    fma,
+    get_f32,
+    high,
+    load,
+    load_first,
+    low,
+    maximum,
+    negative,
+    set_f32,
+    splat,
+    splat8,
+    store,
+    store_first,
+    tree_sum,
+    where,
+)
+
+f32 = np.float32
+_LOWEST = np.uint32(0xC2AEAC50).view(f32)  # below it exp is zero
+_HIGHEST = np.uint32(0x42B17218).view(f32)
+_LOG2_E = np.uint32(0x3FB8AA3B).view(f32)
+_LN2 = np.uint32(0x3F317218).view(f32)
+_E5, _E4, _E3 = f32(0.00828929059), f32(0.0418978221), f32(0.166676521)
+_E2, _E1 = f32(0.499991506), f32(0.999999701)
+_MINUS_INFINITY = f32(-np.inf)
+
+
+@kernel
+def exp_u20(x):
+    """e^x to 20 units in the last place, sixteen lanes: a degree-5 polynomial after the reduction by ln 2."""
+    one = splat(f32(1.0))
+    s = where(x < splat(_LOWEST), splat(_LOWEST), x)
+    s = where(splat(_HIGHEST) < s, splat(_HIGHEST), s)
+    n = floor(fma(s, splat(_LOG2_E), splat(f32(0.5))))
+    r = fma(negative(n), splat(_LN2), s)
+    p = fma(splat(_E5), r, splat(_E4))
+    p = fma(p, r, splat(_E3))
+    p = fma(p, r, splat(_E2))
+    p = fma(p, r, splat(_E1))
+    p = fma(p, r, one)
+    scale = where(x < splat(_LOWEST), splat(f32(0.0)), power_of_two(integer_bits(n - one)))
+    return p * scale * splat(f32(2.0))
+
+
+@kernel
+def softmax_numerators(scores, n, scale, bias):
+    """Turn n scores at an address into exponentials, in place; returns the reciprocal of their sum.
+
+    `bias` is the address of float32 [n] to add to the scaled scores, or 0. Elements from n up to a multiple of sixteen
+    become zero; so do all of them where no key is attended to (every score is minus infinity).
+    """
+    greatest = splat(_MINUS_INFINITY)
+    factor = splat(scale)
+    for j in range(0, n, 16):
+        mask = first_lanes(n - j)
+        s = load(scores, j)
+        s = fma(s, factor, load_first(bias, j, mask)) if bias != 0 else s * factor
+        s = where(mask, s, splat(_MINUS_INFINITY))
+        store(scores, j, s)
+        greatest = where(greatest < s, s, greatest)
+    highest = maximum(greatest)
+    if highest == _MINUS_INFINITY:
+        highest = f32(np.inf)  # every exponential becomes zero
+    top = splat(highest)
+    total = splat8(f32(0.0))
+    for j in range(0, n, 16):
+        e = where(first_lanes(n - j), exp_u20(load(scores, j) - top), splat(f32(0.0)))
+        store(scores, j, e)
+        total = total + low(e)
+        total = total + high(e)
+    sum_of_row = tree_sum(total)
+    return f32(1.0) / sum_of_row if sum_of_row != f32(0.0) else f32(1.0)
+
+
+@kernel
+def round_up(n, multiple):
+    return (n + multiple - 1) // multiple * multiple
+
+
+@kernel
+def attention_scratch(n, head_dim):
+    """Floats of scratch that `attend` needs for n keys: k in panels, v, and a tile's rows of scores and of results."""
+    padded, width = round_up(n, PANEL), round_up(head_dim, 16)
+    return padded * head_dim + padded * width + ROWS * (padded + 16) + ROWS * width
+
+
+@kernel
+def attend(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context, ld_context, probabilities, scratch):
+    """One head, one sentence; every array by its address.
+
+    Args:
+        q: float32 [queries, head_dim]; k, v: float32 [n, head_dim]; rows of all three are `ld` elements apart.
+        scale: float32, 1 / sqrt(head_dim).
+        bias: float32 [queries, n], rows `ld_bias` apart, added to the scaled scores; or 0.
+        context: float32 [queries, head_dim], rows `ld_context` apart; overwritten.
+        probabilities: float32 [queries, n], contiguous, overwritten; or 0.
+        scratch: float32 [attention_scratch(n, head_dim)].
+    """
+    padded, width = round_up(n, PANEL), round_up(head_dim, 16)
+    keys = scratch
+    values = keys + padded * head_dim * 4
+    scores = values + padded * width * 4
+    ld_scores = padded + 16  # one place for the row's reciprocal; and the rows of a tile fall into different cache sets
+    result = scores + ROWS * ld_scores * 4
+    _pack_keys(k, ld, n, head_dim, keys)
+    _pack_rows(v, ld, n, head_dim, width, values)
+    block = chain_length(round_up(n, 16))
+    for i in range(0, queries, ROWS):
+        rows = min(ROWS, queries - i)
+        for j in range(0, padded, PANEL):
+            columns = min(PANEL, round_up(n - j, 16))
+            panel = keys + j * head_dim * 4
+            multiply(
+                q + i * ld * 4, ld, rows, panel, PANEL, columns, scores + j * 4, ld_scores, 0, head_dim, head_dim
+            )
+        for r in range(rows):
+            row = scores + r * ld_scores * 4
+            row_bias = bias + (i + r) * ld_bias * 4 if bias != 0 else 0
+            set_f32(row, padded, softmax_numerators(row, n, scale, row_bias))
+        multiply(scores, ld_scores, rows, values, width, width, result, width, 0, n, block)
+        for r in range(rows):
+            row = scores + r * ld_scores * 4
+            reciprocal = splat(get_f32(row, padded))
+            _scale_row(result + r * width * 4, context + (i + r) * ld_context * 4, head_dim, reciprocal)
+            if probabilities != 0:
+                _scale_row(row, probabilities + (i + r) * n * 4, n, reciprocal)
+
+
+@kernel
+def _scale_row(source, target, n, factor):
+    for j in range(0, n, 16):
+        mask = first_lanes(n - j)
+        store_first(target, j, mask, load_first(source, j, mask) * factor)
+
+
+@kernel
+def _pack_keys(k, ld, n, head_dim, out):
+    """k [n, head_dim] into panels of PANEL keys, each [head_dim, PANEL]; keys beyond n are zero."""
+    for j in range(round_up(n, PANEL)):
+        panel = out + (j // PANEL * PANEL * head_dim + j % PANEL) * 4
+        for d in range(head_dim):
+            set_f32(panel, d * PANEL, get_f32(k, j * ld + d) if j < n else f32(0.0))
+
+
+@kernel
+def _pack_rows(v, ld, n, head_dim, width, out):
+    """v [n, head_dim] into rows of `width` elements, zero beyond head_dim."""
+    for j in range(n):
+        for d in range(0, width, 16):
+            store(out, j * width + d, load_first(v, j * ld + d, first_lanes(head_dim - d)))
+
+
+@kernel
+def attention(q, k, v, scale, bias, context, probabilities):
+    """One head, one sentence, on arrays.
+
+    Args:
+        q: float32 [queries, head_dim]; k, v: float32 [n, head_dim]; contiguous.
+        scale: float32; bias: float32 [queries, n] or [0, 0] for none.
+        context: float32 [queries, head_dim] and probabilities: float32 [queries, n]; overwritten.
+    """
+    n, head_dim = k.shape
+    scratch = np.empty(attention_scratch(n, head_dim), np.float32)
+    attend(
+        address_of(q),
+        q.shape[0],
+        address_of(k),
+        address_of(v),
+        head_dim,
+        n,
+        head_dim,
+        scale,
+        address_of(bias) if bias.size > 0 else 0,
+        n,
+        address_of(context),
+        head_dim,
+        address_of(probabilities),
+        address_of(scratch),
+    )

@@ -1,0 +1,153 @@
+"""LayerNorm, with the moments summed in eight lanes whatever the CPU (PyTorch's RowwiseMoments on AVX2).
+
+Welford's recurrence runs lane by lane over chunks of sixteen vectors, each chunk from zero; chunks are merged in pairs like
+the carries of a binary counter; then the lanes are merged one by one, lane 0 first. Elements beyond the last whole vector
+come before the lanes, one by one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidistil.kernels._compile import kernel
+from minidistil.kernels.simd import (
+    address_of,
+    first_lanes,
+    fma,
+    fma_scalar,
+    get_f32,
+    lane,
+    load,
+    load8,
+    load_first,
+    set_f32,
+    splat,
+    splat8,
+    store,
+    store_first,
+)
+
+f32 = np.float32
+_CHUNK = 16  # vectors of eight lanes
+_LEVELS = 8  # 2^8 chunks of 128 elements: rows of up to 32,768
+_RECIPROCALS = np.float32(1) / np.arange(1, _CHUNK + 1, dtype=np.float32)
+
+# Floats of scratch for one row: per level eight lanes of means, eight of squares, and the count.
+SCRATCH = _LEVELS * 17
+
+
+@kernel
+def _merge(level, count, mean, square):
+    """Merge (count, mean, square) into the level's own by the pairwise rule, its mean unfused."""
+    own = get_f32(level, 16)
+    total = own + count
+    if total == f32(0.0):
+        return
+    c = splat8(count / total)
+    own_mean = load8(level, 0)
+    delta = mean - own_mean
+    step = c * delta
+    store(level, 0, own_mean + step)
+    store(level, 8, fma(delta * splat8(own), step, load8(level, 8) + square))
+    set_f32(level, 16, total)
+
+
+@kernel
+def _clear(level):
+    store(level, 0, splat8(f32(0.0)))
+    store(level, 8, splat8(f32(0.0)))
+    set_f32(level, 16, f32(0.0))
+
+
+@kernel
+def moments(x, n, scratch):
+    """Mean and sum of squared deviations of float32 [n] at an address; scratch: address of SCRATCH floats."""
+    vectors = n // 8
+    chunks = (vectors + _CHUNK - 1) // _CHUNK
+    depth = 0
+    while (1 << depth) < chunks:
+        depth += 1
+    for j in range(max(depth, 1)):
+        _clear(scratch + j * 17 * 4)
+    for i in range(chunks):
+        count = min(_CHUNK, vectors - i * _CHUNK)
+        mean = splat8(f32(0.0))
+        square = splat8(f32(0.0))
+        for j in range(count):
+            value = load8(x, (i * _CHUNK + j) * 8)
+            delta = value - mean
+            mean = fma(splat8(_RECIPROCALS[j]), delta, mean)
+            square = fma(delta, value - mean, square)
+        _merge(scratch, f32(count), mean, square)
+        mask = i + 1
+        j = 1
+        while j < depth and mask & 1 == 0:
+            lower = scratch + (j - 1) * 17 * 4
+            _merge(scratch + j * 17 * 4, get_f32(lower, 16), load8(lower, 0), load8(lower, 8))
+            _clear(lower)
+            mask >>= 1
+            j += 1
+    for j in range(1, depth):
+        upper = scratch + j * 17 * 4
+        _merge(scratch, get_f32(upper, 16), load8(upper, 0), load8(upper, 8))
+
+    total = f32(0.0)
+    mean1 = f32(0.0)
+    square1 = f32(0.0)
+    for i in range(vectors * 8, n):
+        value1 = get_f32(x, i)
+        delta1 = value1 - mean1
+        total += f32(1.0)
+        mean1 = mean1 + delta1 / total
+        square1 = fma_scalar(delta1, value1 - mean1, square1)
+    if vectors > 0:
+        lanes_mean, lanes_square = load8(scratch, 0), load8(scratch, 8)
+        each = f32(vectors)
+        for j in range(8):
+            delta1 = lane(lanes_mean, j) - mean1
+            c1 = each / (total + each)
+            mean1 = fma_scalar(c1, delta1, mean1)
+            square1 = square1 + fma_scalar(delta1 * delta1 * c1, total, lane(lanes_square, j))
+            total += each
+    return mean1, square1
+
+
+@kernel
+def normalize_row(row, n, gain, shift, eps, scratch):
+    """y = (x - mean) / sqrt(var + eps) * gain + shift, in place on one row of n elements at an address."""
+    mean, square = moments(row, n, scratch)
+    rstd = f32(1.0) / np.sqrt(square / f32(n) + eps)
+    center, scale = splat(mean), splat(rstd)
+    whole = n - n % 16
+    for j in range(0, whole, 16):
+        store(row, j, fma((load(row, j) - center) * scale, load(gain, j), load(shift, j)))
+    if whole < n:
+        mask = first_lanes(n - whole)
+        x = (load_first(row, whole, mask) - center) * scale
+        y = fma(x, load_first(gain, whole, mask), load_first(shift, whole, mask))
+        store_first(row, whole, mask, y)
+
+
+@kernel
+def add_normalize_rows(x, ld_x, residual, ld_residual, rows, n, gain, shift, eps, scratch):
+    """x = LayerNorm(x + residual), in place on float32 [rows, n] at an address."""
+    for i in range(rows):
+        row, other = x + i * ld_x * 4, residual + i * ld_residual * 4
+        whole = n - n % 16
+        for j in range(0, whole, 16):
+            store(row, j, load(row, j) + load(other, j))
+        if whole < n:
+            mask = first_lanes(n - whole)
+            store_first(row, whole, mask, load_first(row, whole, mask) + load_first(other, whole, mask))
+        normalize_row(row, n, gain, shift, eps, scratch)
+
+
+@kernel
+def layer_norm(x, gain, shift, eps, out):
+    """out = LayerNorm(x): x and out float32 [M, N], gain and shift float32 [N], eps float32."""
+    scratch = np.empty(SCRATCH, np.float32)
+    n = x.shape[1]
+    out[:] = x
+    for i in range(x.shape[0]):
+        row = address_of(out) + i * n * 4
+        normalize_row(row, n, address_of(gain), address_of(shift), eps, address_of(scratch))

@@ -1,0 +1,66 @@
+"""A matrix product shared out among a team: blocks of rows by panels of columns."""
+
+from __future__ import annotations
+
+from minidistil.kernels._compile import kernel
+from minidistil.kernels._tile import ROWS
+from minidistil.kernels.gelu import gelu_rows
+from minidistil.kernels.gemm import PANEL, ROW_BLOCK, chain_length, copy_rows, multiply
+from minidistil.kernels.team import next_task
+
+NO_ACTIVATION, GELU = 0, 1
+
+
+@kernel
+def row_block(rows):
+    """Rows of a block: about ROW_BLOCK, in blocks as even as whole tiles allow."""
+    blocks = (rows + ROW_BLOCK - 1) // ROW_BLOCK
+    return max(((rows + blocks - 1) // blocks + ROWS - 1) // ROWS * ROWS, ROWS)
+
+
+@kernel
+def product(x, ldx, rows, weight, bias, k, first_panel, end_panel, out, ld_out, activation, team, phase):
+    """out[:, panels] = activation(x W^T + bias) for panels first_panel to end_panel, every array by its address.
+
+    Args:
+        x: float32 [rows, k], rows `ldx` apart.
+        weight: packed W (gemm.py); bias: float32, padded to whole panels.
+        out: float32 [rows, ld_out], written in whole panels.
+        activation: NO_ACTIVATION or GELU, applied while a block's panel is in the cache.
+        team, phase: where tasks are drawn (team.py).
+    """
+    block, chain = row_block(rows), chain_length(k)
+    blocks, count = (rows + block - 1) // block, end_panel - first_panel
+    while True:
+        task = next_task(team, phase)
+        if task >= blocks * count:
+            return
+        m, p = task // count * block, first_panel + task % count
+        height, target = min(block, rows - m), out + (m * ld_out + p * PANEL) * 4
+        panel = weight + p * k * PANEL * 4
+        multiply(
+            x + m * ldx * 4, ldx, height, panel, PANEL, PANEL, target, ld_out, bias + p * PANEL * 4, k, chain
+        )
+        if activation == GELU:
+            gelu_rows(target, ld_out, height, PANEL)
+
+
+@kernel
+def product_exact_width(x, ldx, rows, weight, bias, k, n, out, scratch, team, phase):
+    """out = x W^T + bias for a contiguous `out` float32 [rows, n], n any number; scratch: a block of one panel."""
+    block, chain = row_block(rows), chain_length(k)
+    blocks, count = (rows + block - 1) // block, (n + PANEL - 1) // PANEL
+    while True:
+        task = next_task(team, phase)
+        if task >= blocks * count:
+            return
+        # Panels outermost: a panel of a wide product is read once, and the rows are few.
+        m, p = task % blocks * block, task // blocks
+        height, width = min(block, rows - m), min(PANEL, n - p * PANEL)
+        panel, panel_bias, source = weight + p * k * PANEL * 4, bias + p * PANEL * 4, x + m * ldx * 4
+        target = out + (m * n + p * PANEL) * 4
+        if width == PANEL:
+            multiply(source, ldx, height, panel, PANEL, PANEL, target, n, panel_bias, k, chain)
+        else:
+            multiply(source, ldx, height, panel, PANEL, PANEL, scratch, PANEL, panel_bias, k, chain)
+            copy_rows(scratch, PANEL, target, n, height, width)

@@ -1,0 +1,88 @@
+"""Threads that meet inside compiled code: atomic counters, a barrier, and the tasks of a phase.
+
+Every thread of a team enters the same kernel without the GIL. In a phase, threads draw tasks from a shared counter until
+none is left, so a thread that the machine holds up takes fewer; at the phase's end they meet at a barrier.
+
+A team's memory is int64 [16 + phases]: arrivals, generation and the abort flag on cache lines of their own, then one counter
+a phase, zero before the kernel starts.
+"""
+
+from __future__ import annotations
+
+import platform
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from minidistil.kernels._compile import kernel
+
+_I64, _I32 = ir.IntType(64), ir.IntType(32)
+_ARRIVALS, _GENERATION, _ABORT, COUNTERS = 0, 8, 9, 16
+
+# A barrier is usually met within a microsecond; a core that is not ours for longer is left to others.
+_SPINS = 2000
+_YIELD = "SwitchToThread" if platform.system() == "Windows" else "sched_yield"
+
+
+@intrinsic
+def atomic_add(typing_context, address, value):
+    """Add to the int64 at an address; returns what it was before."""
+
+    def emit(context, builder, sig, args):
+        return builder.atomic_rmw("add", builder.inttoptr(args[0], _I64.as_pointer()), args[1], "seq_cst")
+
+    return types.int64(types.intp, types.int64), emit
+
+
+@intrinsic
+def atomic_load(typing_context, address):
+    """The int64 at an address."""
+
+    def emit(context, builder, sig, args):
+        return builder.load_atomic(builder.inttoptr(args[0], _I64.as_pointer()), "seq_cst", 8)
+
+    return types.int64(types.intp), emit
+
+
+@intrinsic
+def yield_thread(typing_context):
+    """Let the operating system run another thread."""
+
+    def emit(context, builder, sig, args):
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_I32, []), _YIELD)
+        builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@kernel
+def next_task(team, phase):
+    """The next task number of a phase, from 0; `team` is the address of the team's memory."""
+    return atomic_add(team + (COUNTERS + phase) * 8, 1)
+
+
+@kernel
+def meet(team, threads):
+    """Wait until all threads have come here; False where the team was told to give up."""
+    if threads == 1:
+        return True
+    generation = atomic_load(team + _GENERATION * 8)
+    if atomic_add(team + _ARRIVALS * 8, 1) == threads - 1:
+        atomic_add(team + _ARRIVALS * 8, -threads)
+        atomic_add(team + _GENERATION * 8, 1)
+        return True
+    spins = 0
+    while atomic_load(team + _GENERATION * 8) == generation:
+        spins += 1
+        if spins > _SPINS:
+            if atomic_load(team + _ABORT * 8) != 0:
+                return False
+            yield_thread()
+            spins = 0
+    return True
+
+
+ABORT = _ABORT
+"""Position in a team's memory of the flag that sends waiting threads home: for a member that will never come."""

@@ -1,0 +1,152 @@
+"""The threads that run a kernel together."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidistil.kernels.team import ABORT
+
+
+def default_threads() -> int:
+    """How many threads this process may use: its CPU affinity, capped by the control group's quota, at least one."""
+    if hasattr(os, "sched_getaffinity"):
+        cpus = len(os.sched_getaffinity(0))
+    else:
+        cpus = os.cpu_count() or 1
+    return max(1, min(cpus, math.floor(_quota())))
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> float:
+    """CPUs that the control groups of this process grant, infinity where none limits them (versions 2 and 1)."""
+    quota = math.inf
+    for line in _read(groups).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            base, files = root, ("cpu.max",)
+        elif "cpu" in controllers.split(","):
+            base, files = root / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        else:
+            continue
+        # Any group above may be the one that limits. In a container the own group is mounted as the root.
+        folder = base / path.strip("/")
+        for group in (folder, *(p for p in folder.parents if p.is_relative_to(base))):
+            numbers = " ".join(_read(group / name) for name in files).split()
+            if len(numbers) == 2 and numbers[0].isdigit() and numbers[1].isdigit() and int(numbers[1]):
+                quota = min(quota, int(numbers[0]) / int(numbers[1]))
+    return quota
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+class Team:
+    """The caller's thread and `threads - 1` workers, which enter one kernel together.
+
+    Callers from several threads take turns. Workers start with the first job, sleep between jobs and end with the team; a
+    forked child starts its own.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._turn = threading.Lock()
+        self._crew: _Crew | None = None
+        self._pid = 0
+
+    def run(self, kernel: Callable[..., bool], *arguments: Any, memory: np.ndarray, keep: Any) -> None:
+        """Call kernel(*arguments, address of memory, thread, threads) once on every thread.
+
+        Args:
+            memory: zeroed team memory, int64 (kernels/team.py).
+            keep: what the arguments' addresses point into; it lives until the last thread has left the kernel, even where
+                an exception (Ctrl-C) takes the caller out early.
+        """
+        address = memory.__array_interface__["data"][0]
+        if self.threads == 1:
+            kernel(*arguments, address, 0, 1)
+            return
+        if self._pid != os.getpid():  # first use, or a forked child: locks and threads of the parent mean nothing here
+            self._pid, self._turn, self._crew = os.getpid(), threading.Lock(), None
+        with self._turn:
+            if self._crew is None:
+                self._crew = _Crew(self, self.threads - 1)
+            crew = self._crew
+            try:
+                crew.start((kernel, (*arguments, address), self.threads, (memory, keep)))
+                kernel(*arguments, address, 0, self.threads)
+                crew.wait()
+            except BaseException:
+                # Whoever waits for this thread goes home, and nobody reuses threads in an unknown state.
+                memory[ABORT] = 1
+                crew.dismiss()
+                self._crew = None
+                raise
+
+
+class _Crew:
+    """Worker threads, each woken by a lock of its own."""
+
+    def __init__(self, team: Team, workers: int) -> None:
+        self._members = [_Member(i + 1) for i in range(workers)]
+        # Members hold no reference to the team, so that it can be collected, and they with it.
+        weakref.finalize(team, _dismiss, self._members)
+        for member in self._members:
+            threading.Thread(target=member.work, name=f"minidistil-{member.number}", daemon=True).start()
+
+    def start(self, job: tuple) -> None:
+        for member in self._members:
+            member.job = job
+            member.go.release()
+
+    def wait(self) -> None:
+        for member in self._members:
+            member.done.acquire()
+            if member.error is not None:
+                raise member.error
+
+    def dismiss(self) -> None:
+        _dismiss(self._members)
+
+
+class _Member:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.job: tuple | None = None
+        self.error: BaseException | None = None
+        self.leave = False
+        self.go, self.done = threading.Lock(), threading.Lock()
+        self.go.acquire()
+        self.done.acquire()
+
+    def work(self) -> None:
+        while True:
+            self.go.acquire()
+            if self.leave:
+                return
+            kernel, arguments, threads, kept = self.job or (None, (), 0, None)
+            self.job = None
+            try:
+                if kernel is not None:
+                    kernel(*arguments, self.number, threads)
+            except BaseException as error:
+                self.error = error
+            del kernel, arguments, kept  # between jobs a worker keeps nothing alive
+            self.done.release()
+
+
+def _dismiss(members: list[_Member]) -> None:
+    for member in members:
+        member.leave = True
+        if member.go.locked():
+            member.go.release()

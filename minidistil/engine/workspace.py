@@ -1,0 +1,56 @@
+"""Memory for activations: allocated once, grown to what is needed, reused; one for each caller at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from minidistil.config import Config
+from minidistil.kernels import encoder
+from minidistil.weights.packing import aligned_zeros
+
+
+class Workspace:
+    """Activations of up to `tokens` tokens and scratch for `threads` threads, in one block."""
+
+    def __init__(self, config: Config, tokens: int, longest: int, threads: int) -> None:
+        columns = encoder.padded_columns(config.dim)
+        ld_x = encoder.leading_dimension(columns)
+        ld_qkv = encoder.leading_dimension(3 * columns)
+        ld_hidden = encoder.leading_dimension(encoder.padded_columns(config.hidden_dim))
+        scratch = -(-encoder.scratch_floats(longest, config.head_dim) // 16) * 16
+        self.tokens, self.longest = tokens, longest
+        widths = (ld_x, ld_x, ld_qkv, ld_x, ld_hidden)
+        self.block = aligned_zeros(tokens * sum(widths) + threads * scratch)
+        start = self.block.ctypes.data
+        addresses = []
+        for width in widths:
+            addresses.append(start)
+            start += tokens * width * 4
+        self.addresses = encoder.Workspace(*addresses, ld_x, ld_qkv, ld_hidden, start, scratch)
+
+
+class WorkspacePool:
+    """Workspaces that are free; a caller takes one, or makes one, and gives it back."""
+
+    def __init__(self, config: Config, threads: int) -> None:
+        self._config, self._threads = config, threads
+        self._free: list[Workspace] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def borrow(self, tokens: int, longest: int) -> Iterator[Workspace]:
+        """A workspace for so many tokens in sentences of at most `longest`.
+
+        It is dropped where the caller leaves with an exception: a thread may still be writing to it.
+        """
+        with self._lock:
+            workspace = self._free.pop() if self._free else None
+        if workspace is None or workspace.tokens < tokens or workspace.longest < longest:
+            if workspace is not None:
+                tokens, longest = max(tokens, workspace.tokens), max(longest, workspace.longest)
+            workspace = Workspace(self._config, tokens, longest, self._threads)
+        yield workspace
+        with self._lock:
+            self._free.append(workspace)

@@ -1,0 +1,107 @@
+"""Weights in the layout that the compiled kernels read: panels of columns, in one aligned block of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidistil.kernels import gemm
+from minidistil.weights.model_weights import Linear, ModelWeights, Norm
+
+_LINE = 16  # floats of a cache line; every array starts on one
+
+
+@dataclass(frozen=True)
+class PackedWeights:
+    """Named float32 arrays in one block.
+
+    Attributes:
+        block: float32 [n], its start on a cache line; read-only where it is a map of a file.
+        places: for each name, the position of its first element in `block` and its shape.
+    """
+
+    block: np.ndarray
+    places: Mapping[str, tuple[int, tuple[int, ...]]]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The array of this name, a view of the block."""
+        start, shape = self.places[name]
+        return self.block[start : start + int(np.prod(shape))].reshape(shape)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.places
+
+    def address(self, name: str) -> int:
+        """Byte address of the array of this name."""
+        return self.block.ctypes.data + self.places[name][0] * self.block.itemsize
+
+
+def pack_model(weights: ModelWeights) -> PackedWeights:
+    """Pack every product of a model.
+
+    A product `name` [N, K] gives `name.weight` float32 [panels(N), K, PANEL] and `name.bias` [panels(N) * PANEL], zero beyond
+    N; queries, keys and values become one product `layer.{i}.qkv`, each padded to whole panels. LayerNorms keep their shape.
+    The embedding tables are not packed: they are read by row.
+    """
+    parts = list(_parts(weights))
+    places: dict[str, tuple[int, tuple[int, ...]]] = {}
+    size = 0
+    for name, shape, _ in parts:
+        places[name] = (size, shape)
+        size += -(-int(np.prod(shape)) // _LINE) * _LINE
+    packed = PackedWeights(aligned_zeros(size), places)
+    for name, _, sources in parts:
+        _fill(packed[name], sources)
+    return packed
+
+
+def aligned_zeros(size: int) -> np.ndarray:
+    """float32 [size] of zeros that starts on a cache line."""
+    raw = np.zeros(size + _LINE, np.float32)
+    start = -(raw.ctypes.data // raw.itemsize) % _LINE
+    return raw[start : start + size]
+
+
+def _parts(weights: ModelWeights) -> Iterator[tuple[str, tuple[int, ...], list[np.ndarray]]]:
+    """Name, packed shape and sources of every array, in the order in which a forward pass reads them."""
+    yield from _norm("embeddings.layer_norm", weights.encoder.embeddings.layer_norm)
+    for i, layer in enumerate(weights.encoder.layers):
+        yield from _product(f"layer.{i}.qkv", layer.q_lin, layer.k_lin, layer.v_lin)
+        yield from _product(f"layer.{i}.out_lin", layer.out_lin)
+        yield from _norm(f"layer.{i}.sa_layer_norm", layer.sa_layer_norm)
+        yield from _product(f"layer.{i}.lin1", layer.lin1)
+        yield from _product(f"layer.{i}.lin2", layer.lin2)
+        yield from _norm(f"layer.{i}.output_layer_norm", layer.output_layer_norm)
+    if weights.masked_lm is not None:
+        yield from _product("vocab_transform", weights.masked_lm.vocab_transform)
+        yield from _norm("vocab_layer_norm", weights.masked_lm.vocab_layer_norm)
+        yield from _product("vocab_projector", weights.masked_lm.vocab_projector)
+
+
+def _product(name: str, *linears: Linear) -> Iterator[tuple[str, tuple[int, ...], list[np.ndarray]]]:
+    panels = sum(gemm.panels(len(linear.bias)) for linear in linears)
+    k = linears[0].weight.shape[1]
+    yield f"{name}.weight", (panels, k, gemm.PANEL), [linear.weight for linear in linears]
+    yield f"{name}.bias", (panels * gemm.PANEL,), [linear.bias for linear in linears]
+
+
+def _norm(name: str, norm: Norm) -> Iterator[tuple[str, tuple[int, ...], list[np.ndarray]]]:
+    yield f"{name}.weight", norm.weight.shape, [norm.weight]
+    yield f"{name}.bias", norm.bias.shape, [norm.bias]
+
+
+def _fill(out: np.ndarray, sources: list[np.ndarray]) -> None:
+    """Write the sources one after another, each from the start of a panel; `out` is zero beforehand."""
+    panel = 0
+    for source in sources:
+        if source.ndim == 2:
+            count = gemm.panels(len(source))
+            gemm.pack(source, out[panel : panel + count])
+            panel += count
+        elif len(sources) == 1:
+            out[: len(source)] = source
+        else:
+            out[panel * gemm.PANEL :][: len(source)] = source
+            panel += gemm.panels(len(source))

@@ -1,0 +1,72 @@
+"""DistilBERT and its family on the CPU: PyTorch's bits, without PyTorch.
+
+    from minidistil import pipeline, AutoTokenizer, AutoModel, DistilBertForMaskedLM
+    import minidistil; model = minidistil.load(path_or_id)
+
+Everything here is loaded when it is first used: importing the package takes a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minidistil.auto import AutoModel, AutoModelForMaskedLM, load
+    from minidistil.models import BertForMaskedLM, BertModel, DistilBertForMaskedLM, DistilBertModel
+    from minidistil.pipelines import pipeline
+    from minidistil.sentence import SentenceEncoder
+    from minidistil.tokenization import AutoTokenizer, Tokenizer, TruncationWarning
+    from minidistil.weights import CheckpointError
+
+    __version__: str
+
+_HOMES = {
+    "AutoModel": "auto",
+    "AutoModelForMaskedLM": "auto",
+    "load": "auto",
+    "BertForMaskedLM": "models",
+    "BertModel": "models",
+    "DistilBertForMaskedLM": "models",
+    "DistilBertModel": "models",
+    "pipeline": "pipelines",
+    "SentenceEncoder": "sentence",
+    "AutoTokenizer": "tokenization",
+    "Tokenizer": "tokenization",
+    "TruncationWarning": "tokenization",
+    "CheckpointError": "weights",
+}
+
+__all__ = [
+    "AutoModel",
+    "AutoModelForMaskedLM",
+    "AutoTokenizer",
+    "BertForMaskedLM",
+    "BertModel",
+    "CheckpointError",
+    "DistilBertForMaskedLM",
+    "DistilBertModel",
+    "SentenceEncoder",
+    "Tokenizer",
+    "TruncationWarning",
+    "__version__",
+    "load",
+    "pipeline",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("minidistil")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,84 @@
+"""`pipeline(task, model)`: text in, answers out."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from minidistil.pipelines.base import Pipeline
+
+if TYPE_CHECKING:
+    from minidistil.models import Model
+    from minidistil.sentence import SentenceEncoder
+    from minidistil.tokenization import Tokenizer
+
+# Task -> module, class, and the loader of `minidistil.auto` that gives it a model.
+_TASKS = {"fill-mask": ("fill_mask", "FillMaskPipeline", "AutoModelForMaskedLM")}
+
+
+def pipeline(
+    task: str,
+    model: str | os.PathLike[str] | Model | SentenceEncoder | None = None,
+    tokenizer: str | os.PathLike[str] | Tokenizer | None = None,
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+    threads: int | None = None,
+    backend: str = "engine",
+    device: Any = None,
+    **options: Any,
+) -> Any:
+    """Make a pipeline.
+
+    Args:
+        task: "fill-mask".
+        model: a folder, `package:NAME`, a hub id, or a loaded model that has the task's head.
+        tokenizer: the same for the tokenizer; unset, the model's own.
+        revision: hub branch, tag or commit.
+        cache_dir: where hub files are kept.
+        local_files_only: never open a connection.
+        token: hub credentials.
+        threads: to compute with; None for what the process may use.
+        backend: "engine", "exact" or "blas".
+        device: None, -1 or "cpu", for code written for other libraries.
+        **options: the task's own, and those of every pipeline: `batch_size`, `truncation`, `progress`.
+
+    Returns:
+        A callable; see its class.
+
+    Raises:
+        ValueError: an unknown task (the message lists those there are), no model, or an option the task lacks.
+    """
+    if task not in _TASKS:
+        raise ValueError(f"unknown task {task!r}; supported tasks: {', '.join(sorted(_TASKS))}")
+    if model is None:
+        raise ValueError(f"pipeline({task!r}) needs model=: a folder, package:NAME, a hub id, or a loaded model")
+    if device is not None and str(device) not in ("cpu", "-1"):
+        raise ValueError(f"minidistil computes on the CPU only, got device={device!r}")
+    module, name, loader = _TASKS[task]
+    fetching: dict[str, Any] = {
+        "revision": revision,
+        "cache_dir": cache_dir,
+        "local_files_only": local_files_only,
+        "token": token,
+    }
+    loaded: Any = model
+    if isinstance(model, (str, os.PathLike)):
+        auto = getattr(importlib.import_module("minidistil.auto"), loader)
+        loaded = auto.from_pretrained(model, **fetching, threads=threads, backend=backend)
+    if tokenizer is None:
+        chosen = loaded.tokenizer
+    elif isinstance(tokenizer, (str, os.PathLike)):
+        from minidistil.tokenization import Tokenizer
+
+        chosen = Tokenizer.from_pretrained(tokenizer, **fetching)
+    else:
+        chosen = tokenizer
+    pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    return pipeline_class(loaded, chosen, **options)
+
+
+__all__ = ["Pipeline", "pipeline"]

@@ -1,0 +1,59 @@
+"""Which execution of the model a caller gets.
+
+Apart from `backend.py`, which the reference imports: the reference must not reach the engine, not even through here.
+"""
+
+from __future__ import annotations
+
+from minidistil._warn import warn_caller
+from minidistil.backend import Backend
+from minidistil.config import Config
+from minidistil.weights.model_weights import ModelWeights
+
+BACKENDS = ("engine", "exact", "blas")
+
+
+def create_backend(name: str, config: Config, weights: ModelWeights, threads: int | None = None) -> Backend:
+    """Make a backend by name.
+
+    Args:
+        name: "engine" (compiled kernels), "exact" (plain NumPy, the same bits, slow) or "blas" (plain NumPy and its
+            BLAS, float tolerance). Where Numba or hardware FMA is missing, "engine" becomes "blas" with a warning.
+        config: the model's.
+        weights: the model's.
+        threads: of the engine; None for what the process may use. NumPy's BLAS has settings of its own.
+
+    Raises:
+        ValueError: an unknown name, fewer than one thread, or an activation that no backend has.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"backend must be one of {list(BACKENDS)}, got {name!r}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if config.activation != "gelu":
+        raise ValueError(f"activation {config.activation!r} is not implemented yet; this version computes gelu only")
+    if name == "engine":
+        return _engine(config, weights, threads)
+    from minidistil.reference import Reference, blas, exact
+
+    return Reference(config, weights, exact if name == "exact" else blas)
+
+
+def _engine(config: Config, weights: ModelWeights, threads: int | None) -> Backend:
+    try:
+        from minidistil.engine import Engine, EngineUnavailable
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
+            raise
+        reason = f"{error.name} is not installed"
+    else:
+        try:
+            return Engine(config, weights, threads=threads)
+        except EngineUnavailable as error:
+            reason = str(error)
+    message = (
+        f"the compiled engine cannot run here ({reason}); using NumPy instead, which is slower and agrees with it to "
+        'float tolerance only. backend="blas" asks for this without a warning'
+    )
+    warn_caller(RuntimeWarning(message))
+    return create_backend("blas", config, weights)

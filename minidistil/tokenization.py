@@ -1,0 +1,536 @@
+"""Text to token ids and back, over the `tokenizers` library.
+
+No call changes a tokenizer: padding and truncation are done on each call's own results, never switched on in the shared
+object, so that any number of threads may use one tokenizer at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
+from minidistil._warn import warn_caller
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from tokenizers import Tokenizer as Backend
+
+_PADDING = {
+    False: None,
+    None: None,
+    "do_not_pad": None,
+    True: "longest",
+    "longest": "longest",
+    "max_length": "max_length",
+}
+_TRUNCATION = {
+    False: None,
+    None: None,
+    "do_not_truncate": None,
+    True: "longest_first",
+    "longest_first": "longest_first",
+    "only_first": "only_first",
+    "only_second": "only_second",
+}
+_UNLIMITED_FROM = int(1e20)
+
+
+class TruncationWarning(UserWarning):
+    """Some texts were longer than the model takes and were cut; `count` says how many."""
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
+
+
+class BatchEncoding(dict[str, Any]):
+    """What a tokenizer makes of text: `input_ids` and its companions, by key or attribute; `model(**encoding)`.
+
+    Attributes:
+        encodings: one `tokenizers.Encoding` per text, for whoever needs words, offsets or sequences of tokens.
+    """
+
+    def __init__(self, values: dict[str, Any], encodings: Sequence[Encoding]) -> None:
+        super().__init__(values)
+        self.encodings = encodings
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"this encoding has no {name!r}; it has {list(self)}") from None
+
+    def tokens(self, index: int = 0) -> list[str]:
+        """Return the tokens of text `index`."""
+        return list(self.encodings[index].tokens)
+
+    def word_ids(self, index: int = 0) -> list[int | None]:
+        """Return, for each token of text `index`, the word it belongs to; None for special tokens."""
+        return list(self.encodings[index].word_ids)
+
+    def sequence_ids(self, index: int = 0) -> list[int | None]:
+        """Return, for each token of text `index`, 0 or 1 for the first or second of a pair; None for special tokens."""
+        return list(self.encodings[index].sequence_ids)
+
+
+def _special_token(role: str) -> property:
+    return property(lambda self: self.special_tokens.get(role), doc=f"The {role.replace('_', ' ')}, or None.")
+
+
+def _special_token_id(role: str) -> property:
+    def read(self: Tokenizer) -> int | None:
+        token = self.special_tokens.get(role)
+        return None if token is None else self.backend_tokenizer.token_to_id(token)
+
+    return property(read, doc=f"The id of the {role.replace('_', ' ')}, or None.")
+
+
+class Tokenizer:
+    """Text to token ids and back. `AutoTokenizer.from_pretrained` makes one.
+
+    Attributes:
+        backend_tokenizer: the compiled tokenizer; its own padding and truncation are off and stay off.
+        special_tokens: token by role, such as {"mask_token": "[MASK]"}.
+        model_max_length: longest input in tokens, special ones included; 10^30 where the files do not say.
+        model_input_names: what a call returns unless told otherwise.
+        padding_side: "right" or "left".
+        truncation_side: "right" or "left".
+    """
+
+    bos_token, bos_token_id = _special_token("bos_token"), _special_token_id("bos_token")
+    eos_token, eos_token_id = _special_token("eos_token"), _special_token_id("eos_token")
+    unk_token, unk_token_id = _special_token("unk_token"), _special_token_id("unk_token")
+    sep_token, sep_token_id = _special_token("sep_token"), _special_token_id("sep_token")
+    pad_token, pad_token_id = _special_token("pad_token"), _special_token_id("pad_token")
+    cls_token, cls_token_id = _special_token("cls_token"), _special_token_id("cls_token")
+    mask_token, mask_token_id = _special_token("mask_token"), _special_token_id("mask_token")
+    is_fast = True
+
+    def __init__(self, files: TokenizerFiles, name_or_path: str = "") -> None:
+        self.name_or_path = name_or_path
+        self.backend_tokenizer: Backend = files.backend
+        self.special_tokens = dict(files.special_tokens)
+        self.model_max_length = files.model_max_length
+        self.padding_side = files.padding_side
+        self.truncation_side = files.truncation_side
+        self.clean_up_tokenization_spaces = files.clean_up
+        names = ["input_ids", "token_type_ids", "attention_mask"]
+        self.model_input_names = names if files.token_types else [n for n in names if n != "token_type_ids"]
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> Tokenizer:
+        """Load the tokenizer of a checkpoint: tokenizer.json, else vocab.txt, with tokenizer_config.json.
+
+        Args:
+            name_or_path: a folder, `package:NAME`, or a hub id.
+            revision: hub branch, tag or commit.
+            cache_dir: where hub files are kept.
+            local_files_only: never open a connection.
+            token: hub credentials.
+
+        Raises:
+            FileNotFoundError: the folder has no tokenizer file.
+            CheckpointError: there is no such folder, package or hub id.
+            ValueError: a file is damaged, or special tokens are missing.
+        """
+        from minidistil.weights.locate import locate
+
+        folder = locate(
+            name_or_path,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+            config_only=True,
+        )
+        return cls(read_tokenizer_files(folder), str(name_or_path))
+
+    def __call__(
+        self,
+        text: Any,
+        text_pair: Any = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str | None = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+    ) -> BatchEncoding:
+        """Make token ids of a text, a pair of texts, or a list of either.
+
+        Args:
+            text: str; list of str; or, where `is_split_into_words`, a list of words or a list of such lists.
+            text_pair: the second text of each pair, in the same form.
+            add_special_tokens: put [CLS] and [SEP] around.
+            padding: False; True or "longest" (to the batch's longest); "max_length".
+            truncation: False; True or "longest_first"; "only_first"; "only_second". Unset, it is "longest_first" where
+                `max_length` is given without padding, and off otherwise.
+            max_length: in tokens, special ones included; unset, `model_max_length`.
+            is_split_into_words: the texts are lists of words already.
+            pad_to_multiple_of: round padded lengths up to a multiple of this.
+            padding_side: "right" or "left"; unset, the tokenizer's own.
+            return_tensors: None (lists) or "np" (int64 arrays, always 2-D).
+            return_token_type_ids: unset, for models that take them.
+            return_attention_mask: unset, yes.
+            return_special_tokens_mask: also 1 where a token is special.
+            return_offsets_mapping: also the (start, end) characters of every token.
+            return_length: also each text's number of tokens.
+
+        Returns:
+            Lists (of lists, for a list of texts) or arrays by name.
+
+        Raises:
+            TypeError: something other than text.
+            ValueError: an unknown option, lengths that do not match, or ragged arrays without padding.
+        """
+        pad, cut, max_length = self._strategies(padding, truncation, max_length, pad_to_multiple_of)
+        if return_tensors not in (None, "np"):
+            raise ValueError(
+                f'return_tensors must be None or "np", got {return_tensors!r}: minidistil makes no tensors'
+            )
+        batched, batch = _batch(text, text_pair, is_split_into_words)
+        encodings = self._encode_batch(batch, add_special_tokens, is_split_into_words)
+        if cut is not None and max_length is not None:
+            encodings = [
+                e
+                if len(e) <= max_length
+                else self._truncate(item, cut, max_length, add_special_tokens, is_split_into_words)
+                for e, item in zip(encodings, batch, strict=True)
+            ]
+        lengths = [len(e) for e in encodings]
+        if pad is not None and encodings:
+            self._pad(encodings, max(lengths) if pad == "longest" else max_length, pad_to_multiple_of, padding_side)
+
+        wanted = self.model_input_names
+        values: dict[str, Any] = {"input_ids": [e.ids for e in encodings]}
+        if return_token_type_ids or (return_token_type_ids is None and "token_type_ids" in wanted):
+            values["token_type_ids"] = [e.type_ids for e in encodings]
+        if return_attention_mask or (return_attention_mask is None and "attention_mask" in wanted):
+            values["attention_mask"] = [e.attention_mask for e in encodings]
+        if return_special_tokens_mask:
+            values["special_tokens_mask"] = [e.special_tokens_mask for e in encodings]
+        if return_offsets_mapping:
+            values["offset_mapping"] = [e.offsets for e in encodings]
+        if return_length:
+            values["length"] = [len(e) for e in encodings]
+        if return_tensors == "np":
+            values = {name: _to_array(rows, name) for name, rows in values.items()}
+        elif not batched:
+            values = {name: rows[0] for name, rows in values.items()}
+        return BatchEncoding(values, encodings)
+
+    def encode(self, text: Any, text_pair: Any = None, **options: Any) -> list[int]:
+        """Return the ids of one text or pair, as `tokenizer(...).input_ids`."""
+        ids: list[int] = self(text, text_pair, **options)["input_ids"]
+        return ids
+
+    def encode_limited(self, texts: Sequence[str], limit: int) -> tuple[list[np.ndarray], list[int]]:
+        """Make ids of texts, special tokens included, cut to `limit` tokens; and say which were cut.
+
+        Args:
+            texts: list of str.
+            limit: in tokens, special ones included.
+
+        Returns:
+            int32 [n] per text, and the indices of the texts that were longer.
+        """
+        encodings = self._encode_batch(texts, True, False)
+        cut = [i for i, e in enumerate(encodings) if len(e) > limit]
+        for i in cut:
+            encodings[i] = self._truncate(texts[i], "longest_first", limit, True, False)
+        return [np.array(e.ids, np.int32) for e in encodings], cut
+
+    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
+        """Return the tokens of one text or pair, without special tokens unless asked for."""
+        return self(text, pair, add_special_tokens=add_special_tokens).tokens()
+
+    def decode(
+        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> str:
+        """Make text of token ids (an int, a list or an array of them)."""
+        ids = np.atleast_1d(np.asarray(token_ids, dtype=np.int64))
+        if ids.ndim != 1:
+            raise ValueError(f"decode takes one list of ids, got shape {ids.shape}; for several use batch_decode")
+        text: str = self.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=skip_special_tokens)
+        clean = (
+            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        )
+        return _clean_up(text) if clean else text
+
+    def batch_decode(self, sequences: Iterable[Any], skip_special_tokens: bool = False, **options: Any) -> list[str]:
+        """Make texts of several lists of token ids."""
+        return [self.decode(ids, skip_special_tokens, **options) for ids in sequences]
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """Return the token of an id, or the list of tokens of several; None for an id that does not exist."""
+        if np.ndim(ids) == 0:
+            return self.backend_tokenizer.id_to_token(int(ids))
+        skipped = set(self.all_special_ids) if skip_special_tokens else set()
+        return [self.backend_tokenizer.id_to_token(int(i)) for i in ids if int(i) not in skipped]
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """Return the id of a token, or the list of ids of several; unknown ones get the unknown token's."""
+        if isinstance(tokens, str):
+            found = self.backend_tokenizer.token_to_id(tokens)
+            return self.unk_token_id if found is None else found
+        return [self.convert_tokens_to_ids(token) for token in tokens]
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Return how many tokens a text (or a pair) gains by its special tokens."""
+        count: int = self.backend_tokenizer.num_special_tokens_to_add(pair)
+        return count
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return id by token, added tokens included."""
+        vocab: dict[str, int] = self.backend_tokenizer.get_vocab(with_added_tokens=True)
+        return vocab
+
+    @property
+    def vocab_size(self) -> int:
+        """Entries of the vocabulary, without tokens added later."""
+        size: int = self.backend_tokenizer.get_vocab_size(with_added_tokens=False)
+        return size
+
+    def __len__(self) -> int:
+        return int(self.backend_tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The special tokens that have a role."""
+        return list(dict.fromkeys(self.special_tokens.values()))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """Their ids."""
+        return [self.backend_tokenizer.token_to_id(token) for token in self.all_special_tokens]
+
+    def __repr__(self) -> str:
+        return (
+            f"Tokenizer({self.name_or_path!r}, vocab_size={self.vocab_size}, model_max_length={self.model_max_length}, "
+            f"special_tokens={self.special_tokens})"
+        )
+
+    def _strategies(
+        self, padding: Any, truncation: Any, max_length: int | None, multiple: int | None
+    ) -> tuple[str | None, str | None, int | None]:
+        if padding not in _PADDING:
+            raise ValueError(f'padding must be False, True, "longest" or "max_length", got {padding!r}')
+        if truncation not in _TRUNCATION:
+            raise ValueError(
+                f'truncation must be False, True, "longest_first", "only_first" or "only_second", got {truncation!r}'
+            )
+        if max_length is not None and max_length < 0:
+            raise ValueError(f"max_length must not be negative, got {max_length}")
+        pad, cut = _PADDING[padding], _TRUNCATION[truncation]
+        if max_length is not None and truncation is None and pad is None:
+            cut = "longest_first"
+        if max_length is None and self.model_max_length < _UNLIMITED_FROM:
+            max_length = self.model_max_length
+        if max_length is None and pad == "max_length":
+            pad = None
+        if pad is not None and self.pad_token_id is None:
+            raise ValueError("this tokenizer has no padding token, so it cannot pad")
+        if multiple is not None and multiple < 1:
+            raise ValueError(f"pad_to_multiple_of must be positive, got {multiple}")
+        if cut and pad and multiple and max_length is not None and max_length % multiple:
+            raise ValueError(
+                f"truncating to {max_length} tokens and padding to a multiple of {multiple} contradict each other"
+            )
+        return pad, cut, max_length
+
+    def _encode_batch(self, batch: Sequence[Any], special: bool, split: bool) -> list[Encoding]:
+        encodings: list[Encoding] = self.backend_tokenizer.encode_batch(
+            batch, add_special_tokens=special, is_pretokenized=split
+        )
+        return encodings
+
+    def _truncate(self, item: Any, strategy: str, max_length: int, special: bool, split: bool) -> Encoding:
+        """Encode a text or pair that is too long, cut as transformers cuts it."""
+        first, second = item if _is_pair(item, split) else (item, None)
+        parts = [p for p in (first, second) if p is not None]
+        encodings = self._encode_batch(parts, False, split)
+        room = max_length - (self.num_special_tokens_to_add(second is not None) if special else 0)
+        if room < 0:
+            raise ValueError(f"max_length={max_length} leaves no room for the special tokens")
+        lengths = _truncated_lengths([len(e) for e in encodings], strategy, room)
+        for encoding, length in zip(encodings, lengths, strict=True):
+            if length < len(encoding):
+                encoding.truncate(length, direction=self.truncation_side)
+        pair = encodings[1] if second is not None else None
+        return self.backend_tokenizer.post_process(encodings[0], pair, add_special_tokens=special)
+
+    def _pad(self, encodings: list[Encoding], length: int | None, multiple: int | None, side: str | None) -> None:
+        assert length is not None
+        if multiple:
+            length = -(-length // multiple) * multiple
+        for encoding in encodings:
+            if len(encoding) < length:
+                encoding.pad(
+                    length,
+                    direction=self.padding_side if side is None else side,
+                    pad_id=self.pad_token_id,
+                    pad_token=self.pad_token,
+                )
+
+
+class AutoTokenizer:
+    """Loads the tokenizer of any checkpoint."""
+
+    from_pretrained = Tokenizer.from_pretrained
+
+
+def input_limit(tokenizer: Tokenizer, positions: int) -> int:
+    """Return the longest input in tokens that both a tokenizer and a position table of `positions` rows allow."""
+    return min(tokenizer.model_max_length, positions)
+
+
+def check_truncation(value: Any) -> None:
+    """Refuse a `truncation` setting that pipelines and encode() do not have."""
+    if value not in ("error", "warn", True, False):
+        raise ValueError(f'truncation must be "error", "warn", True or False, got {value!r}')
+
+
+def refuse_truncation(cut: Sequence[int], limit: int, first: int = 0) -> None:
+    """Raise for texts that are too long, where any are.
+
+    Args:
+        cut: indices of the texts.
+        limit: in tokens.
+        first: what to add to the indices in the message.
+
+    Raises:
+        ValueError: `cut` is not empty.
+    """
+    if not cut:
+        return
+    shown = ", ".join(str(first + i) for i in cut[:10]) + (", ..." if len(cut) > 10 else "")
+    raise ValueError(
+        f"{len(cut)} of the texts (index {shown}) are longer than {limit} tokens; shorten them, or pass "
+        'truncation="warn" or True to use their beginnings'
+    )
+
+
+def warn_of_truncation(count: int, total: int, limit: int) -> None:
+    """Issue one `TruncationWarning` for a call, where `count` is not 0."""
+    if count:
+        message = (
+            f"{count} of {total} texts are longer than {limit} tokens; only their beginnings were used "
+            '(truncation="error" refuses them, truncation=True does not warn)'
+        )
+        warn_caller(TruncationWarning(message, count))
+
+
+def _is_pair(item: Any, split: bool) -> bool:
+    if isinstance(item, str):
+        return False
+    return not split or (len(item) == 2 and all(isinstance(part, (list, tuple)) for part in item))
+
+
+def _batch(text: Any, pair: Any, split: bool) -> tuple[bool, list[Any]]:
+    """Whether a list of texts was given, and that list, pairs zipped."""
+    if split:
+        _check_list(text, "text")
+        batched = bool(text) and isinstance(text[0], (list, tuple))
+    else:
+        batched = isinstance(text, (list, tuple))
+    texts = list(text) if batched else [text]
+    pairs: list[Any] | None = None
+    if pair is not None:
+        if batched and isinstance(pair, str):
+            raise TypeError("text is a list, so text_pair must be a list of as many texts, got one str")
+        pairs = list(pair) if batched else [pair]
+        if len(pairs) != len(texts):
+            raise ValueError(f"text has {len(texts)} texts and text_pair {len(pairs)}; they must match one to one")
+    for i, item in enumerate(texts):
+        _check_text(item, f"text[{i}]" if batched else "text", split, pairs is None)
+    if pairs is None:
+        return batched, texts
+    for i, item in enumerate(pairs):
+        _check_text(item, f"text_pair[{i}]" if batched else "text_pair", split, False)
+    # An empty second text means no pair, as in transformers.
+    if not batched and not pairs[0]:
+        return batched, texts
+    return batched, list(zip(texts, pairs, strict=True))
+
+
+def _check_list(value: Any, name: str) -> None:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"with is_split_into_words {name} must be a list of words, got {type(value).__name__}")
+
+
+def _check_text(item: Any, name: str, split: bool, pair_allowed: bool) -> None:
+    if split:
+        _check_list(item, name)
+        if all(isinstance(word, str) for word in item):
+            return
+        raise TypeError(f"{name} must be a list of words (str)")
+    if isinstance(item, str):
+        return
+    if pair_allowed and isinstance(item, (list, tuple)) and len(item) == 2 and all(isinstance(p, str) for p in item):
+        return
+    raise TypeError(f"{name} must be a str, got {type(item).__name__}")
+
+
+def _truncated_lengths(lengths: list[int], strategy: str, room: int) -> list[int]:
+    """Lengths after truncation to `room` tokens in all; the longer of a pair gives first."""
+    excess = sum(lengths) - room
+    if excess <= 0:
+        return lengths
+    if strategy == "longest_first":
+        if len(lengths) == 1:
+            return [room]
+        shorter, longer = sorted(lengths)
+        longer = longer if shorter > room else max(shorter, room - shorter)
+        if shorter + longer > room:
+            shorter, longer = room // 2, room // 2 + room % 2
+        return [shorter, longer] if lengths[0] <= lengths[1] else [longer, shorter]
+    index = 0 if strategy == "only_first" else 1
+    if index >= len(lengths):
+        raise ValueError('truncation="only_second" needs pairs; this text has no second part')
+    if lengths[index] < excess:
+        raise ValueError(
+            f'truncation="{strategy}" would have to remove {excess} tokens, and that text has only {lengths[index]}; '
+            'use "longest_first"'
+        )
+    return [n - excess if i == index else n for i, n in enumerate(lengths)]
+
+
+def _to_array(rows: list[Any], name: str) -> np.ndarray:
+    try:
+        return np.array(rows, dtype=np.int64)
+    except ValueError as error:
+        raise ValueError(
+            f"the texts have different numbers of tokens, so {name} does not form an array: use padding=True"
+        ) from error
+
+
+def _clean_up(text: str) -> str:
+    for spaced, joined in (
+        (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
+        (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+    ):  # fmt: skip
+        text = text.replace(spaced, joined)
+    return text

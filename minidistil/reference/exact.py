@@ -176,7 +176,7 @@ def _repair(s: np.ndarray, p: np.ndarray, c: np.ndarray, suspects: np.ndarray) -
     have 28 low zero bits, which makes the test one shift. Round-to-odd of the 53-bit sum then rounds to float32 as the
     exact sum would (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
     """
-    at = np.nonzero(suspects & np.isfinite(s))
+    at = suspects & np.isfinite(s)
     s_, p_, c_ = s[at], p[at], c[at].astype(np.float64)
     t = s_ - p_
     error = (p_ - (s_ - t)) + (c_ - t)  # TwoSum: p + c = s + error, exactly

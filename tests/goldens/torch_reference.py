@@ -1,0 +1,109 @@
+"""The reference itself: transformers on PyTorch in the pinned configuration.
+
+Import this before torch, in a process of its own: two of the pins are read when torch is first loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+PINS = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2"}
+if "torch" in sys.modules:
+    raise ImportError("torch is loaded already: the pins of the reference would not be in force")
+os.environ.update(PINS)
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+torch.backends.mkldnn.enabled = False
+torch.set_num_threads(1)
+if torch.backends.cpu.get_cpu_capability() != "AVX2":
+    raise ImportError(f"PyTorch runs its {torch.backends.cpu.get_cpu_capability()} kernels here, the reference is AVX2")
+
+MULTIPLE = 16  # of tokens, to which a sentence is padded
+
+
+class TorchReference:
+    """A DistilBertForMaskedLM or BertModel, run sentence by sentence.
+
+    Args:
+        values: config.json.
+        tensors: float32 arrays by checkpoint name; all that the model has, but for tied ones.
+    """
+
+    def __init__(self, values: dict, tensors: dict[str, np.ndarray]) -> None:
+        values = {k: v for k, v in values.items() if k not in ("architectures", "model_type", "transformers_version")}
+        self.masked_lm = "vocab_transform.weight" in tensors
+        if any("token_type" in name for name in tensors):
+            model: Any = transformers.BertModel(transformers.BertConfig(**values))
+        else:
+            model = transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**values))
+        loaded = model.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()}, strict=False)
+        missing = set(loaded.missing_keys) - {"vocab_projector.weight"}
+        unexpected = set(loaded.unexpected_keys) - {"embeddings.position_ids"}
+        if missing or unexpected:
+            raise ValueError(f"missing {sorted(missing)}, unexpected {sorted(unexpected)}")
+        if self.masked_lm:
+            words = model.distilbert.embeddings.word_embeddings.weight
+            assert model.vocab_projector.weight is words, "the projection is not tied to the word embeddings"
+        if model.config._attn_implementation != "sdpa":
+            raise ValueError(f"attention is {model.config._attn_implementation!r}, the reference is 'sdpa'")
+        self.model = model.eval()
+
+    def alone(
+        self, ids: np.ndarray, types: np.ndarray | None = None, bias: np.ndarray | None = None, multiple: int = MULTIPLE
+    ) -> tuple[list[np.ndarray], np.ndarray | None]:
+        """One sentence, padded to a multiple of 16: the definition.
+
+        Args:
+            ids: int [n].
+            types: int [n] or None.
+            bias: float32 [1, n, n], a 4-D mask, or None.
+            multiple: of tokens, to pad to.
+
+        Returns:
+            L + 1 hidden states float32 [n, D], and logits float32 [n, V] or None.
+        """
+        n = len(ids)
+        padded = -(-n // multiple) * multiple
+        if bias is None:
+            mask = (np.arange(padded) < n)[None].astype(np.int64)
+        else:
+            mask = np.full((1, 1, padded, padded), -np.inf, np.float32)
+            mask[0, :, :n, :n] = bias
+        states, logits = self._run(_pad(ids, padded), None if types is None else _pad(types, padded), mask)
+        return [s[0, :n] for s in states], None if logits is None else logits[0, :n]
+
+    def together(
+        self, sentences: Sequence[np.ndarray], types: Sequence[np.ndarray] | None = None
+    ) -> tuple[list[np.ndarray], np.ndarray | None]:
+        """A padded batch, unpadded again: [T, D] each, [T, V]. Not the definition: neighbours may change the bits."""
+        lengths = np.array([len(s) for s in sentences])
+        padded = -(-lengths.max() // MULTIPLE) * MULTIPLE
+        real = np.arange(padded) < lengths[:, None]
+        rows = np.concatenate([_pad(s, padded) for s in sentences])
+        kinds = None if types is None else np.concatenate([_pad(t, padded) for t in types])
+        states, logits = self._run(rows, kinds, real.astype(np.int64))
+        return [s[real] for s in states], None if logits is None else logits[real]
+
+    def _run(
+        self, ids: np.ndarray, types: np.ndarray | None, mask: np.ndarray
+    ) -> tuple[list[np.ndarray], np.ndarray | None]:
+        kwargs = {} if types is None else {"token_type_ids": torch.from_numpy(types)}
+        with torch.inference_mode():
+            out = self.model(
+                input_ids=torch.from_numpy(ids),
+                attention_mask=torch.from_numpy(mask),
+                output_hidden_states=True,
+                **kwargs,
+            )
+        return [s.numpy() for s in out.hidden_states], out.logits.numpy() if self.masked_lm else None
+
+
+def _pad(x: np.ndarray, length: int) -> np.ndarray:
+    return np.pad(x.astype(np.int64), (0, length - len(x)))[None]

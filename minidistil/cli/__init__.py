@@ -39,10 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = {"traceback": bool(os.environ.get("MINIDISTIL_TRACEBACK"))}
     try:
         with _warnings_in_one_line():
-            status = app.main(args=argv, prog_name="minidistil", standalone_mode=False, obj=settings)
+            # Not click's own main(), which has its own way with interrupts and closed pipes.
+            with app.make_context("minidistil", list(sys.argv[1:] if argv is None else argv), obj=settings) as context:
+                app.invoke(context)
             sys.stdout.flush()
-        return status if isinstance(status, int) else 0
-    except (KeyboardInterrupt, click.Abort) as error:
+        return 0
+    except click.exceptions.Exit as request:
+        return request.exit_code
+    except KeyboardInterrupt as error:
         return _fail(_with_note("interrupted", error), INTERRUPTED)
     except BrokenPipeError:
         _silence_standard_output()

@@ -18,18 +18,23 @@ def _version(context: click.Context, _: click.Parameter, value: bool) -> None:
         context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
 )
 @traceback_option
-def app() -> None:
+@click.pass_context
+def app(context: click.Context) -> None:
     """CPU inference for DistilBERT and its family, with PyTorch's bits and without PyTorch.
 
     \b
     Example:
       minidistil search "free speech" docs/examples/amendments.txt
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for command in (fill_mask, embed, search, inspect, verify, warmup):

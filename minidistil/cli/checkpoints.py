@@ -108,7 +108,7 @@ def warmup() -> None:
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     from minidistil.config import Config
 
-    config = Config.from_checkpoint(checkpoint)
+    config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
     tensors = [_tensor(checkpoint, name) for name in checkpoint.names]
     numbers = [t for t in tensors if t["dtype"] in _FLOATS]
     parameters = sum(prod(t["shape"]) for t in numbers)

@@ -27,7 +27,8 @@ def fill_mask(
     """
     import minidistil
 
-    fill = minidistil.pipeline("fill-mask", model=load_model(model, **options))
+    loaded = load_model(model, **options)
+    fill = minidistil.pipeline("fill-mask", model=loaded)
     wanted = [word.strip() for word in targets.split(",")] if targets else None
     results = [fill(text, top_k=top_k, **({"targets": wanted} if wanted else {})) for text in texts]
     if as_json:

@@ -13,6 +13,7 @@ from minidistil.choose_backend import BACKENDS
 
 if TYPE_CHECKING:
     from minidistil.models import Model
+    from minidistil.sentence import SentenceEncoder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -68,7 +69,7 @@ def traceback_option(command: Command) -> Command:
 
 def load_model(
     model: str | None, *, threads: int | None, backend: str, revision: str | None, local_files_only: bool
-) -> Model:
+) -> Model | SentenceEncoder:
     """Load what --model and its companions ask for.
 
     Raises:
@@ -83,6 +84,12 @@ def load_model(
         revision=revision,
         local_files_only=local_files_only,
     )
+
+
+def load_sentence_encoder(model: str | None, **options: Any) -> SentenceEncoder:
+    """Load --model as what makes sentence embeddings: what its modules.json says, else mean pooling."""
+    loaded = load_model(model, **options)
+    return getattr(loaded, "sentence_encoder", loaded)
 
 
 def _default_sentence_model() -> str:

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from minidistil.cli.matches import Match, Matches, print_json, print_matches
-from minidistil.cli.options import json_option, load_model, model_options
+from minidistil.cli.options import json_option, load_sentence_encoder, model_options
 from minidistil.cli.text import STANDARD_INPUT, check_encoding, chunks, count_lines, read_lines
 from minidistil.cli.writers import JsonLinesWriter, NpyWriter, Writer
 
 if TYPE_CHECKING:
-    import numpy as np
     from tqdm import tqdm
+
+    from minidistil.sentence import SentenceEncoder
 
 _CHUNK = 256  # texts at once: enough to sort by length and fill the cores, little enough to show progress
 
@@ -43,13 +45,13 @@ def embed(file: str, output: Path | None, encoding: str, model: str | None, **op
       minidistil embed docs/examples/amendments.txt -o amendments.npy
     """
     total = count_lines(file)  # also: a file that is missing is named before a model is loaded
-    encode = load_model(model, **options).encode
+    encode = load_sentence_encoder(model, **options).encode
     writer: Writer = NpyWriter(output) if output and output.suffix == ".npy" else JsonLinesWriter(output)
     texts = (text for _, text in read_lines(file, encoding))
     try:
         with _progress(total, "texts", when=output is not None) as bar:
             for chunk in chunks(texts, _CHUNK):
-                writer.append(chunk, encode(chunk, show_progress_bar=False))
+                writer.append(chunk, encode(chunk))
                 bar.update(len(chunk))
         writer.finish()
     except BaseException as error:
@@ -88,8 +90,8 @@ def search(
     if not query.strip():
         raise click.UsageError("the query is empty")
     counts = [count_lines(file) for file in files]  # also: a file that is missing is named before a model is loaded
-    encode = load_model(model, **options).encode
-    wanted = encode([query], normalize_embeddings=True, show_progress_bar=False)[0]
+    encoder = load_sentence_encoder(model, **options)
+    wanted = encoder.encode_query(query, normalize_embeddings=True)
     best = Matches(top_k, min_score)
     total = None if None in counts else sum(count or 0 for count in counts)
     with _progress(total, "lines", when=True) as bar:
@@ -97,7 +99,7 @@ def search(
             for chunk in chunks(read_lines(file, encoding), _CHUNK):
                 filled = [(number, text) for number, text in chunk if text.strip()]
                 if filled:
-                    scores = _similarities(encode, [text for _, text in filled], wanted)
+                    scores = _similarities(encoder, [text for _, text in filled], wanted)
                     best.add(
                         Match(file, number, float(s), text) for (number, text), s in zip(filled, scores, strict=True)
                     )
@@ -108,9 +110,10 @@ def search(
         print_matches(best.sorted(), query, shorten=not full)
 
 
-def _similarities(encode: Any, texts: list[str], query: np.ndarray) -> np.ndarray:
+def _similarities(encoder: SentenceEncoder, texts: list[str], query: np.ndarray) -> np.ndarray:
     """Cosine of each text with the query, float32 [n]; each from its own row alone, whatever shares the chunk."""
-    return (encode(texts, normalize_embeddings=True, show_progress_bar=False) * query).sum(axis=1)
+    rows: np.ndarray = encoder.encode_document(texts, normalize_embeddings=True)
+    return np.add.reduce(rows * query, axis=1)
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ def compare(checkpoint: Checkpoint, threads: int | None) -> list[Stage]:
     from minidistil.reference import Reference, exact
     from minidistil.weights import read_model
 
-    config, weights = Config.from_checkpoint(checkpoint), read_model(checkpoint)
+    config, weights = Config.from_dict(checkpoint.config, where=checkpoint.folder), read_model(checkpoint)
     batch = tokens(config.vocab_size, config.max_position_embeddings)
     backends = Engine(config, weights, threads=threads), Reference(config, weights, ops=exact)
     encoded = [backend.encode(batch, hidden_states=True) for backend in backends]

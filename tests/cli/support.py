@@ -1,0 +1,43 @@
+"""Running the command line: inside this process where that will do, as a process where it matters."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from minidistil.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Result(NamedTuple):
+    """Exit status and what was printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Result:
+    """Run in this process."""
+    capsys.readouterr()
+    status = main([str(argument) for argument in arguments])
+    return Result(status, *capsys.readouterr())
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """The command as a process starts it."""
+    return [sys.executable, "-m", "minidistil", *map(str, arguments)]
+
+
+def run_process(*arguments: str | Path, cwd: Path | None = None, stdin: bytes = b"", **environment: str) -> Result:
+    """Run as a process of its own."""
+    done = subprocess.run(
+        command(*arguments), cwd=cwd, env=os.environ | environment, input=stdin, capture_output=True, timeout=300
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())

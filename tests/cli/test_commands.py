@@ -1,0 +1,164 @@
+"""What the commands print, against what the library returns."""
+
+import io
+import json
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+import minidistil
+from tests.cli.support import command, run
+
+QUICK = ("--backend", "blas")
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    """Lines of many lengths, blank ones among them, more than one chunk of them."""
+    path = tmp_path_factory.mktemp("text") / "lines.txt"
+    words = "the cat and dog love music in paris while rain and snow make night cold".split()
+    path.write_text("\n".join(" ".join(words[i % 5 : i % 14]) if i % 7 else "  " for i in range(300)) + "\n")
+    return path
+
+
+def test_fill_mask_prints_what_the_pipeline_returns(capsys, distilbert_small):
+    texts = ["Paris is the [MASK] of France.", "the [MASK] and the [MASK]"]
+    fill = minidistil.pipeline("fill-mask", model=minidistil.load(distilbert_small, backend="blas"))
+    expected = [fill(text, top_k=3) for text in texts]
+    result = run(capsys, "fill-mask", *texts, "-m", distilbert_small, "-k", "3", "--json", *QUICK)
+    assert result.status == 0
+    assert json.loads(result.out) == json.loads(json.dumps(expected))
+    shown = run(capsys, "fill-mask", *texts, "-m", distilbert_small, "-k", "3", *QUICK).out.splitlines()
+    assert shown[0] == texts[0]
+    assert shown[1].split() == [f"{expected[0][0]['score']:.2%}", expected[0][0]["token_str"]]
+    assert len(shown) == 1 + 3 + 1 + 2 * (1 + 3)
+
+
+def test_fill_mask_targets(capsys, distilbert_small):
+    arguments = ("a [MASK] .", "-m", distilbert_small, "--targets", "dog, cat", "--json", *QUICK)
+    rows = json.loads(run(capsys, "fill-mask", *arguments).out)[0]
+    assert {row["token_str"] for row in rows} == {"dog", "cat"}
+
+
+def test_embed_npy_has_the_rows_of_encode(capsys, tmp_path, lines, sentence_small):
+    out = tmp_path / "out.npy"
+    result = run(capsys, "embed", lines, "-o", out, "-m", sentence_small, *QUICK)
+    assert result == (0, "", "")
+    rows = np.load(out)
+    expected = minidistil.load(sentence_small, backend="blas").encode(lines.read_text().split("\n")[:-1])
+    assert rows.shape == (300, 128)
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
+
+
+def test_embed_standard_input_as_json_lines(capsys, monkeypatch, sentence_small):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a dog\n\nthe sun")))
+    result = run(capsys, "embed", "-m", sentence_small, *QUICK)
+    rows = [json.loads(line) for line in result.out.splitlines()]
+    assert [row["text"] for row in rows] == ["a dog", "", "the sun"]
+    expected = minidistil.load(sentence_small, backend="blas").encode(["a dog", "", "the sun"])
+    np.testing.assert_allclose(np.array([row["embedding"] for row in rows]), expected, rtol=0, atol=1e-6)
+
+
+def test_embed_nothing(capsys, tmp_path, sentence_small):
+    (tmp_path / "empty.txt").write_bytes(b"")
+    out = tmp_path / "out.npy"
+    assert run(capsys, "embed", tmp_path / "empty.txt", "-o", out, "-m", sentence_small, *QUICK).status == 0
+    assert np.load(out).size == 0
+
+
+def test_embed_interrupted_keeps_what_is_finished(tmp_path, sentence_small):
+    arguments = ("embed", "-o", tmp_path / "out.npy", "-m", sentence_small, *QUICK)
+    process = subprocess.Popen(command(*arguments), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"a dog barks\n" * 700)  # two chunks, and part of a third that never fills
+    process.stdin.flush()
+    partial = tmp_path / "out.npy.partial"
+    give_up = time.monotonic() + 60
+    while not (partial.exists() and partial.stat().st_size >= 128 + 512 * 128 * 4):
+        assert process.poll() is None
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.decode() == f"minidistil: interrupted; the first 512 embeddings are in {partial}\n"
+    assert np.load(partial).shape == (512, 128)
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_search_finds_the_lines_that_encode_ranks_first(capsys, lines, sentence_small):
+    texts = lines.read_text().split("\n")[:-1]
+    result = run(capsys, "search", "cat and dog", lines, "-m", sentence_small, "-k", "12", "--json", *QUICK)
+    found = json.loads(result.out)
+    assert [row["text"] for row in found] == [texts[row["line"] - 1] for row in found]
+    model = minidistil.load(sentence_small, backend="blas")
+    filled = [i for i, text in enumerate(texts) if text.strip()]
+    scores = model.encode([texts[i] for i in filled]) @ model.encode("cat and dog")
+    best = sorted(scores.tolist(), reverse=True)[:12]
+    np.testing.assert_allclose([row["score"] for row in found], best, rtol=0, atol=1e-5)
+    assert {row["file"] for row in found} == {str(lines)}
+
+
+def test_search_several_files_and_a_lowest_score(capsys, tmp_path, sentence_small):
+    for name, text in {"a.txt": "a dog\n", "b.txt": "\n\na dog\n"}.items():
+        (tmp_path / name).write_text(text)
+    files = (tmp_path / "a.txt", tmp_path / "b.txt")
+    shown = run(capsys, "search", "a dog", *files, "-m", sentence_small, *QUICK).out.splitlines()
+    assert shown == [f"{files[0]}:1 1.000 a dog", f"{files[1]}:3 1.000 a dog"]
+    assert run(capsys, "search", "a dog", *files, "-m", sentence_small, "--min-score", "1.5", *QUICK) == (0, "", "")
+
+
+def test_inspect_counts_what_is_stored(capsys, distilbert_small):
+    facts = json.loads(run(capsys, "inspect", distilbert_small, "--json").out)
+    from minidistil.weights import open_checkpoint
+
+    checkpoint = open_checkpoint(distilbert_small)
+    assert facts["parameters"] == sum(checkpoint.read(name).size for name in checkpoint.names)
+    assert facts["float32_bytes"] == facts["stored_bytes"] == 4 * facts["parameters"]
+    assert [tensor["name"] for tensor in facts["tensors"]] == list(checkpoint.names)
+    assert (facts["n_layers"], facts["n_heads"], facts["dim"], facts["hidden_dim"]) == (2, 4, 128, 400)
+    assert facts["heads_found"] == ["masked_lm"]
+    shown = run(capsys, "inspect", distilbert_small, "--tensors").out
+    assert f"{facts['parameters']:,}" in shown
+    assert all(name in shown for name in checkpoint.names)
+
+
+def test_verify_says_that_every_bit_agrees(capsys, distilbert_small):
+    result = run(capsys, "verify", distilbert_small)
+    assert result.status == 0, result.out + result.err
+    assert result.out.splitlines()[-1] == "every bit agrees"
+    facts = json.loads(run(capsys, "verify", distilbert_small, "--json", "--threads", "1").out)
+    assert facts["agree"] is True
+    assert [stage["stage"] for stage in facts["stages"]] == ["embeddings", "layer 1", "layer 2", "masked-LM logits"]
+    assert facts["digest"][:32] in result.out
+
+
+@pytest.mark.parametrize("fault", ["one bit", "a NaN"])
+def test_verify_sees_a_single_value(capsys, monkeypatch, distilbert_small, fault):
+    from minidistil.engine import Engine
+
+    honest = Engine.encode
+
+    def encode(self, batch, **options):
+        encoded = honest(self, batch, **options)
+        value = encoded.hidden_states[1][7, 5:6]
+        value[:] = np.nan if fault == "a NaN" else np.nextafter(value, np.float32(9))
+        return encoded
+
+    monkeypatch.setattr(Engine, "encode", encode)
+    result = run(capsys, "verify", distilbert_small, "--json")
+    facts = json.loads(result.out)
+    assert result.status == 1
+    assert facts["agree"] is False
+    assert [stage["differing"] for stage in facts["stages"]] == [0, 1, 0, 0]
+    assert "some bits differ" in run(capsys, "verify", distilbert_small).out
+
+
+def test_warmup(capsys):
+    result = run(capsys, "warmup")
+    assert result.status == 0, result.err
+    assert result.out.startswith("ready after")

@@ -42,18 +42,33 @@ def tile(typing_context, rows, vectors, a, lda, b, ldb, c, ldc, bias, k, block):
     sig = types.void(*[types.intp] * 11)
 
     def emit(context, builder, sig, args):
-        shape = builder.add(builder.mul(args[1], ir.Constant(_I64, 64)), args[0])
-        end = builder.append_basic_block("tile.end")
-        switch = builder.switch(shape, end)
-        for n in range(1, VECTORS + 1):
-            for m in range(1, ROWS + 1):
-                with builder.goto_block(builder.append_basic_block(f"tile.{m}x{n}")):
-                    switch.add_case(ir.Constant(_I64, n * 64 + m), builder.block)
-                    _TileCode(builder, m, n, *args[2:]).emit(end)
-        builder.position_at_end(end)
+        builder.call(_tile_function(builder.module), args)
         return context.get_dummy_value()
 
     return sig, emit
+
+
+def _tile_function(module: ir.Module) -> ir.Function:
+    """The function that holds every tile shape: one in a module, and never inlined, or compiling would take long."""
+    name = "minidistil.tile"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 11), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    rows, vectors, *addresses = function.args
+    shape = builder.add(builder.mul(vectors, _int(64)), rows)
+    end = builder.append_basic_block("end")
+    switch = builder.switch(shape, end)
+    for n in range(1, VECTORS + 1):
+        for m in range(1, ROWS + 1):
+            with builder.goto_block(builder.append_basic_block(f"tile.{m}x{n}")):
+                switch.add_case(_int(n * 64 + m), builder.block)
+                _TileCode(builder, m, n, *addresses).emit(end)
+    builder.position_at_end(end)
+    builder.ret_void()
+    return function
 
 
 class _TileCode:

@@ -96,7 +96,7 @@ def _warnings_in_one_line() -> Iterator[None]:
         _fail(f"warning: {message}")
 
     with warnings.catch_warnings():
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = show
         yield
 
 

@@ -88,8 +88,10 @@ def load_model(
 
 def load_sentence_encoder(model: str | None, **options: Any) -> SentenceEncoder:
     """Load --model as what makes sentence embeddings: what its modules.json says, else mean pooling."""
+    from minidistil.sentence import SentenceEncoder
+
     loaded = load_model(model, **options)
-    return getattr(loaded, "sentence_encoder", loaded)
+    return loaded if isinstance(loaded, SentenceEncoder) else loaded.sentence_encoder
 
 
 def _default_sentence_model() -> str:

@@ -30,8 +30,8 @@ def read_lines(name: str, encoding: str) -> Iterator[tuple[int, str]]:
         number = 0
         try:
             if _breaks_are_single_bytes(encoding):
-                for number, line in enumerate(file, 1):
-                    yield number, _without_break(line.decode(encoding), first=number == 1)
+                for number, data in enumerate(file, 1):
+                    yield number, _without_break(data.decode(encoding), first=number == 1)
             else:
                 text = io.TextIOWrapper(file, encoding=encoding, newline="\n")
                 for number, line in enumerate(text, 1):

@@ -89,10 +89,11 @@ print(sorted(direct), sorted(installed ^ closure), "torch" in installed)
 
 
 def test_nothing_is_shadowed(python, tmp_path):
-    code = (
-        "import importlib.util as u, minidistil, minidistil.weights, minidistil.kernels; "
-        "print([n for n in ('kernels', 'weights', 'tests', 'benchmarks', 'docs') if u.find_spec(n)], minidistil.__file__)"
-    )
+    code = """
+import importlib.util, minidistil, minidistil.kernels, minidistil.weights
+names = ("kernels", "weights", "tests", "benchmarks", "docs")
+print([name for name in names if importlib.util.find_spec(name)], minidistil.__file__)
+"""
     out = _run(python, "-c", code, cwd=tmp_path)
     assert out.startswith("[] ")
     assert str(ROOT) not in out

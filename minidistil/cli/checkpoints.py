@@ -12,6 +12,7 @@ import click
 from minidistil.cli.options import checkpoint_options, json_option
 
 if TYPE_CHECKING:
+    from minidistil._sentence_files import SentenceFiles
     from minidistil.cli.verification import Stage
     from minidistil.weights import Checkpoint
 
@@ -19,7 +20,7 @@ _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2,
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
-@click.command()
+@click.command(short_help="Show what a checkpoint holds.")
 @click.argument("checkpoint")
 @click.option("--tensors", is_flag=True, help="List every tensor.")
 @json_option("Print a JSON object, tensors included.")
@@ -54,7 +55,7 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
             click.echo(f"{name:{width}}  {dtype:4}  {' x '.join(map(str, shape))}")
 
 
-@click.command()
+@click.command(short_help="Compare the engine with NumPy, bit by bit.")
 @click.argument("checkpoint")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine. [default: all that it may use]")
 @json_option("Print a JSON object.")
@@ -90,7 +91,7 @@ def verify(context: click.Context, checkpoint: str, threads: int | None, as_json
     context.exit(0 if agree else 1)
 
 
-@click.command()
+@click.command(short_help="Compile the kernels ahead of their first use.")
 def warmup() -> None:
     """Compile the kernels for this machine now, so that the first use does not have to.
 
@@ -106,6 +107,7 @@ def warmup() -> None:
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    from minidistil._sentence_files import read_sentence_files
     from minidistil.config import Config
 
     config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
@@ -124,10 +126,20 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "activation": config.activation,
         "vocab_size": config.vocab_size,
         "max_position_embeddings": config.max_position_embeddings,
+        "sentences": _sentences(read_sentence_files(checkpoint.folder)),
         "parameters": parameters,
         "stored_as": sorted({t["dtype"] for t in numbers}),
         "stored_bytes": sum(t["bytes"] for t in tensors),
         "float32_bytes": 4 * parameters,
+    }
+
+
+def _sentences(files: SentenceFiles) -> dict[str, Any]:
+    return {
+        "pooling": list(files.pooling),
+        "normalize": files.normalize,
+        "max_seq_length": files.max_seq_length,
+        "similarity": files.similarity,
     }
 
 
@@ -137,6 +149,7 @@ def _tensor(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
+    sentences = facts["sentences"]
     rows = {
         "folder": facts["folder"],
         "content": f"sha256 {facts['digest'][:32]}",
@@ -146,6 +159,11 @@ def _print_facts(facts: dict[str, Any]) -> None:
         "vocabulary": f"{facts['vocab_size']:,} tokens",
         "positions": f"{facts['max_position_embeddings']:,}",
         "heads": ", ".join(facts["heads_found"]) or "none",
+        "sentences": ", ".join(
+            [f"{' + '.join(sentences['pooling'])} pooling"]
+            + ["normalized"] * sentences["normalize"]
+            + [f"{n} tokens at most" for n in (sentences["max_seq_length"],) if n]
+        ),
         "parameters": f"{facts['parameters']:,}",
         "stored": f"{_megabytes(facts['stored_bytes'])} as {', '.join(facts['stored_as'])}",
         "as float32": _megabytes(facts["float32_bytes"]),

@@ -10,7 +10,7 @@ import click
 from minidistil.cli.options import json_option, load_model, model_options
 
 
-@click.command("fill-mask")
+@click.command("fill-mask", short_help="Say what could stand at each [MASK] of a text.")
 @click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
 @click.option("--top-k", "-k", type=click.IntRange(min=1), default=5, show_default=True, help="Candidates per mask.")
 @click.option("--targets", help="Only these words, separated by commas; their scores are not scaled up.")

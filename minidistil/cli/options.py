@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -27,22 +27,17 @@ def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
         about += f" [default: package:{SENTENCE_PACKAGE}, where installed]"
 
     def add(command: Command) -> Command:
-        for decorate in (
-            click.option("--model", "-m", required=not default_sentence_model, envvar="MINIDISTIL_MODEL", help=about),
-            *_running(),
-            *_fetching(),
-        ):
-            command = decorate(command)
-        return command
+        model = click.option(
+            "--model", "-m", required=not default_sentence_model, envvar="MINIDISTIL_MODEL", help=about
+        )
+        return _decorate(command, (model, *_running(), *_fetching()))
 
     return add
 
 
 def checkpoint_options(command: Command) -> Command:
     """Add what finding a checkpoint takes, for commands that have it as their argument."""
-    for decorate in _fetching():
-        command = decorate(command)
-    return command
+    return _decorate(command, _fetching())
 
 
 def json_option(help: str = "Print JSON.") -> Callable[[Command], Command]:
@@ -102,6 +97,13 @@ def _default_sentence_model() -> str:
             "or give a folder or a hub id, such as --model sentence-transformers/all-MiniLM-L6-v2"
         )
     return f"package:{SENTENCE_PACKAGE}"
+
+
+def _decorate(command: Command, decorators: Sequence[Callable[[Any], Any]]) -> Command:
+    """Apply decorators so that --help lists their options in this order."""
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
 
 
 @functools.cache

@@ -28,7 +28,7 @@ encoding_option = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Embed each line of a file.")
 @click.argument("file", default=STANDARD_INPUT)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A .npy or .jsonl file.")
 @encoding_option
@@ -59,7 +59,7 @@ def embed(file: str, output: Path | None, encoding: str, model: str | None, **op
         raise
 
 
-@click.command()
+@click.command(short_help="Find lines of files by meaning.")
 @click.argument("query")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--top-k", "-k", type=click.IntRange(min=1), default=5, show_default=True, help="Matches to print.")

@@ -120,6 +120,7 @@ def test_inspect_counts_what_is_stored(capsys, distilbert_small):
     assert facts["parameters"] == sum(checkpoint.read(name).size for name in checkpoint.names)
     assert facts["float32_bytes"] == facts["stored_bytes"] == 4 * facts["parameters"]
     assert [tensor["name"] for tensor in facts["tensors"]] == list(checkpoint.names)
+    assert facts["sentences"]["pooling"] == ["mean"]
     assert (facts["n_layers"], facts["n_heads"], facts["dim"], facts["hidden_dim"]) == (2, 4, 128, 400)
     assert facts["heads_found"] == ["masked_lm"]
     shown = run(capsys, "inspect", distilbert_small, "--tensors").out

@@ -1,7 +1,7 @@
 """Attention of one head over one sentence: softmax(q k^T scale) v without padding.
 
 The order of sums is that of PyTorch's CPU flash kernel with all keys in one block (docs/arithmetic.md): a score is one chain
-over head_dim; the exponentials are summed in eight lanes and a tree; the product with v follows the matrix product's rule
+over head_dim (up to 192 wide, as in every product); the exponentials are summed in eight lanes and a tree; the product with v follows the matrix product's rule
 for a length rounded up to a multiple of sixteen; the result is multiplied by the rounded reciprocal of the sum.
 """
 
@@ -123,14 +123,14 @@ def attend(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context, ld_
     result = scores + ROWS * ld_scores * 4
     _pack_keys(k, ld, n, head_dim, keys)
     _pack_rows(v, ld, n, head_dim, width, values)
-    block = chain_length(round_up(n, 16))
+    block, score_chain = chain_length(round_up(n, 16)), chain_length(head_dim)
     for i in range(0, queries, ROWS):
         rows = min(ROWS, queries - i)
         for j in range(0, padded, PANEL):
             columns = min(PANEL, round_up(n - j, 16))
             panel = keys + j * head_dim * 4
             multiply(
-                q + i * ld * 4, ld, rows, panel, PANEL, columns, scores + j * 4, ld_scores, 0, head_dim, head_dim
+                q + i * ld * 4, ld, rows, panel, PANEL, columns, scores + j * 4, ld_scores, 0, head_dim, score_chain
             )
         for r in range(rows):
             row = scores + r * ld_scores * 4

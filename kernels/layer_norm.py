@@ -2,7 +2,7 @@
 
 Welford's recurrence runs lane by lane over chunks of sixteen vectors, each chunk from zero; chunks are merged in pairs like
 the carries of a binary counter; then the lanes are merged one by one, lane 0 first. Elements beyond the last whole vector
-come before the lanes, one by one.
+come before the lanes, one by one, their squares unfused.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def moments(x, n, scratch):
         delta1 = value1 - mean1
         total += f32(1.0)
         mean1 = mean1 + delta1 / total
-        square1 = fma_scalar(delta1, value1 - mean1, square1)
+        square1 = square1 + delta1 * (value1 - mean1)
     if vectors > 0:
         lanes_mean, lanes_square = load8(scratch, 0), load8(scratch, 8)
         each = f32(vectors)

@@ -123,7 +123,7 @@ def blocks(k: int) -> list[int]:
     if k <= 192:
         return [0, k]
     if k < 384:
-        return [0, k // 2, k]
+        return [0, (k + 1) // 2, k]
     return [*range(0, k, 192), k]
 
 

@@ -1,0 +1,120 @@
+"""GELU, the exponentials, LayerNorm and the embeddings against `exact`, over every remainder and value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from minidistil.kernels import attention, embeddings, gelu, layer_norm
+from minidistil.weights.model_weights import EmbeddingWeights, Norm
+
+from minidistil.reference import exact
+from tests.bits import assert_same_bits
+from tests.kernels.values import awkward, normal, with_non_finite
+
+
+def run_gelu(x: np.ndarray) -> np.ndarray:
+    out = np.full_like(x, np.nan)
+    gelu.gelu(x, out)
+    return out
+
+
+@pytest.mark.parametrize("n", range(1, 50))
+def test_gelu_of_every_length(n: int) -> None:
+    x = normal(1, n, scale=3)
+    assert_same_bits(run_gelu(x), exact.gelu(x))
+
+
+def test_gelu_of_every_magnitude() -> None:
+    """Every 2,048th float32 there is: both signs, subnormals, infinities, NaN."""
+    x = np.arange(0, 2**32, 2048, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    got = run_gelu(x)
+    assert_same_bits(got, exact.gelu(x))
+    assert np.isnan(got[np.isnan(x)]).all()
+    assert np.isfinite(got).mean() > 0.9
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_gelu_of_any_floats(values: list[float]) -> None:
+    x = np.array(values, np.float32)
+    assert_same_bits(run_gelu(x), exact.gelu(x))
+
+
+def run_layer_norm(x: np.ndarray, gain: np.ndarray, shift: np.ndarray, eps: float = 1e-12) -> np.ndarray:
+    out = np.full_like(x, np.nan)
+    layer_norm.layer_norm(x, gain, shift, np.float32(eps), out)
+    return out
+
+
+@pytest.mark.parametrize("n", [*range(1, 40), 100, 127, 128, 129, 255, 256, 257, 312, 384, 640, 768, 1000, 1024, 1152])
+def test_layer_norm_of_every_width(n: int) -> None:
+    """Remainders of lanes, of vectors in a chunk, of chunks in the binary counter."""
+    x, gain, shift = normal(1, 3, n) + np.float32(0.5), 1 + normal(2, n, scale=0.1), normal(3, n)
+    got = run_layer_norm(x, gain, shift)
+    assert_same_bits(got, exact.layer_norm(x, Norm(gain, shift, 1e-12)), f"N={n}")
+    if n > 1:
+        assert np.isfinite(got).all() and got.any()
+
+
+@given(st.integers(1, 600), st.sampled_from([1e-12, 1e-5]), st.booleans(), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_layer_norm_of_any_values(n: int, eps: float, non_finite: bool, seed: int) -> None:
+    x = awkward(seed, 2, n)
+    if non_finite:
+        x = with_non_finite(x, seed)
+    gain, shift = normal(2, n), normal(3, n)
+    assert_same_bits(run_layer_norm(x, gain, shift, eps), exact.layer_norm(x, Norm(gain, shift, eps)))
+
+
+@pytest.mark.parametrize("n", [5, 16, 48, 100])
+def test_residual_is_added_before_the_norm(n: int) -> None:
+    rows, ld = 4, n + 9
+    x, y = np.full((rows, ld), 7, np.float32), np.full((rows, ld + 2), np.nan, np.float32)
+    x[:, :n], y[:, :n] = normal(1, rows, n), normal(2, rows, n)
+    gain, shift = normal(3, n), normal(4, n)
+    want = exact.layer_norm(x[:, :n] + y[:, :n], Norm(gain, shift, 1e-12))
+    scratch = np.empty(layer_norm.SCRATCH, np.float32)
+    a, b, g, s, memory = (array.__array_interface__["data"][0] for array in (x, y, gain, shift, scratch))
+    layer_norm.add_normalize_rows(a, ld, b, ld + 2, rows, n, g, s, np.float32(1e-12), memory)
+    assert_same_bits(np.ascontiguousarray(x[:, :n]), want)
+    assert (x[:, n:] == 7).all(), "written beyond the row"
+
+
+@pytest.mark.parametrize("n", range(1, 40))
+@pytest.mark.parametrize("scale", [0.1, 1.0, 50.0])
+def test_softmax_numerators_of_every_length(n: int, scale: float) -> None:
+    """Scores of up to hundreds: exponentials that vanish are exact zeros."""
+    scores, width = normal(1, n, scale=scale), -(-n // 16) * 16
+    row = np.full(width + 1, np.nan, np.float32)
+    row[:n] = scores
+    row[width] = 7
+    reciprocal = attention.softmax_numerators(row.__array_interface__["data"][0], n, np.float32(0.125), 0)
+    s = scores * np.float32(0.125)
+    e = exact.exp_u20(s - s.max())
+    assert_same_bits(row[:n], e)
+    assert not row[n:width].any() and row[width] == 7
+    total = exact._sum8(e[None])
+    assert_same_bits(np.float32(reciprocal).reshape(1), np.float32(1) / total)
+
+
+@pytest.mark.parametrize("n", [*range(1, 35), 100])
+@pytest.mark.parametrize("with_types", [False, True])
+@pytest.mark.parametrize("given_embeddings", [False, True])
+def test_embeddings(n: int, with_types: bool, given_embeddings: bool) -> None:
+    tokens, ld = 5, n + 3
+    words, types, positions = normal(1, 11, n), normal(2, 2, n), normal(3, 7, n)
+    ids, kinds, places = (np.array(a, np.int32) for a in ([10, 0, 3, 3, 9], [0, 1, 1, 0, 1], [0, 6, 2, 3, 4]))
+    embeds = normal(4, tokens, n)
+    weights = EmbeddingWeights(words, positions, types if with_types else None, Norm(words[0], words[0], 0.0))
+    want = exact.embed(weights, None if given_embeddings else ids, places, kinds, embeds if given_embeddings else None)
+    out = np.full((tokens, ld), np.nan, np.float32)
+    w, e, t, p, i, k, q, o = (
+        array.__array_interface__["data"][0] for array in (words, embeds, types, positions, ids, kinds, places, out)
+    )
+    source = (e, 0) if given_embeddings else (w, i)
+    for first, last in ((0, 2), (2, tokens)):
+        embeddings.embed_rows(first, last, *source, t if with_types else 0, k, p, q, n, o, ld)
+    assert_same_bits(np.ascontiguousarray(out[:, :n]), want)
+    assert np.isnan(out[:, n:]).all(), "written beyond the row"

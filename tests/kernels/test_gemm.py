@@ -1,0 +1,117 @@
+"""The matrix product against `exact`: every remainder of rows, columns and blocks of k."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from minidistil.kernels import _tile, gemm, product, team
+from minidistil.weights.model_weights import Linear
+
+from minidistil.reference import exact
+from tests.bits import assert_same_bits
+from tests.kernels.values import normal, with_non_finite
+
+
+def packed(w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    weight = np.full((gemm.panels(len(w)), w.shape[1], gemm.PANEL), np.nan, np.float32)
+    gemm.pack(w, weight)
+    bias = np.zeros(len(weight) * gemm.PANEL, np.float32)
+    bias[: len(b)] = b
+    return weight, bias
+
+
+def check(m: int, n: int, k: int, non_finite: bool = False) -> None:
+    x, w, b = normal(1, m, k), normal(2, n, k, scale=0.2), normal(3, n)
+    if non_finite:
+        x, w = with_non_finite(x, 4), with_non_finite(w, 5)
+    weight, bias = packed(w, b)
+    out = np.full((m, len(bias)), np.nan, np.float32)
+    gemm.linear(x, weight, bias, out)
+    want = exact.linear(x, Linear(w, b))
+    assert_same_bits(np.ascontiguousarray(out[:, :n]), want, f"M={m} N={n} K={k}")
+    if not non_finite:
+        assert not out[:, n:].any(), "columns of padding are zero"
+        assert np.isfinite(want).all()
+    elif m * n * k > 100:
+        assert np.isnan(want).any()
+
+
+@pytest.mark.parametrize("m", range(1, 2 * _tile.ROWS + 2))
+def test_every_number_of_rows(m: int) -> None:
+    check(m, 50, 64)
+
+
+@pytest.mark.parametrize("n", [*range(1, 50), 95, 96, 97, 144])
+def test_every_width_of_the_last_panel(n: int) -> None:
+    check(5, n, 17)
+
+
+@pytest.mark.parametrize(
+    "k", [1, 2, 3, 15, 16, 17, 31, 64, 191, 192, 193, 194, 256, 301, 312, 382, 383, 384, 385, 400, 575, 576, 768, 1200]
+)
+def test_every_kind_of_block(k: int) -> None:
+    check(9, 49, k)
+
+
+@given(st.integers(1, 40), st.integers(1, 120), st.integers(1, 450), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_any_shape(m: int, n: int, k: int, non_finite: bool) -> None:
+    check(m, n, k, non_finite)
+
+
+@pytest.mark.parametrize("rows", range(1, _tile.ROWS + 1))
+@pytest.mark.parametrize("vectors", range(1, _tile.VECTORS + 1))
+@pytest.mark.parametrize("bias", [True, False])
+def test_every_tile_and_nothing_beside_it(rows: int, vectors: int, bias: bool) -> None:
+    k, width = 200, vectors * _tile.LANES
+    a, w, b = normal(1, rows, k + 3), normal(2, k, width + 5), normal(3, width)
+    c = np.full((rows, width + 7), 12345, np.float32)
+    address = [array.__array_interface__["data"][0] for array in (a, w, c, b)]
+    block = gemm.chain_length(k)
+    gemm.multiply(
+        address[0], k + 3, rows, address[1], width + 5, width, address[2], width + 7, address[3] if bias else 0, k, block
+    )
+    x, columns = np.ascontiguousarray(a[:, :k]), np.ascontiguousarray(w[:, :width].T)
+    want = exact.linear(x, Linear(columns, b)) if bias else exact._product(x, columns, exact.blocks(k))
+    assert_same_bits(np.ascontiguousarray(c[:, :width]), want)
+    assert (c[:, width:] == 12345).all()
+
+
+def test_first_total_is_not_added_to_zero() -> None:
+    """A chain that underflows to -0 stays -0 without a bias: 0 + -0 would be +0."""
+    tiny = np.full((1, 1), 1e-30, np.float32)
+    w = np.full((1, _tile.LANES), -1e-30, np.float32)
+    c = np.empty((1, _tile.LANES), np.float32)
+    address = [array.__array_interface__["data"][0] for array in (tiny, w, c)]
+    gemm.multiply(address[0], 1, 1, address[1], _tile.LANES, _tile.LANES, address[2], _tile.LANES, 0, 1, 1)
+    assert np.signbit(c).all() and not c.any()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 143, 144, 145, 150, 289])
+@pytest.mark.parametrize("n", [5, 48, 130])
+def test_product_of_a_team(rows: int, n: int) -> None:
+    """Row blocks and panels as tasks, with a leading dimension and an odd width, give what one plain product gives."""
+    k, ld = 24, 40
+    x = np.full((rows, ld), np.nan, np.float32)
+    x[:, :k] = normal(1, rows, k)
+    w, b = normal(2, n, k), normal(3, n)
+    weight, bias = packed(w, b)
+    want = exact.linear(np.ascontiguousarray(x[:, :k]), Linear(w, b))
+    memory = np.zeros(team.COUNTERS + 1, np.int64)
+    exactly = np.full((rows, n), np.nan, np.float32)
+    scratch = np.empty(gemm.ROW_BLOCK * gemm.PANEL, np.float32)
+    address = [array.__array_interface__["data"][0] for array in (x, weight, bias, exactly, scratch, memory)]
+    product.product_exact_width(
+        address[0], ld, rows, address[1], address[2], k, n, address[3], address[4], address[5], 0
+    )
+    assert_same_bits(exactly, want)
+
+    memory[:] = 0
+    padded = np.full((rows, len(bias) + 16), np.nan, np.float32)
+    out = padded.__array_interface__["data"][0]
+    args = (address[0], ld, rows, address[1], address[2], k, 0, len(weight), out, padded.shape[1])
+    product.product(*args, product.GELU, address[5], 0)
+    assert_same_bits(np.ascontiguousarray(padded[:, :n]), exact.gelu(want))
+    assert np.isnan(padded[:, len(bias) :]).all(), "written beyond the panels"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minidistil.weights.model_weights import Linear
 
 from minidistil.reference import exact
+from minidistil.weights.model_weights import Linear
 from tests.bits import assert_same_bits
 from tests.reference import rationals
 
@@ -92,7 +92,7 @@ nasty = st.one_of(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from([1, 2, 8, 191, 192, 193, 194, 200, 383, 384, 385, 400]),
+    st.sampled_from([1, 2, 8, 191, 192, 193, 194, 201, 383, 384, 385, 400]),
     st.integers(1, 3),
     st.integers(1, 3),
     st.lists(nasty, min_size=16, max_size=40),
@@ -113,7 +113,7 @@ def _element(x: np.ndarray, w: np.ndarray, bias: f32) -> f32:
     if k <= 192:
         edges = [0, k]
     elif k < 384:
-        edges = [0, k // 2, k]
+        edges = [0, k // 2, k // 2 * 2, k] if k % 2 else [0, k // 2, k]
     else:
         edges = [*range(0, k, 192), k]
     total = bias
@@ -135,7 +135,8 @@ def _element(x: np.ndarray, w: np.ndarray, bias: f32) -> f32:
         (1, [0, 1]),
         (192, [0, 192]),
         (194, [0, 97, 194]),
-        (383, [0, 191, 383]),
+        (193, [0, 96, 192, 193]),
+        (383, [0, 191, 382, 383]),
         (384, [0, 192, 384]),
         (400, [0, 192, 384, 400]),
         (768, [0, 192, 384, 576, 768]),

@@ -120,11 +120,8 @@ def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 def blocks(k: int) -> list[int]:
     """Edges of the blocks in which a product sums its K terms, as MKL's AVX2 SGEMM does: [0, ..., K]."""
-    if k <= 192:
-        return [0, k]
-    if k < 384:
-        return [0, (k + 1) // 2, k]
-    return [*range(0, k, 192), k]
+    size = k if k <= 192 else k // 2 if k < 384 else 192  # an odd K below 384 leaves a third block of one term
+    return [*range(0, k, size), k]
 
 
 @np.errstate(all="ignore")

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from minidistil.weights.model_weights import Linear, Norm
 
 from minidistil.reference import blas
+from minidistil.weights.model_weights import Linear, Norm
 
 f32 = np.float32
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minidistil.weights.model_weights import EmbeddingWeights, Linear, Norm
 
 from minidistil.reference import exact
+from minidistil.weights.model_weights import EmbeddingWeights, Linear, Norm
 from tests.bits import assert_same_bits
 
 f32 = np.float32

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from minidistil.weights import open_checkpoint, read_model
 
 from minidistil.backend import Encoded
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.reference import Reference
+from minidistil.weights import open_checkpoint, read_model
 from tests.goldens.cases import MINILM, SYNTHETIC
 from tests.goldens.load import Case, assert_case, assert_matches, cases, checkpoint
 

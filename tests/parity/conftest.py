@@ -1,0 +1,92 @@
+"""The live reference, or the reason why there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minidistil.reference import exact
+from minidistil.weights.model_weights import Linear
+from tests.bits import differ
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Live:
+    """PyTorch in another process; `Live.linear(x, w, b)` calls that function of worker.py there."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.parity.worker"],
+            cwd=_ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *arguments: self._ask(name, arguments)
+
+    def _ask(self, name: str, arguments: tuple) -> Any:
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests is not None
+        assert answers is not None
+        try:
+            pickle.dump((name, arguments), requests)
+            requests.flush()
+            succeeded, answer = pickle.load(answers)
+        except (EOFError, BrokenPipeError):
+            status = self._process.wait(timeout=30)
+            raise RuntimeError(f"the reference process ended with status {status}; its last words are above") from None
+        if not succeeded:
+            raise RuntimeError(f"in the reference process:\n{answer}")
+        return answer
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def torch_reference() -> Iterator[Live]:
+    """PyTorch and transformers in the pinned configuration; skips where they, or this host's MKL, are others."""
+    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not installed: pip install 'minidistil[parity]'")
+    live = Live()
+    try:
+        live.versions()
+        other = _other_order(live)
+        if other:
+            pytest.skip(other)
+        yield live
+    finally:
+        live.close()
+
+
+def _other_order(live: Live) -> str:
+    """Why this host's matrix product is not the reference's; empty where it is."""
+    generator = np.random.default_rng(0)
+    x, w, b = (generator.standard_normal(shape, dtype=np.float32) for shape in ((16, 768), (48, 768), 48))
+    share = differ(exact.linear(x, Linear(w, b)), live.linear(x, w, b)).mean()
+    if share == 0:
+        return ""
+    return (
+        f"PyTorch's matrix product sums in another order on this host: {share:.0%} of a product of 768 terms differ. "
+        "The rules of docs/arithmetic.md are those of MKL's AVX2 kernels"
+    )

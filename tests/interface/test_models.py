@@ -205,7 +205,7 @@ def test_bert_for_masked_lm(tmp_path: Path) -> None:
 
 
 def test_errors_of_loading(distilbert_small: Path, bert_small: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="DistilBertModel loads distilbert checkpoints; .* is bert: use AutoModel"):
+    with pytest.raises(ValueError, match=r"DistilBertModel loads distilbert checkpoints; .* is bert: use AutoModel"):
         DistilBertModel.from_pretrained(bert_small)
     with pytest.raises(ValueError, match=r"backend must be one of \['engine', 'exact', 'blas'\], got 'cuda'"):
         AutoModel.from_pretrained(bert_small, backend="cuda")

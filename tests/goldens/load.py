@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from minidistil.weights.model_weights import ModelWeights
 
 from minidistil.backend import Backend, Encoded
 from minidistil.reference import Reference
+from minidistil.weights.model_weights import ModelWeights
 from tests import build, synthetic
 from tests.bits import differ, digest, first_difference
 from tests.goldens.cases import MINILM, SEED, SYNTHETIC, Case, cases

@@ -17,6 +17,7 @@ _SMALL = re.compile(
     r"|\d+_\w+/config\.json"
 )
 _MODULE_WEIGHTS = re.compile(r"(\d+_\w+)/(model\.safetensors|pytorch_model\.bin)")
+_TIMEOUT = 10.0  # seconds
 _SHARDS = {
     "model.safetensors.index.json": re.compile(r"model-\d+-of-\d+\.safetensors"),
     "pytorch_model.bin.index.json": re.compile(r"pytorch_model-\d+-of-\d+\.bin"),
@@ -69,10 +70,13 @@ def fetch(
     if cached is not None and revision == cached.name and _complete(cached, config_only):
         return cached  # a commit never changes
     try:
-        listed = huggingface_hub.HfApi(token=token).list_repo_files(repo_id, revision=revision)
-        files = wanted(listed, config_only)
+        # One request without the client's retries: where there is no network, the cache is to be taken at once.
+        found = huggingface_hub.HfApi(token=token).model_info(repo_id, revision=revision, timeout=_TIMEOUT)
+        files = wanted((file.rfilename for file in found.siblings or ()), config_only)
         if "config.json" not in files:
             raise CheckpointError(repo_id, "has no config.json on the hub: it is not a transformers checkpoint")
+        if cached is not None and cached.name == found.sha and all((cached / name).exists() for name in files):
+            return cached
         folder = huggingface_hub.snapshot_download(
             repo_id, revision=revision, cache_dir=cache_dir, token=token, allow_patterns=files
         )

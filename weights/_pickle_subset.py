@@ -84,7 +84,7 @@ def load(program: bytes) -> Any:
         if machine.refused:
             raise PickleError("imports are refused", tuple(machine.refused)) from None
         raise error from None
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError, Warning) as error:
         if machine.refused:
             raise PickleError("imports are refused", tuple(machine.refused)) from None
         raise PickleError(f"corrupt pickle data ({error})") from None
@@ -208,6 +208,11 @@ class _Machine:
                 raise PickleError(f"the table key {ascii(key)[:200]} stands twice")
             target[key] = value
 
+    def old_dict(self) -> None:
+        items = self.to_mark()
+        self.stack.append({})
+        self.set_items(items)
+
     def extend(self, items: list[Any]) -> None:
         target = self.top()
         if target is not _REFUSED:
@@ -225,6 +230,8 @@ class _Machine:
 _OPERATIONS: dict[str, Callable[[_Machine], None]] = {
     "EMPTY_DICT": lambda machine: machine.stack.append({}),
     "EMPTY_LIST": lambda machine: machine.stack.append([]),
+    "DICT": _Machine.old_dict,
+    "LIST": lambda machine: machine.stack.append(machine.to_mark()),
     "TUPLE": lambda machine: machine.stack.append(tuple(machine.to_mark())),
     "STACK_GLOBAL": _Machine.stack_global,
     "REDUCE": _Machine.reduce,

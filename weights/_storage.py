@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from minidistil.weights.errors import CheckpointError
 
 # Bits of one element, by the names that the safetensors format gives them.

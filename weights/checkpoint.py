@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from minidistil.weights import safetensors_file, torch_file
 from minidistil.weights._storage import READABLE, StoredTensor, map_file, read_float32
 from minidistil.weights.errors import CheckpointError, listing, quoted

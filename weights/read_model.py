@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+
 from minidistil.weights import config_values
 from minidistil.weights._names import StoredNames
 from minidistil.weights._storage import READABLE, count_nonfinite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,15 +46,16 @@ def embed(file: str, output: Path | None, encoding: str, model: str | None, **op
       minidistil embed docs/examples/amendments.txt -o amendments.npy
     """
     total = count_lines(file)  # also: a file that is missing is named before a model is loaded
-    encode = load_sentence_encoder(model, **options).encode
+    encoder = load_sentence_encoder(model, **options)
     writer: Writer = NpyWriter(output) if output and output.suffix == ".npy" else JsonLinesWriter(output)
     texts = (text for _, text in read_lines(file, encoding))
     try:
         with _progress(total, "texts", when=output is not None) as bar:
             for chunk in chunks(texts, _CHUNK):
-                writer.append(chunk, encode(chunk))
+                writer.append(chunk, encoder.encode(chunk, truncation=True))
                 bar.update(len(chunk))
         writer.finish()
+        _warn_of_cut_lines(encoder)
     except BaseException as error:
         error.minidistil_note = writer.abandon()  # type: ignore[attr-defined]
         raise
@@ -91,7 +93,7 @@ def search(
         raise click.UsageError("the query is empty")
     counts = [count_lines(file) for file in files]  # also: a file that is missing is named before a model is loaded
     encoder = load_sentence_encoder(model, **options)
-    wanted = encoder.encode_query(query, normalize_embeddings=True)
+    wanted = encoder.encode_query(query, normalize_embeddings=True, truncation=True)
     best = Matches(top_k, min_score)
     total = None if None in counts else sum(count or 0 for count in counts)
     with _progress(total, "lines", when=True) as bar:
@@ -104,6 +106,7 @@ def search(
                         Match(file, number, float(s), text) for (number, text), s in zip(filled, scores, strict=True)
                     )
                 bar.update(len(chunk))
+    _warn_of_cut_lines(encoder)
     if as_json:
         print_json(best.sorted())
     else:
@@ -112,8 +115,15 @@ def search(
 
 def _similarities(encoder: SentenceEncoder, texts: list[str], query: np.ndarray) -> np.ndarray:
     """Cosine of each text with the query, float32 [n]; each from its own row alone, whatever shares the chunk."""
-    rows: np.ndarray = encoder.encode_document(texts, normalize_embeddings=True)
+    rows: np.ndarray = encoder.encode_document(texts, normalize_embeddings=True, truncation=True)
     return np.add.reduce(rows * query, axis=1)
+
+
+def _warn_of_cut_lines(encoder: SentenceEncoder) -> None:
+    """Say once, at the end, what the encoder would say for each chunk."""
+    if encoder.truncated:
+        texts = "text was" if encoder.truncated == 1 else "texts were"
+        warnings.warn(f"{encoder.truncated:,} {texts} cut to {encoder.max_seq_length} tokens", stacklevel=2)
 
 
 @contextlib.contextmanager

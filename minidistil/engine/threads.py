@@ -21,7 +21,7 @@ def default_threads() -> int:
         cpus = len(os.sched_getaffinity(0))
     else:
         cpus = os.cpu_count() or 1
-    return max(1, min(cpus, math.floor(_quota())))
+    return max(1, int(min(cpus, _quota())))
 
 
 def _quota(root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> float:

@@ -1,0 +1,115 @@
+"""The same sentence gives the same bytes: alone, in any company and order, on any number of threads, in any pass."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidistil.batch import PackedBatch
+from minidistil.engine import Engine, engine
+from minidistil.reference import Reference, exact
+from tests import build, synthetic
+from tests.bits import assert_same_bits
+
+CONFIG = {**synthetic.DISTILBERT_SMALL, "n_layers": 2}
+
+
+@functools.cache
+def make(threads: int) -> Engine:
+    return Engine(build.config(CONFIG), build.model_weights(CONFIG), threads=threads)
+
+
+def sentence(seed: int, length: int) -> np.ndarray:
+    return np.random.default_rng([seed, length]).integers(0, CONFIG["vocab_size"], length)
+
+
+@functools.cache
+def alone(seed: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hidden states [L + 1, n, D] and logits [n, V] of a sentence that travels alone on one thread."""
+    encoded = make(1).encode(build.batch([sentence(seed, length)]), hidden_states=True)
+    return np.stack(encoded.hidden_states), make(1).masked_lm(encoded.last)
+
+
+lengths = st.one_of(st.integers(1, 40), st.sampled_from([47, 48, 49, 144, 145, 191, 192, 193, 300, 400]))
+companies = st.lists(st.tuples(st.integers(0, 3), lengths), min_size=1, max_size=9)
+
+
+@given(companies, st.sampled_from([1, 2, 3]), st.sampled_from([1, 64, 2048]))
+@settings(max_examples=40, deadline=None)
+def test_company_order_threads_and_passes_change_no_bit(
+    company: list[tuple[int, int]], threads: int, budget: int
+) -> None:
+    backend = make(threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "TOKEN_BUDGET", budget)
+        encoded = backend.encode(build.batch([sentence(*s) for s in company]), hidden_states=True)
+    logits = backend.masked_lm(encoded.last)
+    start = 0
+    for seed, length in company:
+        states, want = alone(seed, length)
+        own = slice(start, start + length)
+        assert_same_bits(np.stack([s[own] for s in encoded.hidden_states]), states, f"sentence of {length}")
+        assert_same_bits(logits[own], want, f"logits of a sentence of {length}")
+        start += length
+
+
+@given(companies, st.data(), st.sampled_from([1, 2]), st.sampled_from([50, 2048]))
+@settings(max_examples=40, deadline=None)
+def test_rows_asked_for_are_the_rows_of_the_whole(
+    company: list[tuple[int, int]], data: st.DataObject, threads: int, budget: int
+) -> None:
+    batch = build.batch([sentence(*s) for s in company])
+    rows = data.draw(st.lists(st.integers(0, batch.tokens - 1), max_size=12))
+    whole = make(1).encode(batch).last
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "TOKEN_BUDGET", budget)
+        some = make(threads).encode(batch, rows=np.array(rows, np.int64)).last
+    assert_same_bits(some, whole[np.array(rows, np.int64)])
+
+
+def test_attentions_are_those_of_the_reference() -> None:
+    values = {**CONFIG, "n_layers": 2, "dim": 52, "n_heads": 2, "hidden_dim": 70}  # heads of 26: no multiple of a vector
+    config, weights = build.config(values), build.model_weights(values)
+    batch = build.batch([sentence(0, n) for n in (1, 17, 33)])
+    want = Reference(config, weights, exact).encode(batch, hidden_states=True, attentions=True)
+    for threads in (1, 2):
+        got = Engine(config, weights, threads=threads).encode(batch, hidden_states=True, attentions=True)
+        for a, b in zip(got.hidden_states, want.hidden_states, strict=True):
+            assert_same_bits(a, b)
+        for layer, layer_want in zip(got.attentions, want.attentions, strict=True):
+            for a, b in zip(layer, layer_want, strict=True):
+                assert_same_bits(np.ascontiguousarray(a), b)
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_attention_bias(heads: int) -> None:
+    config, weights = build.config(CONFIG), build.model_weights(CONFIG)
+    n = 21
+    bias = np.random.default_rng(1).standard_normal((3, heads, n, n)).astype(np.float32)
+    bias[bias > 1] = -np.inf
+    for b in bias.reshape(-1, n, n):
+        np.fill_diagonal(b, 0)
+    batch = build.batch([sentence(b, n) for b in range(3)], attention_bias=bias)
+    want = Reference(config, weights, exact).encode(batch).last
+    assert_same_bits(make(2).encode(batch).last, want)
+    rows = np.array([1, 40])
+    assert_same_bits(make(1).encode(batch, rows=rows).last, want[rows])
+
+
+def test_embeddings_given_replace_the_words_only() -> None:
+    ids = sentence(0, 9)
+    words = build.model_weights(CONFIG).encoder.embeddings.word_embeddings
+    batch = build.batch([ids])
+    given_embeddings = PackedBatch(None, batch.position_ids, None, np.ascontiguousarray(words[ids]), batch.offsets)
+    assert_same_bits(make(1).encode(given_embeddings).last, make(1).encode(batch).last)
+
+
+def test_no_sentences() -> None:
+    nothing = np.zeros(0, np.int32)
+    encoded = make(1).encode(PackedBatch(nothing, nothing, None, None, np.zeros(1, np.int64)), hidden_states=True)
+    assert encoded.last.shape == (0, 128) and len(encoded.hidden_states) == 3
+    assert make(1).masked_lm(encoded.last).shape == (0, 1200)

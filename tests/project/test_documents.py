@@ -1,0 +1,51 @@
+"""What the documents say is there is there, and the README's code runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minidistil.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/arithmetic.md"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", range(len(_blocks("python"))))
+def test_python_of_the_readme_runs(block, offline, tmp_path):
+    code = _blocks("python")[block]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | offline,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_has_the_two_commands_that_ci_runs():
+    setup, tests = _blocks("sh")
+    assert "minidistil search" in setup
+    assert tests.rstrip().endswith(".venv/bin/pytest")
+
+
+def test_the_readme_lists_every_command():
+    assert set(re.findall(r"^\| `minidistil ([a-z-]+)", README, re.MULTILINE)) == set(app.commands)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    folder = (ROOT / document).parent
+    assert [link for link in links if not (folder / link).exists()] == []

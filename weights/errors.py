@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+_SHOWN = 1000  # more than any real model has tensors; a hostile file can name millions
+
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; says where it lies and everything that is wrong with it.
@@ -22,7 +24,9 @@ class CheckpointError(ValueError):
     def __str__(self) -> str:
         if len(self.faults) == 1:
             return f"{self.where}: {self.faults[0]}"
-        return "\n  - ".join((f"{self.where}: {len(self.faults)} faults", *self.faults))
+        shown = self.faults[:_SHOWN]
+        rest = (f"and {len(self.faults) - _SHOWN} more",) if len(self.faults) > _SHOWN else ()
+        return "\n  - ".join((f"{self.where}: {len(self.faults)} faults", *shown, *rest))
 
 
 def quoted(text: str) -> str:
@@ -33,7 +37,9 @@ def quoted(text: str) -> str:
 
 def listing(names: Iterable[str]) -> str:
     """Names one after another, as a sentence wants them."""
-    return ", ".join(quoted(name) for name in names)
+    everything = list(names)
+    rest = [f"and {len(everything) - _SHOWN} more"] if len(everything) > _SHOWN else []
+    return ", ".join([*map(quoted, everything[:_SHOWN]), *rest])
 
 
 def shape_text(shape: Iterable[int]) -> str:

@@ -152,7 +152,10 @@ class TestFaults:
         one, two = CheckpointError("there", "is wrong"), CheckpointError(Path("here"), ["a is wrong", "b is wrong"])
         assert str(one) == "there: is wrong"
         assert str(two) == "here: 2 faults\n  - a is wrong\n  - b is wrong"
-        for error in (one, two):
+        many = CheckpointError("here", [f"{i} is wrong" for i in range(5000)])
+        assert str(many).endswith("999 is wrong\n  - and 4000 more")
+        assert len(many.faults) == 5000
+        for error in (one, two, many):
             assert str(pickle.loads(pickle.dumps(error))) == str(copy.copy(error)) == str(error)
             assert isinstance(error, ValueError)
 

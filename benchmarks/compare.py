@@ -1,0 +1,255 @@
+"""Compare engines side by side: `python -m benchmarks.compare`. What is measured how: benchmarks/README.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks import footprint, inputs, machine, measure, models, report
+from benchmarks.peers import ENCODERS, PIPELINES
+from benchmarks.worker import Worker, WorkerError
+
+SECTIONS = ("latency", "throughput", "mixed", "fill-mask", "cold", "size", "layers")
+_MODULES = {"pytorch": "transformers", "onnxruntime-fused": "onnxruntime"}
+_TOLERATED_CORES = 1.15  # of the threads given, as the clock of CPU time ticks
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--engines", default=",".join(ENCODERS), help="Engines to compare, the first but minidistil checks the rest."
+)
+@click.option("--shapes", help="Only these BATCHxLENGTH, in place of the standard ones.")
+@click.option("--threads", default="1,2", help="Thread counts.")
+@click.option("--sections", default=",".join(SECTIONS), help="Parts to run.")
+@click.option(
+    "--texts", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Real text for mixed lengths."
+)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("build/benchmarks"), help="Where to."
+)
+@click.option("--quick", is_flag=True, help="A tenth of the time, for a first look; figures are rough.")
+def main(
+    engines: str, shapes: str | None, threads: str, sections: str, texts: Path | None, out: Path, quick: bool
+) -> None:
+    """Compare engines on one model: same weights, same inputs, outputs checked before timing, runs interleaved.
+
+    Writes results.json, results.md and plots. The exit status is 1 where an engine failed, its output was wrong, or it
+    used more cores than it was given.
+    """
+    names = _choose(engines, ENCODERS, "--engines")
+    parts = _choose(sections, SECTIONS, "--sections")
+    try:
+        wanted = inputs.parse_shapes(shapes) if shapes else None
+        counts = sorted({int(t) for t in threads.split(",")})
+        if counts[0] < 1:
+            raise ValueError("--threads counts from 1")
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    usable = machine.describe()["cores_usable"]
+    if counts[-1] > usable:
+        _say(f"leaving out more threads than the {usable} cores that this process may use")
+        counts = [t for t in counts if t <= usable] or [usable]
+    installed = [n for n in names if find_spec(_MODULES.get(n, n))]
+    for name in names:
+        if name not in installed:
+            _say(f"{name} is not installed: left out (pip install 'minidistil[bench]')")
+    comparison = Comparison(installed, counts, out, quick)
+    comparison.run(parts, wanted, texts)
+    comparison.write()
+    if comparison.faults:
+        raise SystemExit(1)
+
+
+class Comparison:
+    """One run: its settings, and what it found so far."""
+
+    def __init__(self, engines: Sequence[str], threads: Sequence[int], out: Path, quick: bool) -> None:
+        self.engines, self.threads, self.out, self.quick = list(engines), list(threads), out, quick
+        self.rounds, self.seconds = (3, 0.1) if quick else (10, 0.3)
+        self.faults: list[str] = []
+        out.mkdir(parents=True, exist_ok=True)
+        _say("preparing the model's files")
+        self.models = models.prepare(out / "models", exports=set(engines) != {"minidistil"})
+        self.results: dict[str, Any] = {
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "quick": quick,
+            "machine": machine.describe(),
+            "load_before": machine.load_average(),
+            "versions": {},
+            "rows": [],
+        }
+
+    def run(self, sections: Sequence[str], shapes: Sequence[tuple[int, int]] | None, texts: Path | None) -> None:
+        """Run sections in their order; results are kept after each."""
+        _say("measuring the machine's peaks")
+        self.results["roofs"] = machine.as_json(machine.measure_roofs(self.threads[-1]))
+        mixture = inputs.text_mixture(texts, self.models.tokenizer) if texts else inputs.seeded_mixture()
+        split = [s for s in shapes or inputs.LATENCY if s[0] == 1], [s for s in shapes or inputs.THROUGHPUT if s[0] > 1]
+        workloads = {
+            "latency": [inputs.fixed_shape(*s) for s in split[0]],
+            "throughput": [inputs.fixed_shape(*s) for s in split[1]],
+            "mixed": [mixture],
+        }
+        encoding = [(part, w) for part in sections if part in workloads for w in workloads[part]]
+        for count in self.threads:
+            if encoding:
+                self._compare(self.engines, encoding, count, measure.disagreement)
+            if "fill-mask" in sections:
+                self._compare(self._pipelines(), self._texts(texts), count, measure.candidates_differ)
+        if "cold" in sections:
+            self.results["cold"] = self._cold_starts()
+        if "size" in sections:
+            self.results["size"] = {n: footprint.installed(s) for n, s in footprint.STACKS.items() if n in self.engines}
+        if "layers" in sections and "minidistil" in self.engines:
+            from benchmarks.kernel_cases import measure_cases
+
+            _say("the engine's own layers, one core")
+            self.results["layers"] = measure_cases(0.05 if self.quick else 0.3)
+
+    def write(self) -> None:
+        """Write JSON, Markdown and plots into the output folder."""
+        self.results["load_after"] = machine.load_average()
+        self.results["faults"] = self.faults
+        (self.out / "results.json").write_text(json.dumps(self.results, indent=1))
+        text = report.markdown(self.results)
+        (self.out / "results.md").write_text(text)
+        click.echo(text)
+        if find_spec("matplotlib"):
+            from benchmarks import plots
+
+            for file in plots.draw(self.results, self.out):
+                _say(f"wrote {file}")
+        else:
+            _say("matplotlib is not installed: no plots")
+        _say(f"wrote {self.out / 'results.json'} and {self.out / 'results.md'}")
+
+    def _compare(
+        self,
+        engines: Sequence[str],
+        workloads: Sequence[tuple[str, Any]],
+        threads: int,
+        check: Callable[[Any, Any], float],
+    ) -> None:
+        """All workloads on all engines at one thread count."""
+        workers: list[Worker] = []
+        for name in engines:
+            try:
+                workers.append(Worker(name, self.models, threads))
+                self.results["versions"].update(workers[-1].versions)
+            except WorkerError as error:
+                self._fault(f"{name} did not start: {error}")
+        try:
+            for section, workload in workloads:
+                self._row(workers, section, workload, threads, check)
+        finally:
+            for worker in workers:
+                worker.close()
+
+    def _row(
+        self, workers: Sequence[Worker], section: str, workload: Any, threads: int, check: Callable[[Any, Any], float]
+    ) -> None:
+        _say(f"{section} {workload.name}, {threads} thread{'s' * (threads > 1)}")
+        answers: dict[str, Any] = {}
+        wrong: dict[str, str] = {}
+        for worker in workers:
+            try:
+                answers[worker.name] = worker.prepare(workload)
+            except WorkerError as error:
+                wrong[worker.name] = f"failed: {error}"
+        judges = [name for name in answers if not name.startswith("minidistil")] or list(answers)
+        differences = {}
+        for name, answer in answers.items():
+            try:
+                differences[name] = check(answers[judges[0]], answer)
+            except measure.Disagreement as error:
+                wrong[name] = str(error)
+        for name, reason in wrong.items():
+            self._fault(f"{section} {workload.name}, {threads} threads, {name}: {reason}")
+        timed = [w for w in workers if w.name in answers and w.name not in wrong]
+        tokens = getattr(workload, "tokens", 0)
+        rounds = max(3, self.rounds // 2) if tokens >= 1024 else self.rounds
+        found = measure.interleave(timed, rounds, self.seconds)
+        for name, summary in found.items():
+            if summary.cores > threads * _TOLERATED_CORES:
+                self._fault(f"{name} used {summary.cores:.1f} cores at {threads} threads, {section} {workload.name}")
+        self.results["rows"].append(
+            {
+                "section": section,
+                "workload": workload.name,
+                "threads": threads,
+                "tokens": tokens,
+                "checked_against": judges[0] if judges else None,
+                "engines": {n: {**asdict(s), "difference": differences[n]} for n, s in found.items()},
+                "wrong": wrong,
+            }
+        )
+
+    def _pipelines(self) -> list[str]:
+        return [name for name in PIPELINES if {"minidistil": "minidistil", "transformers": "pytorch"}[name.split()[0]]
+                in self.engines]  # fmt: skip
+
+    def _texts(self, file: Path | None) -> list[tuple[str, Any]]:
+        return [("fill-mask", inputs.masked_texts(count, file)) for count in (1, 32)]
+
+    def _cold_starts(self) -> dict[str, Any]:
+        """Fresh processes in turns; the first turn fills the caches of files and compiled code and does not count."""
+        found: dict[str, list[dict[str, float]]] = {}
+        names = [n for n in self.engines if n != "onnxruntime-fused"]
+        for turn in range(3 if self.quick else 8):
+            for name in names:
+                _say(f"cold start of {name}, {turn}")
+                try:
+                    once = _fresh_process(name, self.out / "models", self.threads[0])
+                except RuntimeError as error:
+                    self._fault(str(error))
+                    continue
+                if turn:
+                    found.setdefault(name, []).append(once)
+        return {
+            name: {key: sorted(run[key] for run in runs)[len(runs) // 2] for key in runs[0]}
+            | {"least": min(run["total"] for run in runs), "runs": len(runs)}
+            for name, runs in found.items()
+        }
+
+    def _fault(self, text: str) -> None:
+        self.faults.append(text)
+        _say(f"FAULT: {text}")
+
+
+def _fresh_process(name: str, folder: Path, threads: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.cold", name, str(folder), str(threads), repr(time.monotonic())]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent, env=_environment())
+    if run.returncode:
+        raise RuntimeError(f"cold start of {name} failed: {run.stderr.strip().splitlines()[-1:]}")
+    return json.loads(run.stdout.strip().splitlines()[-1])
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "HF_HUB_OFFLINE": "1"}
+
+
+def _choose(text: str, known: Sequence[str] | dict[str, Any], option: str) -> list[str]:
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise click.UsageError(f"{option}: unknown {', '.join(unknown) or 'nothing'}; there are {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main()

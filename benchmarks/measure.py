@@ -1,0 +1,128 @@
+"""Judging results before timing them, timing engines in turns, and summing up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from benchmarks.worker import Turn
+
+# Float32 engines in different orders of sums differ by about 1e-5 of the states' size after six layers; one that
+# rounds weights to bfloat16 by 1e-2.
+TOLERANCE = 2e-4
+
+
+class Disagreement(AssertionError):
+    """Two engines did not compute the same thing."""
+
+
+class Timed(Protocol):
+    """What `interleave` needs of an engine's handle."""
+
+    name: str
+
+    def turn(self, seconds: float) -> Turn:
+        """Timed calls for about `seconds`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Times of one engine at one workload.
+
+    Attributes:
+        median, p10, p90, least: seconds of one call.
+        cpu: median CPU seconds of one call, all threads counted. On one thread it says what the call would have
+            taken on a machine that nobody else used.
+        cores: 90th percentile of CPU time over wall time; more than the threads that an engine was given is cheating.
+        share: median of CPU time over wall time; well below the threads given, the engine or the machine was held up.
+        calls: how many were timed.
+    """
+
+    median: float
+    p10: float
+    p90: float
+    least: float
+    cpu: float
+    cores: float
+    share: float
+    calls: int
+
+
+def summarize(turns: Sequence[Turn]) -> Summary:
+    """Sum up the turns of one engine."""
+    seconds = np.concatenate([t.seconds for t in turns])
+    cpu = np.concatenate([t.cpu_seconds for t in turns])
+    p10, median, p90 = (float(q) for q in np.quantile(seconds, (0.1, 0.5, 0.9)))
+    ratio = cpu / seconds
+    cores, share = float(np.quantile(ratio, 0.9)), float(np.median(ratio))
+    return Summary(median, p10, p90, float(seconds.min()), float(np.median(cpu)), cores, share, len(seconds))
+
+
+def interleave(engines: Sequence[Timed], rounds: int, seconds: float, pause: float = 0.03) -> dict[str, Summary]:
+    """Time engines in turns, A B C A B C, so that whatever disturbs the machine disturbs all of them.
+
+    Args:
+        engines: handles; their names become the keys.
+        rounds: turns of each engine.
+        seconds: length of a turn; each starts with one untimed call, since the turn before emptied the caches.
+        pause: seconds between turns, for the threads of the engine before to stop spinning.
+    """
+    turns: dict[str, list[Turn]] = {engine.name: [] for engine in engines}
+    for _ in range(rounds):
+        for engine in engines:
+            time.sleep(pause)
+            turns[engine.name].append(engine.turn(seconds))
+    return {name: summarize(found) for name, found in turns.items()}
+
+
+def disagreement(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], tolerance: float = TOLERANCE) -> float:
+    """The largest difference, relative to the expected states' root mean square; checked against `tolerance`.
+
+    Args:
+        expected: float32 [n_b, D] per sentence.
+        found: the same from another engine.
+        tolerance: far less than 1, so that neither zeros nor another sentence's states pass.
+
+    Raises:
+        Disagreement: for another number of sentences, another shape or type, values that are not finite, expected
+            states that say nothing (all alike), or a difference above the tolerance.
+    """
+    if len(expected) != len(found):
+        raise Disagreement(f"{len(found)} sentences came back, {len(expected)} were expected")
+    worst = 0.0
+    for index, (a, b) in enumerate(zip(expected, found, strict=True)):
+        if a.shape != b.shape or b.dtype != np.float32 or b.ndim != 2 or not b.size:
+            raise Disagreement(f"sentence {index}: {b.dtype}{list(b.shape)}, expected float32{list(a.shape)}")
+        bad = int(np.count_nonzero(~np.isfinite(a)) + np.count_nonzero(~np.isfinite(b)))
+        if bad:
+            raise Disagreement(f"sentence {index}: {bad} values are not finite")
+        if float(np.std(a)) < 1e-3:
+            raise Disagreement(f"sentence {index}: the expected states are all alike; they can check nothing")
+        size = float(np.sqrt(np.mean(np.square(a, dtype=np.float64))))
+        worst = max(worst, float(np.max(np.abs(a.astype(np.float64) - b))) / size)
+    if worst > tolerance:
+        raise Disagreement(f"states differ by {worst:.1e} of their size; at most {tolerance:.0e} is rounding")
+    return worst
+
+
+def candidates_differ(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], tolerance: float = 1e-3) -> float:
+    """The largest relative difference of scores; checked like `disagreement`, for float64 [5, 2] (token, score)."""
+    if len(expected) != len(found):
+        raise Disagreement(f"{len(found)} texts came back, {len(expected)} were expected")
+    worst = 0.0
+    for index, (a, b) in enumerate(zip(expected, found, strict=True)):
+        if a.shape != b.shape or a.ndim != 2 or not a.size:
+            raise Disagreement(f"text {index}: {list(b.shape)} candidates, expected {list(a.shape)}")
+        if not (np.isfinite(a).all() and np.isfinite(b).all() and (a[:, 1] > 0).all()):
+            raise Disagreement(f"text {index}: scores that are no probabilities")
+        worst = max(worst, float(np.max(np.abs(a[:, 1] - b[:, 1]) / a[:, 1])))
+        if not np.array_equal(a[:, 0], b[:, 0]):
+            raise Disagreement(f"text {index}: tokens {b[:, 0].tolist()}, expected {a[:, 0].tolist()}")
+    if worst > tolerance:
+        raise Disagreement(f"scores differ by {worst:.1e}; at most {tolerance:.0e} is rounding")
+    return worst

@@ -37,7 +37,7 @@ class StoredTensor:
         offset: first byte of the storage in the file.
         count: elements of the storage.
         start: first element of the tensor in the storage.
-        strides: in elements, or None where the elements lie in C order.
+        strides: in elements, or None for C order.
     """
 
     dtype: str

@@ -60,6 +60,7 @@ class Checkpoint:
         self.folder = Path(folder)
         faults: list[str] = []
         self.config: dict[str, Any] = _collect(faults, self.folder, partial(read_config, self.folder)) or {}
+        self.names: tuple[str, ...] = ()
         self.files: tuple[Path, ...] = ()
         self._maps: dict[Path, mmap.mmap] = {}
         self._tensors: _Tables = {}
@@ -72,7 +73,7 @@ class Checkpoint:
             _collect(faults, self.folder, partial(self._open_file, weights, faults))
         if faults:
             raise CheckpointError(self.folder, faults)
-        self.names: tuple[str, ...] = tuple(sorted(self._tensors))
+        self.names = tuple(sorted(self._tensors))
         self._digest: str | None = None
 
     def stored(self, name: str) -> tuple[str, tuple[int, ...]]:

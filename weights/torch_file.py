@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import IO, cast
 
-from minidistil.weights._pickle_subset import PickleError, StorageRecord, TensorRecord, load
+from minidistil.weights._pickle_subset import PickleError, TensorRecord, load
 from minidistil.weights._storage import DTYPE_BITS, StoredTensor, impossible_shape
 from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
 
@@ -60,8 +60,10 @@ def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
         elif fault := _tensor_fault(value, records.get(f"{root}data/{value.storage.key}")):
             faults.append(f"the table lies about {quoted(name)}: {fault}")
         else:
-            place = records[f"{root}data/{value.storage.key}"][0]
-            table[name] = _stored(value, place)
+            place, storage = records[f"{root}data/{value.storage.key}"][0], value.storage
+            # The stride of a dimension of one element says nothing, and nothing bounds it.
+            strides = tuple(step if n > 1 else 0 for n, step in zip(value.shape, value.strides, strict=True))
+            table[name] = StoredTensor(storage.dtype, value.shape, place, storage.count, value.start, strides)
     if faults:
         raise CheckpointError(path, faults)
     return table
@@ -146,13 +148,3 @@ def _tensor_fault(tensor: TensorRecord, record: tuple[int, int] | None) -> str |
     if count > storage.count:  # expanded views: no weight is one, and they could grow without bound when read
         return f"{shape_text(shape)} over a storage of {storage.count} elements: an expanded view"
     return None
-
-
-def _stored(tensor: TensorRecord, place: int) -> StoredTensor:
-    storage: StorageRecord = tensor.storage
-    expected, contiguous = 1, True
-    for n, step in zip(reversed(tensor.shape), reversed(tensor.strides), strict=True):
-        contiguous &= n == 1 or step == expected  # the stride of a dimension of one element says nothing
-        expected *= n
-    strides = None if contiguous or 0 in tensor.shape else tensor.strides
-    return StoredTensor(storage.dtype, tensor.shape, place, storage.count, tensor.start, strides)

@@ -169,6 +169,10 @@ def header_faults() -> dict[str, tuple[bytes, str]]:
         "negative offset": (raw({"a": entry(offsets=(-8, 0))}, eight), "data_offsets -8 to 0 are no range"),
         "beyond the file": (raw({"a": entry(offsets=(0, 8))}, eight[:-1]), "end at byte 8, the file holds 7"),
         "size lies": (raw({"a": entry(shape=(3,))}, eight), "F32 [3] takes 12 bytes, data_offsets give it 8"),
+        "size lies the other way": (
+            raw({"a": entry(shape=(1,))}, eight),
+            "F32 [1] takes 4 bytes, data_offsets give it 8",
+        ),
         "part of a byte": (raw({"a": entry("F4", (3,), (0, 1))}, eight), "F4 [3] takes 1 bytes"),
         "overlap": (raw({"a": entry(), "b": entry(offsets=(4, 12))}, bytes(12)), "b overlaps a (4 bytes)"),
         "gap": (raw({"a": entry(), "b": entry(offsets=(12, 20))}, bytes(20)), "4 bytes between a and b belong to no"),

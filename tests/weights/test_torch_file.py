@@ -60,7 +60,7 @@ class TestReading:
             "transposed": files.tensor(shared, 0, (4, 3), (1, 4)),
             "inside": files.tensor(shared, 5, (2, 2), (4, 1)),
             "last": files.tensor(shared, 11, (), ()),
-            "row": files.tensor(shared, 4, (1, 4), (99, 1)),
+            "row": files.tensor(shared, 4, (1, 4), (1 << 62, 1)),
             "column": files.tensor(shared, 2, (3, 1), (4, 77)),
         }
         content = {"data.pkl": files.program(files.dict_(entries)), "data/0": base.tobytes()}
@@ -70,6 +70,7 @@ class TestReading:
         assert_same_bits(checkpoint.read("inside"), base[1:, 1:3])
         assert_same_bits(checkpoint.read("last"), np.float32(11))
         assert_same_bits(checkpoint.read("row"), base[1:2])
+        assert not checkpoint.read("row").flags.owndata, "contiguous, whatever the stride of its one row"
         assert_same_bits(checkpoint.read("column"), base[:, 2:3])
         assert checkpoint.same_storage("base", "same")
         assert not checkpoint.same_storage("base", "inside")
@@ -105,6 +106,26 @@ class TestReading:
     def test_safetensors_is_preferred(self, tmp_path: Path) -> None:
         (tmp_path / "model.safetensors").write_bytes(files.safetensors_bytes({"x": np.ones(1, np.float32)}))
         assert opened(tmp_path, b"whatever").names == ("x",)
+
+
+def test_the_directory_lies_about_a_size(tmp_path: Path) -> None:
+    """A record that ends exactly with the file is where it can be; one byte further it is not."""
+
+    def content(size: int) -> bytes:
+        body = files.dict_({"x": files.tensor(files.storage("U8", "0", size), 0, (size,), (1,))})
+        made = bytearray(files.archive({"data.pkl": files.program(body), "data/0": bytes(8)}))
+        entry = made.rindex(b"PK\x01\x02")
+        made[entry + 20 : entry + 28] = struct.pack("<II", size, size)
+        return bytes(made)
+
+    sample = content(300)  # of as many digits as what follows
+    name = sample.index(b"archive/data/0")
+    (padding,) = struct.unpack_from("<H", sample, name - 2)
+    room = len(sample) - (name + len("archive/data/0") + padding)
+    assert room >= 128
+    assert opened(tmp_path, content(room)).stored("x") == ("U8", (room,))
+    with pytest.raises(CheckpointError, match="does not lie where the directory says"):
+        opened(tmp_path, content(room + 1))
 
 
 class Evil:
@@ -177,7 +198,7 @@ def test_every_refused_import_is_named(tmp_path: Path) -> None:
 
 def hostile_programs() -> dict[str, bytes]:
     """Programs that import nothing and are still not to be run by pickle: they hang, or ask for all memory."""
-    tuples = b")" + b"q\x00" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60))
+    tuples = b")q\x00" + b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(60))  # each holds the one before twice
     return {
         "hash of nested tuples": b"\x80\x02}" + tuples + b"K\x01s.",  # 2**60 steps
         "long text": b"\x80\x02X\xff\xff\xff\x7fabc.",

@@ -39,6 +39,11 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return dispatcher
 
 
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a part of one kernel, to be read by itself: it is compiled into its caller only, which halves the compiling."""
+    return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
+
+
 def is_cached(dispatcher: Any) -> bool:
     """Whether some version of this kernel, of these sources, is on disk (or compiled in this process)."""
     if dispatcher.signatures:
@@ -123,3 +128,9 @@ class _KernelCache(Cache):
             super().save_overload(sig, data)
         except OSError:
             self.disable()  # a full or vanished disk: this process goes on with what it compiled
+        except Exception:  # the index is torn: start another
+            try:
+                self.flush()
+                super().save_overload(sig, data)
+            except Exception:
+                self.disable()

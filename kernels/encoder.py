@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
+from minidistil.kernels._compile import kernel, part
 from minidistil.kernels.attention import attend, attention_scratch
 from minidistil.kernels.embeddings import embed_rows
 from minidistil.kernels.gemm import PANEL, ROW_BLOCK, copy_rows
@@ -163,7 +163,7 @@ def encode(layers, sizes, tables, tokens, work, outputs, team, thread, threads):
     return meet(team, threads)
 
 
-@kernel
+@part
 def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, phase, threads):
     """One layer on the stream x. With `some`, only the wanted rows: they become a stream of their own in y, and x is spare."""
     n, ld = sizes.dim, work.ld_x
@@ -214,7 +214,7 @@ def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, 
     return meet(team, threads)
 
 
-@kernel
+@part
 def _embed(sizes, tables, tokens, work, scratch, team):
     while True:
         first = next_task(team, 0) * _ROWS_PER_TASK
@@ -230,7 +230,7 @@ def _embed(sizes, tables, tokens, work, scratch, team):
             normalize_row(row, sizes.dim, tables.gain, tables.shift, sizes.eps, scratch)
 
 
-@kernel
+@part
 def _attention(sizes, tokens, work, outputs, index, some, columns, scratch, team, phase):
     """A task is a sentence and a head; `columns` of padded queries come before the keys, as many keys before the values."""
     head_dim = sizes.dim // sizes.heads
@@ -261,7 +261,7 @@ def _attention(sizes, tokens, work, outputs, index, some, columns, scratch, team
         )  # fmt: skip
 
 
-@kernel
+@part
 def _add_normalize(x, y, ld, rows, sizes, gain, shift, scratch, team, phase):
     """x = LayerNorm(x + y)."""
     while True:
@@ -272,7 +272,7 @@ def _add_normalize(x, y, ld, rows, sizes, gain, shift, scratch, team, phase):
         add_normalize_rows(x + place, ld, y + place, ld, count, sizes.dim, gain, shift, sizes.eps, scratch)
 
 
-@kernel
+@part
 def _copy(x, ld, out, rows, n, team, phase):
     while True:
         first = next_task(team, phase) * _ROWS_PER_TASK
@@ -282,7 +282,7 @@ def _copy(x, ld, out, rows, n, team, phase):
         copy_rows(x + first * ld * 4, ld, out + first * n * 4, n, count, n)
 
 
-@kernel
+@part
 def _gather(x, ld, wanted, out, rows, n, team, phase):
     while True:
         i = next_task(team, phase)

@@ -49,7 +49,10 @@ def here() -> str:
 
 # A name alone keeps the features of the host, so that haswell still gets AVX-512 here; the features make it plain AVX2.
 @pytest.mark.skipif(target().lanes not in (8, 16), reason="another x86-64 CPU can be asked for on x86-64 only")
-@pytest.mark.parametrize(("name", "features", "lanes"), [("haswell", "+avx2,+fma", 8), ("haswell", None, None)])
+@pytest.mark.parametrize(
+    ("name", "features", "lanes"),
+    [("haswell", "+avx2,+fma", 8), pytest.param("haswell", None, None, marks=pytest.mark.slow)],
+)
 def test_the_same_bits_as_on_haswell(name: str, features: str | None, lanes: int | None) -> None:
     environment = {"NUMBA_CPU_NAME": name} | ({} if features is None else {"NUMBA_CPU_FEATURES": features})
     found, _, bits = result(run(**environment))

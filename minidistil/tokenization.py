@@ -325,7 +325,8 @@ class Tokenizer:
     @property
     def all_special_ids(self) -> list[int]:
         """Their ids."""
-        return [self.backend_tokenizer.token_to_id(token) for token in self.all_special_tokens]
+        found = (self.backend_tokenizer.token_to_id(token) for token in self.all_special_tokens)
+        return [token_id for token_id in found if token_id is not None]
 
     def __repr__(self) -> str:
         return (

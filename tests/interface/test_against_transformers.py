@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import minidistil
+from tests.parity.conftest import torch_reference  # noqa: F401
 from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch: install the extra `parity`")
@@ -131,6 +132,21 @@ def test_fill_mask(uncased_fill_mask: Path, backend: str) -> None:
     with pytest.warns(UserWarning, match="is not in the vocabulary"):
         got = ours(texts[0], targets=["Paris", "minidistilled"])
     _assert_same_rows(got, theirs(texts[0], targets=["Paris", "minidistilled"]))
+
+
+def test_fill_mask_in_the_pinned_configuration(torch_reference: Any, distilbert_small: Path) -> None:  # noqa: F811
+    """The reference's logits, bit for bit; scores within what PyTorch's float32 softmax itself is off."""
+    fill = minidistil.pipeline("fill-mask", model=distilbert_small, threads=2)
+    for text in ("paris is the [MASK] of france.", "[MASK] and [MASK] " * 9, "the night is [MASK] " + "and cold " * 90):
+        ids = np.array(fill.tokenizer(text)["input_ids"])
+        _, logits = torch_reference.alone("distilbert-small", ids, None, None, 1)
+        at_masks = logits[ids == fill.tokenizer.mask_token_id]
+        answer = fill(text, top_k=20)
+        for rows, row in zip(answer if len(at_masks) > 1 else [answer], at_masks, strict=True):
+            scores = torch.softmax(torch.from_numpy(row), -1)
+            assert [r["token"] for r in rows] == torch.topk(scores, 20).indices.tolist()
+            for r in rows:
+                assert r["score"] == pytest.approx(float(scores[r["token"]]), rel=1e-6)
 
 
 def _without_token_types(tokenizer: Any) -> Any:

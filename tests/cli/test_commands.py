@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import minidistil
+from minidistil.cli.verification import Stage
 from tests.cli.support import command, run
 
 QUICK = ("--backend", "blas")
@@ -167,6 +168,13 @@ def test_verify_sees_a_single_value(capsys, monkeypatch, distilbert_small, fault
     assert facts["agree"] is False
     assert [stage["differing"] for stage in facts["stages"]] == [0, 1, 0, 0]
     assert "some bits differ" in run(capsys, "verify", distilbert_small).out
+
+
+def test_two_equal_nans_are_not_agreement():
+    x = np.array([1, np.nan, -0.0], np.float32)
+    assert Stage("s", x, x.copy()).differing == 1
+    assert Stage("s", x, np.array([1, np.nan, 0.0], np.float32)).differing == 2
+    assert Stage("s", x, x).summary()["largest_difference"] == "nan"
 
 
 def test_warmup(capsys):

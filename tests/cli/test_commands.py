@@ -11,7 +11,7 @@ import pytest
 
 import minidistil
 from minidistil.cli.verification import Stage
-from tests.cli.support import command, run
+from tests.cli.support import command, run, run_process
 
 QUICK = ("--backend", "blas")
 
@@ -36,6 +36,25 @@ def test_fill_mask_prints_what_the_pipeline_returns(capsys, distilbert_small):
     assert shown[0] == texts[0]
     assert shown[1].split() == [f"{expected[0][0]['score']:.2%}", expected[0][0]["token_str"]]
     assert len(shown) == 1 + 3 + 1 + 2 * (1 + 3)
+
+
+def test_a_hub_id_from_the_cache_alone(offline):
+    asked = (
+        "fill-mask",
+        "a [MASK]",
+        "--model",
+        "distilbert/distilbert-base-uncased",
+        "--local-files-only",
+        "--json",
+        *QUICK,
+    )
+    home = {"HF_HOME": offline["HF_HOME"]}
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert len(json.loads(run_process(*asked, **home).out)[0]) == 5
+    assert run_process(*asked, "--revision", commit, **home).status == 0
+    missing = run_process(*asked, "--revision", commit[::-1], **home)
+    assert missing.status == 2
+    assert "local_files_only" in missing.err
 
 
 def test_fill_mask_targets(capsys, distilbert_small):

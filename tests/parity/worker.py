@@ -10,11 +10,19 @@ import os
 import pickle
 import sys
 import traceback
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
-from tests.goldens.torch_reference import MULTIPLE, TorchReference, torch, transformers  # first: it sets the pins
+from tests.goldens.torch_reference import (  # first: it sets the pins
+    TorchReference,
+    attention,
+    gelu,
+    layer_norm,
+    linear,
+    torch,
+    transformers,
+)
 
 from tests.goldens.load import checkpoint_tensors  # isort: skip
 
@@ -36,40 +44,6 @@ def alone(
         return _models[name].alone(ids, types, bias)
     finally:
         torch.set_num_threads(1)
-
-
-def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return torch.nn.functional.linear(*map(torch.from_numpy, (x, w, b))).numpy()
-
-
-def layer_norm(x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float) -> np.ndarray:
-    weight, bias = torch.from_numpy(w), torch.from_numpy(b)
-    return torch.nn.functional.layer_norm(torch.from_numpy(x), (x.shape[1],), weight, bias, eps).numpy()
-
-
-def gelu(x: np.ndarray) -> np.ndarray:
-    return torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
-
-
-def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    """One sentence [n, H, d], padded to a multiple of 16 keys that are masked; bias [1 or H, n, n] or None."""
-    n = len(q)
-    padded = -(-n // MULTIPLE) * MULTIPLE
-    if bias is None:
-        mask = np.zeros((1, padded, padded), bool)
-        mask[:, :, :n] = True
-    else:
-        mask = np.full((len(bias), padded, padded), -np.inf, np.float32)
-        mask[:, :n, :n] = bias
-
-    def heads_first(x: np.ndarray) -> Any:
-        x = np.pad(x, ((0, padded - n), (0, 0), (0, 0)))
-        return torch.from_numpy(np.ascontiguousarray(x.transpose(1, 0, 2)[None]))
-
-    out = torch.nn.functional.scaled_dot_product_attention(
-        heads_first(q), heads_first(k), heads_first(v), attn_mask=torch.from_numpy(mask[None])
-    )
-    return np.ascontiguousarray(out[0].numpy().transpose(1, 0, 2)[:n])
 
 
 _ANSWERS = {f.__name__: f for f in (versions, alone, linear, layer_norm, gelu, attention)}

@@ -129,6 +129,18 @@ def _element(x: np.ndarray, w: np.ndarray, bias: f32) -> f32:
     return total
 
 
+@settings(max_examples=400, deadline=None)
+@given(near_ties(), st.integers(0, 190), st.integers(1, 3))
+def test_products_round_once(operands: tuple[f32, f32, f32], before: int, rows: int) -> None:
+    """A tie within a chain: zeros, then 1 c, then a b, whose sum is the multiply-add of the three."""
+    a, b, c = operands
+    x, w = np.zeros((rows, before + 2), f32), np.zeros((2, before + 2), f32)
+    x[:, -2:], w[:, -2:] = (c, a), (1, b)
+    want = f32(rationals.fma(a, b, c) + f32(0))  # the bias: -0 becomes 0
+    got = exact.linear(x, Linear(w, np.zeros(2, f32)))
+    assert_same_bits(got, np.full((rows, 2), want), f"{operands} after {before} zeros")
+
+
 @pytest.mark.parametrize(
     ("k", "edges"),
     [

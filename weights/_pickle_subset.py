@@ -8,8 +8,9 @@ library's pickletools, which executes nothing either.
 
 from __future__ import annotations
 
+import io
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,10 +74,8 @@ def load(program: bytes) -> Any:
     """
     machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(program):
-            if opcode.name == "STOP":
-                break
-            machine.step(opcode.name, argument)
+        for name, argument in _operations(program):
+            machine.step(name, argument)
         result = machine.pop()
         if machine.stack:
             raise PickleError("values are left over at its end")
@@ -84,7 +83,7 @@ def load(program: bytes) -> Any:
         if machine.refused:
             raise PickleError("imports are refused", tuple(machine.refused)) from None
         raise error from None
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError, Warning) as error:
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError) as error:
         if machine.refused:
             raise PickleError("imports are refused", tuple(machine.refused)) from None
         raise PickleError(f"corrupt pickle data ({error})") from None
@@ -93,11 +92,32 @@ def load(program: bytes) -> Any:
     return result
 
 
+def _operations(program: bytes) -> Iterator[tuple[str, Any]]:
+    """Names and arguments up to STOP. An operation that has no place here is refused before its argument is decoded."""
+    stream = io.BytesIO(program)
+    while code := stream.read(1):
+        opcode = _OPCODES.get(code.decode("latin-1"))
+        if opcode is None:
+            raise PickleError(f"corrupt pickle data (no operation at byte {stream.tell() - 1})")
+        if opcode.name == "STOP":
+            return
+        if opcode.name not in _KNOWN:
+            raise PickleError(f"the pickle operation {opcode.name} has no place in a state dict")
+        if opcode.name in ("GLOBAL", "INST"):  # pickletools would interpret backslashes, and warn about some
+            module, attribute = stream.readline(), stream.readline()
+            yield opcode.name, f"{module[:-1].decode()}.{attribute[:-1].decode()}"
+        else:
+            yield opcode.name, opcode.arg.reader(stream) if opcode.arg else None
+    raise PickleError("corrupt pickle data (it ends without STOP)")
+
+
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "MARK": _MARK}
 _LITERALS = {
     "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE",
     "BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINFLOAT", "FLOAT",
 }  # fmt: skip
+_MEMO = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET"}
 _SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -122,16 +142,12 @@ class _Machine:
         elif name in ("BINGET", "LONG_BINGET", "GET"):
             self.stack.append(self.memo[argument])
         elif name == "GLOBAL":
-            module, _, attribute = argument.partition(" ")
-            self.find(f"{module}.{attribute}")
+            self.find(argument)
         elif name == "INST":  # imports and calls in one
-            module, _, attribute = argument.partition(" ")
             self.to_mark()
-            self.find(f"{module}.{attribute}", allowed=False)
+            self.find(argument, allowed=False)
         elif name in _OPERATIONS:
             _OPERATIONS[name](self)
-        elif name not in ("PROTO", "FRAME"):
-            raise PickleError(f"the pickle operation {name} has no place in a state dict")
 
     def pop(self) -> Any:
         value = self.stack.pop()
@@ -243,6 +259,7 @@ _OPERATIONS: dict[str, Callable[[_Machine], None]] = {
     "APPENDS": lambda machine: machine.extend(machine.to_mark()),
     "BUILD": _Machine.build,
 }
+_KNOWN = {*_CONSTANTS, *_LITERALS, *_SHORT_TUPLES, *_OPERATIONS, *_MEMO, "GLOBAL", "INST", "PROTO", "FRAME"}
 
 
 def _is_tensor(value: Any) -> bool:

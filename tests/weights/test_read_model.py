@@ -365,6 +365,10 @@ FAULTS: dict[str, tuple[Callable[[dict, Tensors], None], list[str]]] = {
         [f"{WORDS} and {WORDS.removeprefix('distilbert.')} are the same parameter"],
     ),
     "mis-shaped": (put(Q_LIN, np.ones((8, 9), "f4")), [f"{Q_LIN} is [8, 9], expected [8, 8] (dim, dim)"]),
+    "the first of them": (
+        put(WORDS, np.ones((23, 9), "f4")),
+        [f"{WORDS} is [23, 9], expected [23, 8] (vocab_size, dim)"],
+    ),
     "rank": (put(Q_LIN, np.ones(64, "f4")), [f"{Q_LIN} is [64], expected [8, 8] (dim, dim)"]),
     "scalar": (put(Q_LIN, np.float32(1).reshape(())), [f"{Q_LIN} is [], expected [8, 8] (dim, dim)"]),
     "integers": (put(Q_LIN, np.ones((8, 8), "i1")), [f"{Q_LIN} is stored as I8; weights are read from F64, F32"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
+from importlib.util import find_spec
 from pathlib import Path
 
 # What one needs to turn text into hidden states with each engine.
@@ -35,7 +35,7 @@ def installed(names: tuple[str, ...]) -> dict[str, int]:
         except importlib.metadata.PackageNotFoundError:
             continue
         if name not in sizes:
-            sizes[name] = _bytes(distribution)
+            sizes[name] = _own_bytes() if name == "minidistil" else _bytes(distribution)
         extras = requirement.extras or {""}
         for text in distribution.requires or ():
             needed = Requirement(text)
@@ -45,10 +45,13 @@ def installed(names: tuple[str, ...]) -> dict[str, int]:
 
 
 def _bytes(distribution: importlib.metadata.Distribution) -> int:
-    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-    if origin.get("dir_info", {}).get("editable"):  # its files stand in the checkout
-        root = Path(origin["url"].removeprefix("file://"))
-        folders = [root / name for name in ("minidistil", "kernels", "weights")]
-        return sum(f.stat().st_size for folder in folders for f in folder.rglob("*.py"))
     files = (Path(str(distribution.locate_file(f))) for f in distribution.files or () if f.suffix != ".pyc")
     return sum(f.stat().st_size for f in files if f.exists())
+
+
+def _own_bytes() -> int:
+    """This project's own files, wherever they are imported from: an editable install lists none of them."""
+    specs = [find_spec(name) for name in ("minidistil", "minidistil.kernels", "minidistil.weights")]
+    folders = {Path(place) for spec in specs if spec for place in spec.submodule_search_locations or ()}
+    files = {file.resolve() for folder in folders for file in folder.rglob("*.py")}
+    return sum(file.stat().st_size for file in files)

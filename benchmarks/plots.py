@@ -78,7 +78,7 @@ def _times(rows: list[dict[str, Any]], cpu: str) -> Any:
                 height = min(max(middle, high), ceiling)
                 text = f"{found['median'] * 1e3:.3g}" if found["median"] < 1 else f"{found['median'] * 1e3:.0f}"
                 axis.annotate(
-                    text, (x, height), (0, 2), textcoords="offset points", ha="center", fontsize=7, rotation=90,
+                    text, (x, height), (0, 4), textcoords="offset points", ha="center", fontsize=7, rotation=90,
                     fontweight="bold" if name == "minidistil" else "normal",
                 )  # fmt: skip
         axis.set_xticks(range(len(some)), [row["workload"].replace("x", " × ") for row in some])
@@ -102,15 +102,20 @@ def _roofline(layers: list[dict[str, Any]], roofs: dict[str, Any]) -> Any:
     points = [point for point in layers if point["flops"]]
     intensity = np.geomspace(0.5, 300, 400)
     figure, axis = plt.subplots(figsize=(8.5, 5.4), layout="constrained")
-    caches = {int(kb): rate for kb, rate in roofs["caches"].items()}
-    ceilings = [(f"memory {roofs['memory']:.0f} GB/s", roofs["memory"], "-")]
-    ceilings += [(f"{kb} KB {rate:.0f} GB/s", rate, ":") for kb, rate in sorted(caches.items(), reverse=True)]
-    for label, rate, style in ceilings:
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlim(0.5, 300)
+    axis.set_ylim(4, roofs["gflops"] * 1.4)
+    # The first level's roof would lie above everything; the other two are close together: one label above, one below.
+    sizes = sorted(((int(kb), rate) for kb, rate in roofs["caches"].items()), reverse=True)[:2]
+    ceilings = [("memory", roofs["memory"], "-", 4)]
+    ceilings += [(_size(kb), rate, ":", -12 if kb == sizes[0][0] else 4) for kb, rate in sizes]
+    for label, rate, style, above in ceilings:
         axis.plot(intensity, np.minimum(intensity * rate, roofs["gflops"]), style, color="#555555", linewidth=1)
-        at = 0.55
         axis.annotate(
-            label, (at, at * rate), (0, 4), textcoords="offset points", fontsize=8, rotation=33, color="#555555"
-        )
+            f"{label} {rate:.0f} GB/s", (0.52, 0.52 * rate), (0, above), textcoords="offset points", fontsize=8,
+            rotation=45, rotation_mode="anchor", transform_rotates_text=True, color="#555555",
+        )  # fmt: skip
     axis.annotate(
         f"fused multiply-add {roofs['gflops']:.0f} GFLOP/s", (300, roofs["gflops"]), (0, 4), textcoords="offset points",
         fontsize=8, ha="right", color="#555555",
@@ -123,10 +128,6 @@ def _roofline(layers: list[dict[str, Any]], roofs: dict[str, Any]) -> Any:
         sizes = [18 * (1 + np.log2(point["tokens"] / 4)) for point in own]
         axis.plot(x, y, color=colour, linewidth=0.7, alpha=0.6)
         axis.scatter(x, y, sizes, color=colour, label=kernel, zorder=3, edgecolor="white", linewidth=0.5)
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xlim(0.5, 300)
-    axis.set_ylim(3, roofs["gflops"] * 1.5)
     axis.set_xlabel("operations per byte that must be read or written")
     axis.set_ylabel("GFLOP/s, one core")
     tokens = sorted({point["tokens"] for point in points})
@@ -135,6 +136,12 @@ def _roofline(layers: list[dict[str, Any]], roofs: dict[str, Any]) -> Any:
         loc="left",
         fontsize=11,
     )
-    axis.legend(frameon=False, loc="lower right")
+    handles: list[Any] = list(axis.legend(frameon=False, loc="lower right").legend_handles)
+    for handle in handles:
+        handle.set_sizes([40])
     axis.grid(which="major", linewidth=0.4, alpha=0.6)
     return figure
+
+
+def _size(kilobytes: int) -> str:
+    return f"{kilobytes // 1024} MB" if kilobytes >= 1024 else f"{kilobytes} KB"

@@ -114,7 +114,7 @@ def _serve(pipe: Connection, name: str, models: Models, threads: int) -> None:
 
 
 def timed(call: Callable[[Any], Any], prepared: Any, seconds: float, warm: bool) -> Turn:
-    """Call with what was prepared until `seconds` have passed. With `warm` the first call does not count, unless it was a long one."""
+    """Call until `seconds` have passed. With `warm` the first call does not count, unless it was a long one."""
     turn = Turn([], [])
     start = time.perf_counter()
     while not turn.seconds or time.perf_counter() - start < seconds:

@@ -62,11 +62,7 @@ def locate(
 
 def _looks_like_a_path(name: str) -> bool:
     return (
-        name.startswith((".", "/", "~"))
-        or name.endswith(("/", *_FILE_ENDINGS))
-        or "\\" in name
-        or name.count("/") > 1
-        or name.count(os.sep) > 1
+        name.startswith((".", "/", "~")) or name.endswith(("/", *_FILE_ENDINGS)) or "\\" in name or name.count("/") > 1
     )
 
 

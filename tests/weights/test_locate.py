@@ -71,7 +71,8 @@ class TestPaths:
     @pytest.mark.parametrize(
         "name",
         [
-            "./model", "../model", ".", "/no/such/model", "~/no/such/model", "a/b/c", "models\\tiny", "C:\\models",
+            "./model", "../model", ".", "/no/such/model", "~/no/such/model", "~/tiny", "a/b/c",
+            "models\\tiny", "C:\\models",
             "org/model/", "model.safetensors", "org/pytorch_model.bin", "some/config.json", Path("org/model"),
         ],
     )  # fmt: skip

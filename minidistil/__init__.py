@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minidistil.auto import AutoModel, AutoModelForMaskedLM, load
     from minidistil.models import BertForMaskedLM, BertModel, DistilBertForMaskedLM, DistilBertModel
     from minidistil.pipelines import pipeline
-    from minidistil.sentence import SentenceEncoder
+    from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import AutoTokenizer, Tokenizer, TruncationWarning
     from minidistil.weights import CheckpointError
 
@@ -30,7 +30,7 @@ _HOMES = {
     "DistilBertForMaskedLM": "models",
     "DistilBertModel": "models",
     "pipeline": "pipelines",
-    "SentenceEncoder": "sentence",
+    "SentenceEncoder": "sentences",
     "AutoTokenizer": "tokenization",
     "Tokenizer": "tokenization",
     "TruncationWarning": "tokenization",

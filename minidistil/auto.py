@@ -9,7 +9,7 @@ from minidistil import models
 from minidistil.models import Model
 
 if TYPE_CHECKING:
-    from minidistil.sentence import SentenceEncoder
+    from minidistil.sentences import SentenceEncoder
     from minidistil.weights import Checkpoint
 
 _BARE: dict[str, type[Model]] = {"distilbert": models.DistilBertModel, "bert": models.BertModel}
@@ -86,7 +86,7 @@ def load(
         name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
     )
     if (folder / "modules.json").is_file():
-        from minidistil.sentence import SentenceEncoder
+        from minidistil.sentences import SentenceEncoder
 
         return SentenceEncoder.from_folder(folder, threads=threads, backend=backend)
     checkpoint = open_checkpoint(folder)

@@ -15,16 +15,17 @@ import numpy as np
 
 from minidistil.backend import Encoded
 from minidistil.batch import PackedBatch
-from minidistil.choose_backend import create_backend
+from minidistil.choose_backend import create_backend, packed_beside
 from minidistil.config import Config
 from minidistil.inputs import ModelInputs, prepare
 from minidistil.outputs import BaseModelOutput, BaseModelOutputWithPooling, MaskedLMOutput, ModelOutput
 from minidistil.weights.model_weights import ModelWeights
 
 if TYPE_CHECKING:
-    from minidistil.sentence import SentenceEncoder
+    from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
     from minidistil.weights import Checkpoint
+    from minidistil.weights.packing import PackedWeights
 
 Loaded = TypeVar("Loaded", bound="Model")
 _LOGIT_ROWS = 256  # rows of logits computed at a time where they are scattered into a padded array: 31 MB of 30,522
@@ -50,11 +51,12 @@ class Model:
         threads: int | None = None,
         backend: str = "engine",
         folder: Path | None = None,
+        packed: PackedWeights | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
         self._pooler = weights.pooler
-        self._backend = create_backend(backend, config, weights, threads)
+        self._backend = create_backend(backend, config, weights, threads, packed)
 
     @classmethod
     def from_pretrained(
@@ -103,8 +105,10 @@ class Model:
                 f"{cls.__name__} loads {' and '.join(cls.families)} checkpoints; {checkpoint.folder} is "
                 f"{config.model_type}: use AutoModel, or the class of that family"
             )
-        weights = read_model(checkpoint, heads=cls.heads)
-        return cls(config, weights, threads=threads, backend=backend, folder=checkpoint.folder)
+        packed = packed_beside(backend, checkpoint)
+        # What is packed was checked when it was packed.
+        weights = read_model(checkpoint, heads=cls.heads, check_finite=packed is None)
+        return cls(config, weights, threads=threads, backend=backend, folder=checkpoint.folder, packed=packed)
 
     def __call__(
         self,
@@ -159,7 +163,7 @@ class Model:
     @cached_property
     def sentence_encoder(self) -> SentenceEncoder:
         """The model as sentence-transformers would use it: by modules.json, or mean pooling where there is none."""
-        from minidistil.sentence import SentenceEncoder
+        from minidistil.sentences import SentenceEncoder
 
         return SentenceEncoder(self, self.folder)
 

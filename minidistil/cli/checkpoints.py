@@ -12,8 +12,8 @@ import click
 from minidistil.cli.options import checkpoint_options, json_option
 
 if TYPE_CHECKING:
-    from minidistil._sentence_files import SentenceFiles
     from minidistil.cli.verification import Stage
+    from minidistil.sentences.files import SentenceFiles
     from minidistil.weights import Checkpoint
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
@@ -107,8 +107,8 @@ def warmup() -> None:
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    from minidistil._sentence_files import read_sentence_files
     from minidistil.config import Config
+    from minidistil.sentences.files import read_sentence_files
 
     config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
     tensors = [_tensor(checkpoint, name) for name in checkpoint.names]

@@ -13,7 +13,7 @@ from minidistil.choose_backend import BACKENDS
 
 if TYPE_CHECKING:
     from minidistil.models import Model
-    from minidistil.sentence import SentenceEncoder
+    from minidistil.sentences import SentenceEncoder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -83,7 +83,7 @@ def load_model(
 
 def load_sentence_encoder(model: str | None, **options: Any) -> SentenceEncoder:
     """Load --model as what makes sentence embeddings: what its modules.json says, else mean pooling."""
-    from minidistil.sentence import SentenceEncoder
+    from minidistil.sentences import SentenceEncoder
 
     loaded = load_model(model, **options)
     return loaded if isinstance(loaded, SentenceEncoder) else loaded.sentence_encoder

@@ -20,7 +20,7 @@ from minidistil.cli.writers import JsonLinesWriter, NpyWriter, Writer
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from minidistil.sentence import SentenceEncoder
+    from minidistil.sentences import SentenceEncoder
 
 _CHUNK = 256  # texts at once: enough to sort by length and fill the cores, little enough to show progress
 

@@ -10,7 +10,7 @@ from minidistil.pipelines.base import Pipeline
 
 if TYPE_CHECKING:
     from minidistil.models import Model
-    from minidistil.sentence import SentenceEncoder
+    from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
 
 # Task -> module, class, and the loader of `minidistil.auto` that gives it a model.

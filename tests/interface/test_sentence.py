@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import minidistil
 from minidistil import SentenceEncoder, TruncationWarning
-from minidistil.sentence import _sum_rows, normalize, pool, similarity
+from minidistil.sentences.encoder import _sum_rows, normalize, pool, similarity
 from tests.bits import assert_same_bits
 from tests.interface.backends import INVARIANT
 from tests.synthetic_tokenizer import _WORDS
@@ -319,8 +319,8 @@ def test_similarities(encoder: SentenceEncoder) -> None:
 def test_many_sentences_show_progress_only_when_asked(
     encoder: SentenceEncoder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("minidistil.sentence._WINDOW", 7)
-    monkeypatch.setattr("minidistil.sentence._TOKENS", 40)
+    monkeypatch.setattr("minidistil.sentences.encoder._WINDOW", 7)
+    monkeypatch.setattr("minidistil.sentences.encoder._TOKENS", 40)
     texts = [" ".join(RNG.choice(_WORDS, RNG.integers(0, 30))) for _ in range(50)]
     in_parts = encoder.encode(texts)
     assert capsys.readouterr() == ("", "")

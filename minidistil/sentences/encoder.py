@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil._sentence_files import SIMILARITIES, SentenceFiles, read_sentence_files
 from minidistil.inputs import pack_sentences, token_batches
+from minidistil.sentences.files import SIMILARITIES, SentenceFiles, read_sentence_files
 from minidistil.tokenization import Tokenizer, check_truncation, input_limit, refuse_truncation, warn_of_truncation
 
 if TYPE_CHECKING:

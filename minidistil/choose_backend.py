@@ -5,15 +5,29 @@ Apart from `backend.py`, which the reference imports: the reference must not rea
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minidistil._warn import warn_caller
 from minidistil.backend import Backend
 from minidistil.config import Config
+from minidistil.weights.errors import CheckpointError
+from minidistil.weights.locate import PACKED_FILE
 from minidistil.weights.model_weights import ModelWeights
+
+if TYPE_CHECKING:
+    from minidistil.weights import Checkpoint
+    from minidistil.weights.packing import PackedWeights
 
 BACKENDS = ("engine", "exact", "blas")
 
 
-def create_backend(name: str, config: Config, weights: ModelWeights, threads: int | None = None) -> Backend:
+def create_backend(
+    name: str,
+    config: Config,
+    weights: ModelWeights,
+    threads: int | None = None,
+    packed: PackedWeights | None = None,
+) -> Backend:
     """Make a backend by name.
 
     Args:
@@ -22,6 +36,7 @@ def create_backend(name: str, config: Config, weights: ModelWeights, threads: in
         config: the model's.
         weights: the model's.
         threads: of the engine; None for what the process may use. NumPy's BLAS has settings of its own.
+        packed: the weights in the engine's layout, from `packed_beside`; None to make them.
 
     Raises:
         ValueError: an unknown name, fewer than one thread, or an activation that no backend has.
@@ -33,13 +48,31 @@ def create_backend(name: str, config: Config, weights: ModelWeights, threads: in
     if config.activation != "gelu":
         raise ValueError(f"activation {config.activation!r} is not implemented yet; this version computes gelu only")
     if name == "engine":
-        return _engine(config, weights, threads)
+        return _engine(config, weights, threads, packed)
     from minidistil.reference import Reference, blas, exact
 
     return Reference(config, weights, exact if name == "exact" else blas)
 
 
-def _engine(config: Config, weights: ModelWeights, threads: int | None) -> Backend:
+def packed_beside(name: str, checkpoint: Checkpoint) -> PackedWeights | None:
+    """The packed weights that `minidistil pack` left beside a checkpoint; None for another backend or without such a file.
+
+    A file that does not fit the checkpoint is passed over with a warning.
+    """
+    if name != "engine" or not (checkpoint.folder / PACKED_FILE).exists():
+        return None
+    try:
+        from minidistil.weights.packed_file import open_packed
+    except ModuleNotFoundError:  # without Numba there is no engine to read it
+        return None
+    try:
+        return open_packed(checkpoint)
+    except CheckpointError as error:
+        warn_caller(RuntimeWarning(f"{error}; until then the weights are packed in memory"))
+        return None
+
+
+def _engine(config: Config, weights: ModelWeights, threads: int | None, packed: PackedWeights | None) -> Backend:
     try:
         from minidistil.engine import Engine, EngineUnavailable
     except ModuleNotFoundError as error:
@@ -48,7 +81,7 @@ def _engine(config: Config, weights: ModelWeights, threads: int | None) -> Backe
         reason = f"{error.name} is not installed"
     else:
         try:
-            return Engine(config, weights, threads=threads)
+            return Engine(config, weights, threads=threads, packed=packed)
         except EngineUnavailable as error:
             reason = str(error)
     message = (

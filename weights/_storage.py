@@ -86,10 +86,27 @@ def read_float32(mapped: mmap.mmap, tensor: StoredTensor) -> np.ndarray:
         values = np.lib.stride_tricks.as_strided(values, tensor.shape, steps, writeable=False)
     if tensor.dtype == "BF16":  # the upper half of a float32
         bits = np.empty(tensor.shape, np.uint32)
-        np.left_shift(values, np.uint32(16), out=bits)
+        np.left_shift(values, 16, out=bits, dtype=np.uint32)  # by its type NumPy 1.x would shift in 16 bits
         return _frozen(bits.view(np.float32))
     with np.errstate(over="ignore"):  # a float64 too large becomes an infinity, which the check of the values reports
         return _frozen(np.require(values, np.float32, ["C", "A"]))
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Give back the memory that an array's view of a mapped file holds; the next access reads it from the file again.
+
+    The pages stay in the system's cache of files. Nothing happens for an array that is no view of a map.
+    """
+    owner: object = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    if not isinstance(owner, mmap.mmap) or not hasattr(owner, "madvise") or not array.size:
+        return
+    start = array.ctypes.data - np.frombuffer(owner, np.uint8).ctypes.data
+    first = start // mmap.PAGESIZE * mmap.PAGESIZE
+    owner.madvise(mmap.MADV_DONTNEED, first, start + array.nbytes - first)
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+# What `minidistil pack` writes beside a checkpoint: the weights as the engine wants them.
+PACKED_FILE = "minidistil-packed.safetensors"
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 _FILE_ENDINGS = (".safetensors", ".bin", ".json", ".pt", ".txt")
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidistil.kernels import gemm
+from minidistil.weights._storage import release_pages
 from minidistil.weights.model_weights import Linear, ModelWeights, Norm
 
 _LINE = 16  # floats of a cache line; every array starts on one
+_ROWS_AT_A_TIME = 64 * gemm.PANEL
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ def pack_model(weights: ModelWeights) -> PackedWeights:
     return packed
 
 
+def is_packed_from(packed: PackedWeights, weights: ModelWeights) -> bool:
+    """Whether everything that `pack_model` would make of these weights is there, in the same shapes."""
+    return all(packed.places.get(name, (0, ()))[1] == shape for name, shape, _ in _parts(weights))
+
+
 def aligned_zeros(size: int) -> np.ndarray:
     """float32 [size] of zeros that starts on a cache line."""
     raw = np.zeros(size + _LINE, np.float32)
@@ -97,9 +104,13 @@ def _fill(out: np.ndarray, sources: list[np.ndarray]) -> None:
     panel = 0
     for source in sources:
         if source.ndim == 2:
-            count = gemm.panels(len(source))
-            gemm.pack(source, out[panel : panel + count])
-            panel += count
+            # By and by, so that a mapped file does not stand in memory whole beside what is made of it.
+            for row in range(0, len(source), _ROWS_AT_A_TIME):
+                some = source[row : row + _ROWS_AT_A_TIME]
+                count = gemm.panels(len(some))
+                gemm.pack(some, out[panel : panel + count])
+                release_pages(some)
+                panel += count
         elif len(sources) == 1:
             out[: len(source)] = source
         else:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minidistil.weights import config_values
 from minidistil.weights._names import StoredNames
-from minidistil.weights._storage import READABLE, count_nonfinite
+from minidistil.weights._storage import READABLE, count_nonfinite, release_pages
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
 from minidistil.weights.families import TIES, Family
@@ -228,7 +228,10 @@ class _Reading:
         return config_values.key_name(self.family, number, self.checkpoint.config)
 
     def _check_finite(self, arrays: dict[str, np.ndarray], found: dict[str, str]) -> None:
-        counts = {found[parameter]: (count_nonfinite(array), array.size) for parameter, array in arrays.items()}
+        counts = {}
+        for parameter, array in arrays.items():
+            counts[found[parameter]] = count_nonfinite(array), array.size
+            release_pages(array)  # or the whole file would stay in memory beside what is made of it
         bad = [f"{quoted(name)} ({bad} of {size} values)" for name, (bad, size) in counts.items() if bad]
         if bad:
             self.faults.append(f"NaN or infinity in {len(bad)} tensors: {', '.join(bad)}")

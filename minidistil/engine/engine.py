@@ -25,7 +25,7 @@ from minidistil.weights.model_weights import (
     ModelWeights,
     Norm,
 )
-from minidistil.weights.packing import PackedWeights, pack_model
+from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
 
 logger = logging.getLogger("minidistil")
 
@@ -57,7 +57,7 @@ class Engine:
             config: the model's numbers.
             weights: the model's arrays; the embedding tables are kept, the rest is packed and may be let go.
             threads: threads of a team; None for what the process may use (affinity and control-group quota).
-            packed: the weights, packed already.
+            packed: the weights, packed already; where something is missing in them, they are packed anew.
 
         Raises:
             EngineUnavailable: the CPU (as Numba compiles for it) has no fused multiply-add.
@@ -69,7 +69,9 @@ class Engine:
         self.config = config
         self.threads = default_threads() if threads is None else threads
         self._embeddings = weights.encoder.embeddings
-        self._packed = pack_model(weights) if packed is None else packed
+        if packed is None or not is_packed_from(packed, weights):
+            packed = pack_model(weights)
+        self._packed = packed
         self._team = Team(self.threads)
         self._workspaces = WorkspacePool(config, self.threads)
         self._sizes = encoder.Sizes(

@@ -1,0 +1,131 @@
+"""Packed weights: what is packed, written, mapped again, and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from minidistil.weights import CheckpointError, open_checkpoint, read_model
+from minidistil.weights.locate import PACKED_FILE
+from minidistil.weights.packed_file import open_packed, save_packed
+from minidistil.weights.packing import is_packed_from, pack_model
+
+import minidistil
+from tests.bits import assert_same_bits
+from tests.synthetic import DISTILBERT_SMALL, write_checkpoint
+
+IDS = np.arange(20)[None]
+
+
+@pytest.fixture
+def folder(distilbert_small: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(distilbert_small, tmp_path / "model"))
+
+
+def pack(folder: Path) -> Path:
+    checkpoint = open_checkpoint(folder)
+    return save_packed(pack_model(read_model(checkpoint)), checkpoint)
+
+
+def test_packed_arrays_hold_the_weights(folder: Path) -> None:
+    weights = read_model(open_checkpoint(folder))
+    packed = pack_model(weights)
+    layer = weights.encoder.layers[1]
+    panels = packed["layer.1.qkv.weight"]  # [panels, K, 48]
+    rows = panels.transpose(0, 2, 1).reshape(-1, panels.shape[1])
+    for i, linear in enumerate((layer.q_lin, layer.k_lin, layer.v_lin)):
+        part = rows[i * 144 : (i + 1) * 144]  # 128 rows in three panels
+        assert_same_bits(part[:128], linear.weight)
+        assert not part[128:].any()
+        assert_same_bits(packed["layer.1.qkv.bias"][i * 144 : i * 144 + 128], linear.bias)
+    projector = packed["vocab_projector.weight"].transpose(0, 2, 1).reshape(-1, 128)
+    assert_same_bits(projector[:1200], weights.masked_lm.vocab_projector.weight)
+    assert packed.block.ctypes.data % 64 == 0
+    assert all(start % 16 == 0 for start, _ in packed.places.values())
+
+
+def test_a_mapped_file_is_what_was_packed(folder: Path) -> None:
+    checkpoint = open_checkpoint(folder)
+    packed = pack_model(read_model(checkpoint))
+    assert save_packed(packed, checkpoint) == folder / PACKED_FILE
+    mapped = open_packed(checkpoint)
+    assert mapped.places == packed.places
+    assert_same_bits(mapped.block, packed.block)
+    assert not mapped.block.flags.writeable and mapped.block.ctypes.data % 64 == 0
+    assert not list(folder.glob(".*")), "a temporary file was left"
+
+
+def test_models_load_what_is_packed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    want = minidistil.load(folder, threads=1)(IDS).logits
+    pack(folder)
+    monkeypatch.setattr("minidistil.engine.engine.pack_model", lambda weights: pytest.fail("packed again"))
+    assert_same_bits(minidistil.load(folder, threads=1)(IDS).logits, want)
+    bare = minidistil.AutoModel.from_pretrained(folder, threads=1)(IDS)  # a part of what is packed serves it
+    assert bare.last_hidden_state.shape == (1, 20, 128)
+
+
+def test_a_head_that_is_not_packed_is_packed_in_memory(folder: Path) -> None:
+    checkpoint = open_checkpoint(folder)
+    encoder = read_model(checkpoint, heads=())
+    save_packed(pack_model(encoder), checkpoint)
+    assert is_packed_from(open_packed(checkpoint), encoder)
+    assert not is_packed_from(open_packed(checkpoint), read_model(checkpoint))
+    assert minidistil.load(folder, threads=1)(IDS).logits.shape == (1, 20, 1200)
+
+
+def test_touched_but_equal_files_are_accepted(folder: Path) -> None:
+    pack(folder)
+    os.utime(folder / "model.safetensors", ns=(1, 1))
+    open_packed(open_checkpoint(folder))
+
+
+def test_other_weights_are_refused_and_loading_goes_on(folder: Path) -> None:
+    pack(folder)
+    write_checkpoint(folder, DISTILBERT_SMALL, seed=7)
+    os.utime(folder / "model.safetensors", ns=(1, 1))
+    with pytest.raises(CheckpointError, match="made from other weights"):
+        open_packed(open_checkpoint(folder))
+    with pytest.warns(RuntimeWarning, match="made from other weights"):
+        got = minidistil.load(folder, threads=1)(IDS).logits
+    (folder / PACKED_FILE).unlink()
+    assert_same_bits(got, minidistil.load(folder, threads=1)(IDS).logits)
+
+
+def change_metadata(path: Path, **values: object) -> None:
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"].update(values)
+    text = json.dumps(header).encode()
+    text += b" " * (-(len(text) + 8) % 64)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-64]), "model|truncated|file"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: change_metadata(path, layout="0"), "has layout '0'"),
+        (lambda path: change_metadata(path, places="{}x"), "no file of packed weights"),
+        (lambda path: change_metadata(path, places='{"a": [0, [99999999]]}'), "is damaged"),
+        (lambda path: change_metadata(path, places='{"a": [-5, [3]]}'), "is damaged"),
+        (lambda path: change_metadata(path, places='{"a": [0, [-1, -1]]}'), "is damaged"),
+        (lambda path: shutil.copy(path.parent / "model.safetensors", path), "no file of packed weights"),
+        (lambda path: path.unlink(), "cannot be read"),
+    ],
+)
+def test_damage_is_refused(folder: Path, damage: object, message: str) -> None:
+    damage(pack(folder))
+    with pytest.raises(CheckpointError, match=message):
+        open_packed(open_checkpoint(folder))
+
+
+def test_a_place_that_cannot_be_written(folder: Path) -> None:
+    checkpoint = open_checkpoint(folder)
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        save_packed(pack_model(read_model(checkpoint)), checkpoint, folder / "config.json" / "below")

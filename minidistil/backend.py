@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from minidistil.batch import PackedBatch
+from minidistil.weights.model_weights import Linear, Norm
 
 
 @dataclass(frozen=True)
@@ -41,4 +42,22 @@ class Backend(Protocol):
 
     def masked_lm(self, hidden: np.ndarray) -> np.ndarray:
         """Logits float32 [R, V] of the masked-language-model head for hidden states float32 [R, D]."""
+        ...
+
+    # What heads are made of (heads.py). No result depends on the rows that travel together, but in `blas`.
+
+    def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
+        """x W^T + b: float32 [M, K] -> [M, N], the exact rule of the product."""
+        ...
+
+    def activation(self, name: str, x: np.ndarray) -> np.ndarray:
+        """An activation by its name in config.json: float32, any shape.
+
+        Raises:
+            ValueError: no such activation.
+        """
+        ...
+
+    def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
+        """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis: float32 [M, D] -> [M, D]."""
         ...

@@ -11,6 +11,7 @@ import numpy as np
 from minidistil.backend import Encoded
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
+from minidistil.engine.operations import Operations
 from minidistil.engine.threads import Team, default_threads
 from minidistil.engine.workspace import WorkspacePool
 from minidistil.kernels import encoder, masked_lm
@@ -41,7 +42,7 @@ class EngineUnavailable(RuntimeError):
     """The engine cannot run on this machine; the message says why."""
 
 
-class Engine:
+class Engine(Operations):
     """Runs a model on compiled kernels; results have the bits of the reference over `exact`.
 
     Safe to call from several threads. With `threads=1` callers run side by side; otherwise they share the team and take
@@ -63,6 +64,7 @@ class Engine:
             EngineUnavailable: the CPU (as Numba compiles for it) has no fused multiply-add.
             ValueError: the model needs something that the kernels do not have.
         """
+        super().__init__()
         check_cpu()
         if config.activation != "gelu":
             raise ValueError(f"the engine has no activation {config.activation!r}, only 'gelu' (the erf form)")
@@ -227,7 +229,9 @@ def warmup() -> None:
     )
     engine = Engine(config, weights, threads=1)
     token = np.zeros(1, np.int32)
-    engine.masked_lm(engine.encode(PackedBatch(token, token, None, None, np.array([0, 1]))).last)
+    hidden = engine.encode(PackedBatch(token, token, None, None, np.array([0, 1]))).last
+    engine.masked_lm(hidden)
+    engine.activation("gelu", engine.linear(engine.layer_norm(hidden, norm), square))
 
 
 def _passes(batch: PackedBatch, rows: np.ndarray | None) -> Iterator[tuple[PackedBatch, np.ndarray | None]]:

@@ -129,6 +129,26 @@ class Reference:
         x = self.ops.layer_norm(x, head.vocab_layer_norm)  # [R, D] -> [R, D]
         return self.ops.linear(x, head.vocab_projector)  # [R, D] -> [R, V]
 
+    # The operations by themselves, for the heads (minidistil/heads.py), which every backend shares.
+
+    def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
+        """x W^T + b: [M, K] -> [M, N]."""
+        return self.ops.linear(x, w)
+
+    def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
+        """(x - mean) / sqrt(var + eps) * gamma + beta: [M, D] -> [M, D]."""
+        return self.ops.layer_norm(x, w)
+
+    def activation(self, name: str, x: np.ndarray) -> np.ndarray:
+        """An activation by its name in config.json: any shape."""
+        if name == "gelu":
+            return self.ops.gelu(x)
+        if name == "relu":
+            return np.maximum(x, np.float32(0))
+        if name == "tanh":
+            return np.tanh(x.astype(np.float64)).astype(np.float32)
+        raise ValueError(f"the reference has no activation {name!r}")
+
     def _layer(self, x: np.ndarray, w: LayerWeights, batch: PackedBatch) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """One post-norm block: attention, add and normalize, feed-forward, add and normalize."""
         context, probabilities = self._attention(x, w, batch)  # [T, D] -> [T, D]

@@ -42,7 +42,7 @@ def bfloat16(x: np.ndarray) -> np.ndarray:
 
 
 def widened(bits: np.ndarray) -> np.ndarray:
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(np.left_shift(bits, 16, dtype=np.uint32)).view(np.float32)
 
 
 def code_of(x: np.ndarray) -> str:

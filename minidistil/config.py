@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minidistil.weights import CheckpointError, locate, read_config
-from minidistil.weights.config_values import family_of, parse
+from minidistil.weights.config_values import family_of, labels, parse
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
@@ -90,7 +90,7 @@ class Config:
         faults: list[str] = []
         family = family_of(raw, faults)
         values = parse(family, raw, faults) if family else {}
-        id2label = _labels(raw, faults)
+        id2label = labels(raw, faults)
         label2id = {label: number for number, label in id2label.items()}
         architectures = raw.get("architectures") or []
         if not isinstance(architectures, list | tuple) or not all(isinstance(name, str) for name in architectures):
@@ -145,22 +145,3 @@ class Config:
     def hidden_act(self) -> str:
         """The activation, as BERT calls it."""
         return self.activation
-
-
-def _labels(raw: Mapping[str, Any], faults: list[str]) -> dict[int, str]:
-    """id2label with numbers for keys, in their order; without one, LABEL_0 to LABEL_{num_labels - 1}."""
-    found = raw.get("id2label")
-    if found is None:
-        count = raw.get("num_labels", 2)
-        if type(count) is not int or not 0 < count <= 1_000_000:
-            faults.append(f"config.json: num_labels = {count!r}, expected a whole number of at least 1")
-            return {}
-        return {number: f"LABEL_{number}" for number in range(count)}
-    try:
-        labels = {int(number): label for number, label in found.items()}
-    except (AttributeError, TypeError, ValueError):
-        faults.append("config.json: id2label is no table from class numbers to labels")
-        return {}
-    if sorted(labels) != list(range(len(labels))) or not all(isinstance(label, str) for label in labels.values()):
-        faults.append(f"config.json: id2label must number its labels from 0 to {len(labels) - 1}")
-    return dict(sorted(labels.items()))

@@ -5,6 +5,7 @@ from minidistil.weights.errors import CheckpointError
 from minidistil.weights.families import ACTIVATIONS, FAMILIES, Family
 from minidistil.weights.locate import locate
 from minidistil.weights.model_weights import (
+    ClassifierWeights,
     EmbeddingWeights,
     EncoderWeights,
     LayerWeights,
@@ -20,6 +21,7 @@ __all__ = [
     "FAMILIES",
     "Checkpoint",
     "CheckpointError",
+    "ClassifierWeights",
     "EmbeddingWeights",
     "EncoderWeights",
     "Family",

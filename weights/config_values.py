@@ -37,6 +37,25 @@ def parse(family: Family, config: Mapping[str, Any], faults: list[str]) -> dict[
     return values
 
 
+def labels(config: Mapping[str, Any], faults: list[str]) -> dict[int, str]:
+    """id2label with numbers for keys, in their order; without one, LABEL_0 to LABEL_{num_labels - 1}."""
+    found = config.get("id2label")
+    if found is None:
+        count = config.get("num_labels", 2)
+        if type(count) is not int or not 0 < count <= 1_000_000:
+            faults.append(f"config.json: num_labels = {count!r}, expected a whole number of at least 1")
+            return {}
+        return {number: f"LABEL_{number}" for number in range(count)}
+    try:
+        numbered = {int(number): label for number, label in found.items()}
+    except (AttributeError, TypeError, ValueError):
+        faults.append("config.json: id2label is no table from class numbers to labels")
+        return {}
+    if sorted(numbered) != list(range(len(numbered))) or not all(isinstance(x, str) for x in numbered.values()):
+        faults.append(f"config.json: id2label must number its labels from 0 to {len(numbered) - 1}")
+    return dict(sorted(numbered.items()))
+
+
 def key_name(family: Family, canonical: str, config: Mapping[str, Any]) -> str:
     """The key under which this config.json has a value: the family's own or an alias."""
     names = family.keys[canonical].names

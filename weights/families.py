@@ -17,6 +17,17 @@ ACTIVATIONS = (
 """Names that config.json may give the feed-forward activation; whether a backend has it is for the backend to say."""
 
 REQUIRED: Any = object()
+CONFIGURED = "activation"
+
+TASKS = {
+    "ForMaskedLM": "masked_lm",
+    "ForSequenceClassification": "sequence_classification",
+    "ForQuestionAnswering": "question_answering",
+    "ForTokenClassification": "token_classification",
+    "ForMultipleChoice": "multiple_choice",
+    "ForPreTraining": "discriminator",
+}
+"""How the classes of transformers end, and the head that they have, where the family has it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Family:
             `model_weights.PARAMETERS`.
         heads: beginnings of tensor names that belong to heads, known but not necessarily read.
         aliases: canonical parameter -> tensor names it may have instead of its module's, the preferred first.
+        head_activations: head of two products (`model_weights.ClassifierWeights`) -> the activation between them, or
+            CONFIGURED for the one that config.json names.
         sinusoidal: key of config.json that says that an absent position table is the sinusoidal one, or None.
     """
 
@@ -61,6 +74,7 @@ class Family:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    head_activations: Mapping[str, str] = field(default_factory=dict)
     sinusoidal: str | None = None
 
 
@@ -94,7 +108,14 @@ DISTILBERT = Family(
         "masked_lm.vocab_transform": "vocab_transform",
         "masked_lm.vocab_layer_norm": "vocab_layer_norm",
         "masked_lm.vocab_projector": "vocab_projector",
+        "sequence_classification.dense": "pre_classifier",
+        "sequence_classification.output": "classifier",
+        "multiple_choice.dense": "pre_classifier",
+        "multiple_choice.output": "classifier",
+        "token_classification.output": "classifier",
+        "question_answering.output": "qa_outputs",
     },
+    head_activations={"sequence_classification": "relu", "multiple_choice": "relu"},
     heads=(
         "vocab_transform.",
         "vocab_layer_norm.",
@@ -140,7 +161,14 @@ BERT = Family(
         "masked_lm.vocab_transform": "cls.predictions.transform.dense",
         "masked_lm.vocab_layer_norm": "cls.predictions.transform.LayerNorm",
         "masked_lm.vocab_projector": "cls.predictions.decoder",
+        "sequence_classification.dense": "pooler.dense",
+        "sequence_classification.output": "classifier",
+        "multiple_choice.dense": "pooler.dense",
+        "multiple_choice.output": "classifier",
+        "token_classification.output": "classifier",
+        "question_answering.output": "qa_outputs",
     },
+    head_activations={"sequence_classification": "tanh", "multiple_choice": "tanh"},
     # One tensor under two names. The first is the one that the model adds, the second the one usually saved.
     aliases={"masked_lm.vocab_projector.bias": ("cls.predictions.decoder.bias", "cls.predictions.bias")},
     heads=("cls.", "classifier.", "qa_outputs.", "fit_dense.", "fit_denses."),

@@ -66,17 +66,37 @@ class MaskedLMWeights:
 
 
 @dataclass(frozen=True)
+class ClassifierWeights:
+    """A head of two products, output(activation(dense(x))): dense [D, D], output [N, D]."""
+
+    dense: Linear
+    activation: str
+    output: Linear
+
+
+@dataclass(frozen=True)
 class ModelWeights:
-    """Everything read from a checkpoint; heads that were not asked for or are not there are None."""
+    """Everything read from a checkpoint; heads that were not asked for or are not there are None.
+
+    N labels come out of sequence_classification and token_classification, start and end out of question_answering,
+    one number out of multiple_choice and discriminator. The dense of a classifier is BERT's pooler in some families.
+    """
 
     encoder: EncoderWeights
     masked_lm: MaskedLMWeights | None = None
     pooler: Linear | None = None
+    sequence_classification: ClassifierWeights | None = None
+    multiple_choice: ClassifierWeights | None = None
+    discriminator: ClassifierWeights | None = None
+    token_classification: Linear | None = None
+    question_answering: Linear | None = None
 
 
-# Shapes of the parameters of each module, in numbers of the configuration. `{i}` counts layers.
+# Shapes of the parameters of each module, in numbers of the configuration, or as they are. `{i}` counts layers.
 _SQUARE: dict[str, tuple[str, ...]] = {"weight": ("dim", "dim"), "bias": ("dim",)}
 _NORM: dict[str, tuple[str, ...]] = {"weight": ("dim",), "bias": ("dim",)}
+_LABELS: dict[str, tuple[str, ...]] = {"weight": ("num_labels", "dim"), "bias": ("num_labels",)}
+_ONE: dict[str, tuple[str, ...]] = {"weight": ("1", "dim"), "bias": ("1",)}
 PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
     "embeddings.word_embeddings": {"weight": ("vocab_size", "dim")},
     "embeddings.position_embeddings": {"weight": ("max_position_embeddings", "dim")},
@@ -94,4 +114,12 @@ PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
     "masked_lm.vocab_transform": _SQUARE,
     "masked_lm.vocab_layer_norm": _NORM,
     "masked_lm.vocab_projector": {"weight": ("vocab_size", "dim"), "bias": ("vocab_size",)},
+    "sequence_classification.dense": _SQUARE,
+    "sequence_classification.output": _LABELS,
+    "multiple_choice.dense": _SQUARE,
+    "multiple_choice.output": _ONE,
+    "discriminator.dense": _SQUARE,
+    "discriminator.output": _ONE,
+    "token_classification.output": _LABELS,
+    "question_answering.output": {"weight": ("2", "dim"), "bias": ("2",)},
 }

@@ -14,9 +14,10 @@ from minidistil.weights._names import StoredNames
 from minidistil.weights._storage import READABLE, count_nonfinite, release_pages
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
-from minidistil.weights.families import TIES, Family
+from minidistil.weights.families import CONFIGURED, TASKS, TIES, Family
 from minidistil.weights.model_weights import (
     PARAMETERS,
+    ClassifierWeights,
     EmbeddingWeights,
     EncoderWeights,
     LayerWeights,
@@ -26,7 +27,7 @@ from minidistil.weights.model_weights import (
     Norm,
 )
 
-HEADS = ("masked_lm", "pooler")
+HEADS = ("pooler", *dict.fromkeys(TASKS.values()))
 _MAX_COMPUTED_POSITIONS = 1 << 17  # nothing else bounds a number that no tensor confirms
 
 
@@ -37,8 +38,9 @@ def read_model(
 
     Args:
         checkpoint: an opened checkpoint of a supported family.
-        heads: of "masked_lm" and "pooler", those that must be there; no other is read, except a pooler, which is
-            part of the base model and read wherever it is. None: read every head that the checkpoint has.
+        heads: of HEADS, those that must be there; no other is read, except a pooler, which is part of the base model
+            and read wherever it is. None: read what the checkpoint has, of the heads that go by the same names
+            ("classifier" is three of them) the one that config.json names in architectures.
         check_finite: whether to look for NaN and infinity, in one pass over the weights.
 
     Returns:
@@ -63,7 +65,7 @@ def read_model(
         raise CheckpointError(checkpoint.folder, faults)
     for warning in reading.warnings:
         warnings.warn(f"{checkpoint.folder}: {warning}", stacklevel=2)
-    return _assemble(arrays, reading.values, parts)
+    return _assemble(arrays, reading.values, parts, family)
 
 
 class _Reading:
@@ -75,19 +77,33 @@ class _Reading:
         self.faults = faults
         self.warnings: list[str] = []
         self.values = config_values.parse(family, checkpoint.config, faults)
+        self.values["num_labels"] = len(config_values.labels(checkpoint.config, faults)) or None
         self.names = StoredNames(family, checkpoint.names)
 
     def parts(self, heads: Collection[str] | None) -> list[str]:
         """The parts to read: the encoder, and the heads that are wanted."""
         parts = ["embeddings", "layers"]
+        architectures = self._architectures()
+        named = {head for end, head in TASKS.items() if any(name.endswith(end) for name in architectures)}
         for head in HEADS:
-            wanted = heads is not None and head in heads
             own = [parameter for parameter in self.names.parameters(head) if parameter not in TIES]
-            if wanted and not own:
-                self.faults.append(f"a {self.family.model_type} model has no {head}")
-            elif wanted or ((heads is None or head == "pooler") and any(self.names.find(name) for name in own)):
+            # What a head shares with the pooler does not say that the head is there.
+            there = any(self.names.find(name) for name in own if not name.startswith(f"{head}.dense."))
+            if heads is not None and head in heads:
+                if not own:
+                    self.faults.append(f"a {self.family.model_type} model has no {head}")
+                    continue
+                if not there and head != "pooler":
+                    saved = f"; it was saved as {listing(architectures)}" if architectures else ""
+                    self.faults.append(f"the checkpoint has no {head} head{saved}")
+                parts.append(head)
+            elif there and (head == "pooler" or (heads is None and (head == "masked_lm" or head in named))):
                 parts.append(head)
         return parts
+
+    def _architectures(self) -> list[str]:
+        names = self.checkpoint.config.get("architectures")
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
     def arrays(self, parts: list[str], check_finite: bool) -> dict[str, np.ndarray]:
         """Canonical parameter -> array, of all that could be read."""
@@ -202,7 +218,7 @@ class _Reading:
         contradicted = {
             number: next(iter(sizes))
             for number, sizes in said.items()
-            if len(sizes) == 1 and number in self.values and next(iter(sizes)) != self.values[number]
+            if len(sizes) == 1 and self.values.get(number) is not None and next(iter(sizes)) != self.values[number]
         }
         for number, size in contradicted.items():
             first, *others = said[number][size]
@@ -213,16 +229,18 @@ class _Reading:
             )
         believed = {**self.values, **contradicted}
         for stored, (shape, numbers) in shapes.items():
-            expected = [believed.get(number) for number in numbers]
+            expected = [int(number) if number.isdecimal() else believed.get(number) for number in numbers]
             fits = len(shape) == len(expected) and all(
                 n is None or n == size for size, n in zip(shape, expected, strict=True)
             )
             if not fits:
                 sizes = shape_text("?" if n is None else n for n in expected)  # type: ignore[misc]
-                meaning = ", ".join(map(self._key, numbers))
+                meaning = ", ".join(self._key(n) for n in numbers if not n.isdecimal())
                 self.faults.append(f"{quoted(stored)} is {shape_text(shape)}, expected {sizes} ({meaning})")
 
     def _key(self, number: str) -> str:
+        if number == "num_labels" and self.checkpoint.config.get("id2label") is not None:
+            return "labels in id2label"
         if number not in self.family.keys:
             return number
         return config_values.key_name(self.family, number, self.checkpoint.config)
@@ -257,7 +275,7 @@ def _numbers(parameter: str) -> tuple[str, ...]:
     return PARAMETERS[module][kind]
 
 
-def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list[str]) -> ModelWeights:
+def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list[str], family: Family) -> ModelWeights:
     def linear(module: str) -> Linear:
         return Linear(arrays[f"{module}.weight"], arrays[f"{module}.bias"])
 
@@ -277,6 +295,16 @@ def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list
             output_layer_norm=norm(f"{at}.output_layer_norm"),
         )
 
+    def classifier(head: str) -> ClassifierWeights | None:
+        if head not in parts:
+            return None
+        activation = family.head_activations[head]
+        activation = values["activation"] if activation == CONFIGURED else activation
+        return ClassifierWeights(linear(f"{head}.dense"), activation, linear(f"{head}.output"))
+
+    def output(head: str) -> Linear | None:
+        return linear(f"{head}.output") if head in parts else None
+
     embeddings = EmbeddingWeights(
         arrays["embeddings.word_embeddings.weight"],
         arrays["embeddings.position_embeddings.weight"],
@@ -291,4 +319,9 @@ def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list
         EncoderWeights(embeddings, tuple(layer(i) for i in range(values["n_layers"]))),
         masked_lm=masked_lm,
         pooler=linear("pooler") if "pooler" in parts else None,
+        sequence_classification=classifier("sequence_classification"),
+        multiple_choice=classifier("multiple_choice"),
+        discriminator=classifier("discriminator"),
+        token_classification=output("token_classification"),
+        question_answering=output("question_answering"),
     )

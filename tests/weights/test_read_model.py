@@ -191,7 +191,7 @@ class TestHeads:
             read(tmp_path / "d", files.BERT_MLM, heads=("pooler",))
 
     def test_unknown_head(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="unknown heads 'mlm'; there are masked_lm, pooler"):
+        with pytest.raises(ValueError, match="unknown heads 'mlm'; there are pooler, masked_lm, sequence_c"):
             read(tmp_path, files.DISTILBERT, heads=("mlm",))
 
     @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidistil.tokenization import AutoTokenizer, Tokenizer, _truncated_lengths
+from minidistil.tokenization import AutoTokenizer, Tokenizer
+from minidistil.tokenization.truncation import truncated_lengths
 
 TEXT = "Paris is the [MASK] of France."
 
@@ -79,7 +80,7 @@ def test_truncation(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize("lengths", [[5], [5, 9], [9, 5], [4, 4], [0, 9]])
 def test_truncated_lengths_fit_and_never_grow(lengths: list[int]) -> None:
     for room in range(sum(lengths) + 2):
-        cut = _truncated_lengths(lengths, "longest_first", room)
+        cut = truncated_lengths(lengths, "longest_first", room)
         assert sum(cut) == min(room, sum(lengths))
         assert all(0 <= after <= before for after, before in zip(cut, lengths, strict=True))
 

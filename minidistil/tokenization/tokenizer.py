@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
-from minidistil._warn import warn_caller
+from minidistil.tokenization.encoding import BatchEncoding
+from minidistil.tokenization.texts import is_pair, read_texts
+from minidistil.tokenization.truncation import truncated_lengths
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -37,44 +39,6 @@ _TRUNCATION = {
     "only_second": "only_second",
 }
 _UNLIMITED_FROM = int(1e20)
-
-
-class TruncationWarning(UserWarning):
-    """Some texts were longer than the model takes and were cut; `count` says how many."""
-
-    def __init__(self, message: str, count: int) -> None:
-        super().__init__(message)
-        self.count = count
-
-
-class BatchEncoding(dict[str, Any]):
-    """What a tokenizer makes of text: `input_ids` and its companions, by key or attribute; `model(**encoding)`.
-
-    Attributes:
-        encodings: one `tokenizers.Encoding` per text, for whoever needs words, offsets or sequences of tokens.
-    """
-
-    def __init__(self, values: dict[str, Any], encodings: Sequence[Encoding]) -> None:
-        super().__init__(values)
-        self.encodings = encodings
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"this encoding has no {name!r}; it has {list(self)}") from None
-
-    def tokens(self, index: int = 0) -> list[str]:
-        """Return the tokens of text `index`."""
-        return list(self.encodings[index].tokens)
-
-    def word_ids(self, index: int = 0) -> list[int | None]:
-        """Return, for each token of text `index`, the word it belongs to; None for special tokens."""
-        return list(self.encodings[index].word_ids)
-
-    def sequence_ids(self, index: int = 0) -> list[int | None]:
-        """Return, for each token of text `index`, 0 or 1 for the first or second of a pair; None for special tokens."""
-        return list(self.encodings[index].sequence_ids)
 
 
 def _special_token(role: str) -> property:
@@ -169,9 +133,11 @@ class Tokenizer:
         is_split_into_words: bool = False,
         pad_to_multiple_of: int | None = None,
         padding_side: str | None = None,
+        stride: int = 0,
         return_tensors: str | None = None,
         return_token_type_ids: bool | None = None,
         return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
@@ -189,9 +155,12 @@ class Tokenizer:
             is_split_into_words: the texts are lists of words already.
             pad_to_multiple_of: round padded lengths up to a multiple of this.
             padding_side: "right" or "left"; unset, the tokenizer's own.
+            stride: tokens that a window repeats of the one before it, where `return_overflowing_tokens`.
             return_tensors: None (lists) or "np" (int64 arrays, always 2-D).
             return_token_type_ids: unset, for models that take them.
             return_attention_mask: unset, yes.
+            return_overflowing_tokens: what truncation cuts off becomes further rows, windows over the text; the rows
+                are then always in a list, and `overflow_to_sample_mapping` says for each which text it is of.
             return_special_tokens_mask: also 1 where a token is special.
             return_offsets_mapping: also the (start, end) characters of every token.
             return_length: also each text's number of tokens.
@@ -201,22 +170,21 @@ class Tokenizer:
 
         Raises:
             TypeError: something other than text.
-            ValueError: an unknown option, lengths that do not match, or ragged arrays without padding.
+            ValueError: an unknown option, lengths that do not match, a `stride` as long as a window, or ragged arrays
+                without padding.
         """
         pad, cut, max_length = self._strategies(padding, truncation, max_length, pad_to_multiple_of)
         if return_tensors not in (None, "np"):
             raise ValueError(
                 f'return_tensors must be None or "np", got {return_tensors!r}: minidistil makes no tensors'
             )
-        batched, batch = _batch(text, text_pair, is_split_into_words)
-        encodings = self._encode_batch(batch, add_special_tokens, is_split_into_words)
-        if cut is not None and max_length is not None:
-            encodings = [
-                e
-                if len(e) <= max_length
-                else self._truncate(item, cut, max_length, add_special_tokens, is_split_into_words)
-                for e, item in zip(encodings, batch, strict=True)
-            ]
+        batched, batch = read_texts(text, text_pair, is_split_into_words)
+        if cut is None or max_length is None:
+            windows = [[e] for e in self._encode_batch(batch, add_special_tokens, is_split_into_words)]
+        else:
+            repeated = stride if return_overflowing_tokens else 0
+            windows = self._encode(batch, cut, max_length, repeated, add_special_tokens, is_split_into_words)
+        encodings = [e for w in windows for e in w] if return_overflowing_tokens else [w[0] for w in windows]
         lengths = [len(e) for e in encodings]
         if pad is not None and encodings:
             self._pad(encodings, max(lengths) if pad == "longest" else max_length, pad_to_multiple_of, padding_side)
@@ -233,9 +201,11 @@ class Tokenizer:
             values["offset_mapping"] = [e.offsets for e in encodings]
         if return_length:
             values["length"] = [len(e) for e in encodings]
+        if return_overflowing_tokens:
+            values["overflow_to_sample_mapping"] = [i for i, w in enumerate(windows) for _ in w]
         if return_tensors == "np":
             values = {name: _to_array(rows, name) for name, rows in values.items()}
-        elif not batched:
+        elif not batched and not return_overflowing_tokens:
             values = {name: rows[0] for name, rows in values.items()}
         return BatchEncoding(values, encodings)
 
@@ -254,11 +224,39 @@ class Tokenizer:
         Returns:
             int32 [n] per text, and the indices of the texts that were longer.
         """
-        encodings = self._encode_batch(texts, True, False)
-        cut = [i for i, e in enumerate(encodings) if len(e) > limit]
-        for i in cut:
-            encodings[i] = self._truncate(texts[i], "longest_first", limit, True, False)
-        return [np.array(e.ids, np.int32) for e in encodings], cut
+        windows = self.encode_windows(texts, limit)
+        cut = [i for i, w in enumerate(windows) if len(w) > 1]
+        return [np.array(w[0].ids, np.int32) for w in windows], cut
+
+    def encode_windows(
+        self,
+        items: Sequence[Any],
+        limit: int,
+        *,
+        strategy: str = "longest_first",
+        stride: int = 0,
+        is_split_into_words: bool = False,
+    ) -> list[list[Encoding]]:
+        """Encode texts with their special tokens, each in as many windows as it takes.
+
+        Args:
+            items: str, or pairs of str; where `is_split_into_words`, lists of words or pairs of such lists.
+            limit: of a window, in tokens, special ones included.
+            strategy: which part of a pair is cut into windows: "longest_first", "only_first" or "only_second".
+            stride: tokens that a window repeats of the one before it.
+            is_split_into_words: the texts are lists of words.
+
+        Returns:
+            Windows of each item, from the beginning of the text on; one where the item fits.
+
+        Raises:
+            ValueError: the rest of the item leaves the part that is to be cut no room, or too little for `stride`.
+        """
+        encoded = self._encode(items, strategy, limit, stride, True, is_split_into_words)
+        for i, windows in enumerate(encoded):
+            if len(windows) > 1 and max(map(len, windows)) > limit:
+                raise ValueError(f"text {i}: windows of {limit} tokens leave no room for its text")
+        return encoded
 
     def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
         """Return the tokens of one text or pair, without special tokens unless asked for."""
@@ -368,20 +366,32 @@ class Tokenizer:
         )
         return encodings
 
-    def _truncate(self, item: Any, strategy: str, max_length: int, special: bool, split: bool) -> Encoding:
-        """Encode a text or pair that is too long, cut as transformers cuts it."""
-        first, second = item if _is_pair(item, split) else (item, None)
+    def _encode(
+        self, batch: Sequence[Any], strategy: str, limit: int, stride: int, special: bool, split: bool
+    ) -> list[list[Encoding]]:
+        whole = self._encode_batch(batch, special, split)
+        return [
+            [e] if len(e) <= limit else self._cut(item, strategy, limit, stride, special, split)
+            for e, item in zip(whole, batch, strict=True)
+        ]
+
+    def _cut(self, item: Any, strategy: str, limit: int, stride: int, special: bool, split: bool) -> list[Encoding]:
+        """Windows of a text or pair that is too long, cut as transformers cuts it."""
+        first, second = item if is_pair(item, split) else (item, None)
         parts = [p for p in (first, second) if p is not None]
         encodings = self._encode_batch(parts, False, split)
-        room = max_length - (self.num_special_tokens_to_add(second is not None) if special else 0)
+        room = limit - (self.num_special_tokens_to_add(second is not None) if special else 0)
         if room < 0:
-            raise ValueError(f"max_length={max_length} leaves no room for the special tokens")
-        lengths = _truncated_lengths([len(e) for e in encodings], strategy, room)
+            raise ValueError(f"max_length={limit} leaves no room for the special tokens")
+        lengths = truncated_lengths([len(e) for e in encodings], strategy, room)
         for encoding, length in zip(encodings, lengths, strict=True):
             if length < len(encoding):
-                encoding.truncate(length, direction=self.truncation_side)
+                if stride >= max(length, 1):
+                    raise ValueError(f"stride={stride} must be less than the {length} tokens of a window's text")
+                encoding.truncate(length, stride=stride, direction=self.truncation_side)
         pair = encodings[1] if second is not None else None
-        return self.backend_tokenizer.post_process(encodings[0], pair, add_special_tokens=special)
+        window = self.backend_tokenizer.post_process(encodings[0], pair, add_special_tokens=special)
+        return [window, *window.overflowing]
 
     def _pad(self, encodings: list[Encoding], length: int | None, multiple: int | None, side: str | None) -> None:
         assert length is not None
@@ -401,122 +411,6 @@ class AutoTokenizer:
     """Loads the tokenizer of any checkpoint."""
 
     from_pretrained = Tokenizer.from_pretrained
-
-
-def input_limit(tokenizer: Tokenizer, positions: int) -> int:
-    """Return the longest input in tokens that both a tokenizer and a position table of `positions` rows allow."""
-    return min(tokenizer.model_max_length, positions)
-
-
-def check_truncation(value: Any) -> None:
-    """Refuse a `truncation` setting that pipelines and encode() do not have."""
-    if value not in ("error", "warn", True, False):
-        raise ValueError(f'truncation must be "error", "warn", True or False, got {value!r}')
-
-
-def refuse_truncation(cut: Sequence[int], limit: int, first: int = 0) -> None:
-    """Raise for texts that are too long, where any are.
-
-    Args:
-        cut: indices of the texts.
-        limit: in tokens.
-        first: what to add to the indices in the message.
-
-    Raises:
-        ValueError: `cut` is not empty.
-    """
-    if not cut:
-        return
-    shown = ", ".join(str(first + i) for i in cut[:10]) + (", ..." if len(cut) > 10 else "")
-    raise ValueError(
-        f"{len(cut)} of the texts (index {shown}) are longer than {limit} tokens; shorten them, or pass "
-        'truncation="warn" or True to use their beginnings'
-    )
-
-
-def warn_of_truncation(count: int, total: int, limit: int) -> None:
-    """Issue one `TruncationWarning` for a call, where `count` is not 0."""
-    if count:
-        message = (
-            f"{count} of {total} texts are longer than {limit} tokens; only their beginnings were used "
-            '(truncation="error" refuses them, truncation=True does not warn)'
-        )
-        warn_caller(TruncationWarning(message, count))
-
-
-def _is_pair(item: Any, split: bool) -> bool:
-    if isinstance(item, str):
-        return False
-    return not split or (len(item) == 2 and all(isinstance(part, (list, tuple)) for part in item))
-
-
-def _batch(text: Any, pair: Any, split: bool) -> tuple[bool, list[Any]]:
-    """Whether a list of texts was given, and that list, pairs zipped."""
-    if split:
-        _check_list(text, "text")
-        batched = bool(text) and isinstance(text[0], (list, tuple))
-    else:
-        batched = isinstance(text, (list, tuple))
-    texts = list(text) if batched else [text]
-    pairs: list[Any] | None = None
-    if pair is not None:
-        if batched and isinstance(pair, str):
-            raise TypeError("text is a list, so text_pair must be a list of as many texts, got one str")
-        pairs = list(pair) if batched else [pair]
-        if len(pairs) != len(texts):
-            raise ValueError(f"text has {len(texts)} texts and text_pair {len(pairs)}; they must match one to one")
-    for i, item in enumerate(texts):
-        _check_text(item, f"text[{i}]" if batched else "text", split, pairs is None)
-    if pairs is None:
-        return batched, texts
-    for i, item in enumerate(pairs):
-        _check_text(item, f"text_pair[{i}]" if batched else "text_pair", split, False)
-    # An empty second text means no pair, as in transformers.
-    if not batched and not pairs[0]:
-        return batched, texts
-    return batched, list(zip(texts, pairs, strict=True))
-
-
-def _check_list(value: Any, name: str) -> None:
-    if not isinstance(value, (list, tuple)):
-        raise TypeError(f"with is_split_into_words {name} must be a list of words, got {type(value).__name__}")
-
-
-def _check_text(item: Any, name: str, split: bool, pair_allowed: bool) -> None:
-    if split:
-        _check_list(item, name)
-        if all(isinstance(word, str) for word in item):
-            return
-        raise TypeError(f"{name} must be a list of words (str)")
-    if isinstance(item, str):
-        return
-    if pair_allowed and isinstance(item, (list, tuple)) and len(item) == 2 and all(isinstance(p, str) for p in item):
-        return
-    raise TypeError(f"{name} must be a str, got {type(item).__name__}")
-
-
-def _truncated_lengths(lengths: list[int], strategy: str, room: int) -> list[int]:
-    """Lengths after truncation to `room` tokens in all; the longer of a pair gives first."""
-    excess = sum(lengths) - room
-    if excess <= 0:
-        return lengths
-    if strategy == "longest_first":
-        if len(lengths) == 1:
-            return [room]
-        shorter, longer = sorted(lengths)
-        longer = longer if shorter > room else max(shorter, room - shorter)
-        if shorter + longer > room:
-            shorter, longer = room // 2, room // 2 + room % 2
-        return [shorter, longer] if lengths[0] <= lengths[1] else [longer, shorter]
-    index = 0 if strategy == "only_first" else 1
-    if index >= len(lengths):
-        raise ValueError('truncation="only_second" needs pairs; this text has no second part')
-    if lengths[index] < excess:
-        raise ValueError(
-            f'truncation="{strategy}" would have to remove {excess} tokens, and that text has only {lengths[index]}; '
-            'use "longest_first"'
-        )
-    return [n - excess if i == index else n for i, n in enumerate(lengths)]
 
 
 def _to_array(rows: list[Any], name: str) -> np.ndarray:

@@ -1,0 +1,22 @@
+"""Text to token ids and back."""
+
+from minidistil.tokenization.encoding import BatchEncoding
+from minidistil.tokenization.tokenizer import AutoTokenizer, Tokenizer
+from minidistil.tokenization.truncation import (
+    TruncationWarning,
+    check_truncation,
+    input_limit,
+    refuse_truncation,
+    warn_of_truncation,
+)
+
+__all__ = [
+    "AutoTokenizer",
+    "BatchEncoding",
+    "Tokenizer",
+    "TruncationWarning",
+    "check_truncation",
+    "input_limit",
+    "refuse_truncation",
+    "warn_of_truncation",
+]

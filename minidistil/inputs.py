@@ -127,8 +127,13 @@ def prepare(
     return ModelInputs(batch, S, kept)
 
 
-def pack_sentences(ids: Sequence[np.ndarray]) -> PackedBatch:
-    """Pack token ids int [n] of one or more sentences, positions counted from 0; each needs at least one token."""
+def pack_sentences(ids: Sequence[np.ndarray], token_type_ids: np.ndarray | None = None) -> PackedBatch:
+    """Pack token ids int [n] of one or more sentences, positions counted from 0; each needs at least one token.
+
+    Args:
+        ids: int [n] per sentence.
+        token_type_ids: int32 [T], of all sentences one after another; None for all zeros.
+    """
     lengths = [len(sentence) for sentence in ids]
     offsets = np.zeros(len(ids) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
@@ -136,7 +141,7 @@ def pack_sentences(ids: Sequence[np.ndarray]) -> PackedBatch:
     return PackedBatch(
         input_ids=np.concatenate(ids).astype(np.int32, copy=False),
         position_ids=np.concatenate([counted[:n] for n in lengths]),
-        token_type_ids=None,
+        token_type_ids=token_type_ids,
         inputs_embeds=None,
         offsets=offsets,
     )

@@ -50,15 +50,13 @@ class NpyWriter:
     def append(self, texts: Sequence[str], embeddings: np.ndarray) -> None:
         """Write one row per text, float32 [n, D]; the texts themselves are not kept."""
         if self._width is None:
+            self._file.write(npy_header(0, int(embeddings.shape[1])))
             self._width = int(embeddings.shape[1])
-            self._file.write(npy_header(0, self._width))
+        self._file.seek(_NPY_HEADER_BYTES + self.rows * self._width * 4)
         self._file.write(np.ascontiguousarray(embeddings, dtype="<f4").tobytes())
         self._file.flush()  # rows before their count: a reader never finds fewer rows than the header says
         self.rows += len(texts)
-        self._file.seek(0)
-        self._file.write(npy_header(self.rows, self._width))
-        self._file.flush()
-        self._file.seek(0, 2)
+        self._count_rows()
 
     def finish(self) -> None:
         """Give the file its name."""
@@ -69,11 +67,18 @@ class NpyWriter:
 
     def abandon(self) -> str:
         """Close the file; a partial one without a row is removed."""
+        if self.rows:
+            self._count_rows()  # the interruption may have come between rows and count
         self._file.close()
         if not self.rows:
             self._partial.unlink(missing_ok=True)
             return "nothing was written"
         return f"the first {self.rows:,} embeddings are in {self._partial}"
+
+    def _count_rows(self) -> None:
+        self._file.seek(0)
+        self._file.write(npy_header(self.rows, self._width or 0))
+        self._file.flush()
 
 
 class JsonLinesWriter:
@@ -84,6 +89,7 @@ class JsonLinesWriter:
         self._path = path
         self._partial = path.with_name(path.name + ".partial") if path else None
         self._file: IO[bytes] = _create(self._partial) if self._partial else sys.stdout.buffer
+        self._end = 0  # of the last whole line
 
     def append(self, texts: Sequence[str], embeddings: np.ndarray) -> None:
         """Write one line per text; numbers have the fewest digits that give the same float32 back."""
@@ -91,7 +97,7 @@ class JsonLinesWriter:
             numbers = ", ".join(map(str, row))  # str of a float32 is its shortest form
             self._file.write(f'{{"text": {json.dumps(text, ensure_ascii=False)}, "embedding": [{numbers}]}}\n'.encode())
         self._file.flush()
-        self.rows += len(texts)
+        self._end, self.rows = self._file.tell() if self._partial else 0, self.rows + len(texts)
 
     def finish(self) -> None:
         """Give the file its name."""
@@ -103,6 +109,7 @@ class JsonLinesWriter:
         """Close the file; a partial one without a row is removed."""
         if not self._partial:
             return f"{self.rows:,} embeddings were printed"
+        self._file.truncate(self._end)
         self._file.close()
         if not self.rows:
             self._partial.unlink(missing_ok=True)

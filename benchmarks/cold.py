@@ -29,6 +29,7 @@ def main(name: str, folder: str, threads: int, spawned: float) -> dict[str, floa
         "first": done - loaded,
         "total": done - _BEGIN,
         "process": done - spawned,
+        "cpu": time.process_time(),
         "peak_mb": _memory("VmHWM"),
         "private_mb": _memory("RssAnon"),
     }

@@ -94,12 +94,13 @@ class Comparison:
         """Run sections in their order; results are kept after each."""
         _say("measuring the machine's peaks")
         self.results["roofs"] = machine.as_json(machine.measure_roofs(self.threads[-1]))
-        mixture = inputs.text_mixture(texts, self.models.tokenizer) if texts else inputs.seeded_mixture()
+        count = 64 if self.quick else 256
+        mixture = inputs.text_mixture(texts, self.models.tokenizer, count) if texts else inputs.seeded_mixture(count)
         split = [s for s in shapes or inputs.LATENCY if s[0] == 1], [s for s in shapes or inputs.THROUGHPUT if s[0] > 1]
         workloads = {
             "latency": [inputs.fixed_shape(*s) for s in split[0]],
             "throughput": [inputs.fixed_shape(*s) for s in split[1]],
-            "mixed": [mixture],
+            "mixed": inputs.both_ways(mixture),
         }
         encoding = [(part, w) for part in sections if part in workloads for w in workloads[part]]
         for count in self.threads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +35,15 @@ class Workload:
         sentences: int64 [n_b] token ids of each sentence, special tokens included.
         batch_size: most sentences in one call.
         fixed: all batches have one shape, so that an engine which specialises on shapes may do so.
+        at_hand: all sentences are there from the start, so that an engine which pads may sort them by length first;
+            otherwise batches come one after another, as callers send them.
     """
 
     name: str
     sentences: tuple[np.ndarray, ...]
     batch_size: int
     fixed: bool
+    at_hand: bool = True
 
     @property
     def tokens(self) -> int:
@@ -61,6 +64,14 @@ def shape_name(batch: int, length: int) -> str:
     return f"{batch}x{length}"
 
 
+def both_ways(workload: Workload) -> list[Workload]:
+    """Sentences of many lengths, as they come and all at hand."""
+    return [
+        replace(workload, name=f"{workload.name}, {how}", at_hand=at_hand)
+        for how, at_hand in (("as they come", False), ("all at hand", True))
+    ]
+
+
 def parse_shapes(text: str) -> tuple[tuple[int, int], ...]:
     """Read "1x8,8x128" as ((1, 8), (8, 128)); raises ValueError for anything else."""
     shapes = []
@@ -79,7 +90,7 @@ def fixed_shape(batch: int, length: int, seed: int = 0) -> Workload:
     return Workload(shape_name(batch, length), sentences, batch, fixed=True)
 
 
-def seeded_mixture(count: int = 128, batch_size: int = 32, seed: int = 0) -> Workload:
+def seeded_mixture(count: int = 256, batch_size: int = 32, seed: int = 0) -> Workload:
     """Sentences with the lengths of short English text: log-normal, median 22 tokens, from 4 to 128."""
     rng = np.random.default_rng([seed, count])
     lengths = np.clip(np.rint(rng.lognormal(np.log(22), 0.6, count)), 4, 128).astype(int)

@@ -47,7 +47,7 @@ class Peer(Protocol):
 
 
 class _Padded:
-    """Sentences sorted by length, then padded within each batch: the least padding that a padded engine can have."""
+    """Sentences padded within each batch; where all are at hand sorted by length first, which leaves the least padding."""
 
     distributions: tuple[str, ...] = ()
 
@@ -55,7 +55,9 @@ class _Padded:
         return _versions(self.distributions)
 
     def prepare(self, workload: Workload) -> Any:
-        order = np.argsort([len(s) for s in workload.sentences], kind="stable")
+        order = np.arange(len(workload.sentences))
+        if workload.at_hand:
+            order = np.argsort([len(s) for s in workload.sentences], kind="stable")
         chunks = [order[i : i + workload.batch_size] for i in range(0, len(order), workload.batch_size)]
         self.specialise([len(chunks[0]), len(workload.sentences[0])] if workload.fixed else None)
         return [(chunk, *padded([workload.sentences[i] for i in chunk])) for chunk in chunks]

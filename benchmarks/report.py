@@ -108,7 +108,7 @@ def _ratio(row: dict[str, Any]) -> str:
 
 def _cold(cold: dict[str, Any]) -> str:
     """Every figure is the median over fresh processes."""
-    fields = ("import", "load", "first", "total", "process")
+    fields = ("import", "load", "first", "total", "process", "cpu")
     lines = []
     fastest = min(found["total"] for found in cold.values())
     for name, found in cold.items():
@@ -117,7 +117,7 @@ def _cold(cold: dict[str, Any]) -> str:
             seconds[3] = f"**{seconds[3]}**"
         peaks = [f"{found[key]:.0f}" for key in ("peak_mb", "private_mb", "peak_mb_8x128")]
         lines.append([name, *seconds, *peaks])
-    header = ["", "import", "load", "first result (1x32)", "sum", "with the interpreter's start"]
+    header = ["", "import", "load", "first result (1x32)", "sum", "with the interpreter's start", "CPU time"]
     header += ["peak memory, MB", "of it private after the result", "peak after 8x128"]
     return (
         "## Cold start and memory (s, MB)\n\nA fresh process, files and compiled code in the system's caches; medians "

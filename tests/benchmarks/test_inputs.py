@@ -50,22 +50,26 @@ def mixture(lengths: list[int], batch_size: int) -> Workload:
     return Workload("mixture", sentences, batch_size, fixed=False)
 
 
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 9))
-def test_padded_peers_give_each_sentence_its_own_states(lengths: list[int], batch_size: int) -> None:
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 9), st.booleans())
+def test_padded_peers_give_each_sentence_its_own_states(lengths: list[int], batch_size: int, at_hand: bool) -> None:
     class Echo(OnnxRuntime):
         def forward(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
             return np.repeat(ids[:, :, None], 4, axis=2).astype(np.float32)
 
-    workload = mixture(lengths, batch_size)
+    workload = inputs.both_ways(mixture(lengths, batch_size))[at_hand]
+    assert workload.at_hand == at_hand
     peer = Echo()
     prepared = peer.prepare(workload)
     answers = peer.answers(prepared, peer.run(prepared))
     assert [a.shape for a in answers] == [(n, 4) for n in lengths]
     assert all(np.array_equal(a[:, 0], s) for a, s in zip(answers, workload.sentences, strict=True))
+    assert all(len(ids) <= batch_size for _, ids, _ in prepared)
+    if not at_hand:
+        assert [i for chunk, _, _ in prepared for i in chunk] == list(range(len(lengths)))
+        return
     # Sorting: no batch holds a sentence longer than a later batch's shortest.
     longest = [mask.shape[1] for _, _, mask in prepared]
     assert longest == sorted(longest)
-    assert all(len(ids) <= batch_size for _, ids, _ in prepared)
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 9))

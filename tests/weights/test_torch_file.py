@@ -242,6 +242,11 @@ class TestPickleSubset:
     def test_ordered_dict_becomes_a_dict(self) -> None:
         assert _pickle_subset.load(pickle.dumps(collections.OrderedDict(a=1, b=[2]), 2)) == {"a": 1, "b": [2]}
 
+    @pytest.mark.parametrize(("program", "name"), [(b"}K\x010.", "POP"), (b"}2.", "DUP"), (b"S'a\\d'\n.", "STRING")])
+    def test_operations_without_a_place_are_refused_by_name(self, program: bytes, name: str) -> None:
+        with pytest.raises(_pickle_subset.PickleError, match=f"the pickle operation {name} has no place"):
+            _pickle_subset.load(program)
+
     @given(st.binary(max_size=60))
     def test_any_bytes(self, program: bytes) -> None:
         with contextlib.suppress(_pickle_subset.PickleError):

@@ -1,15 +1,23 @@
-"""What all pipelines share: one text gives one answer, a list a list, any other iterable an iterator."""
+"""What all pipelines share: one input gives one answer, a list a list, any other iterable an iterator.
+
+An input becomes one or more windows, sequences of tokens that the model takes: a text as it is, the overlapping parts
+of a long document, a text with each of several labels. The windows of all inputs are computed together, packed one
+after another without padding, as many at a time as a number of tokens allows; their results are put together again for
+each input. As a window's result never depends on its neighbours, neither does an answer.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from minidistil.inputs import token_batches
+from minidistil.batch import PackedBatch
+from minidistil.inputs import pack_sentences, token_batches
 from minidistil.tokenization import (
     Tokenizer,
     check_truncation,
@@ -18,7 +26,23 @@ from minidistil.tokenization import (
     warn_of_truncation,
 )
 
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
+_GROUP = 256  # inputs whose tokens, offsets and words are held at a time
+
+
+class Windows(NamedTuple):
+    """The windows of some inputs.
+
+    Attributes:
+        of: for each input, its windows.
+        cut: which inputs, by their index in `of`, were longer than the model takes and have been cut.
+    """
+
+    of: list[list[Encoding]]
+    cut: list[int]
 
 
 class Pipeline:
@@ -27,10 +51,13 @@ class Pipeline:
     Args:
         model: with the head that the task needs.
         tokenizer: the model's.
-        batch_size: most texts per call of the model, and how many an iterator is read ahead (1 if unset). Speed alone
-            depends on it.
+        batch_size: most windows (texts, mostly) per call of the model, and how many inputs an iterator is read ahead (1
+            if unset). Speed alone depends on it.
+        batch_tokens: most tokens per call of the model. Speed and memory alone depend on it.
         truncation: what to do with texts longer than the model takes: "error" or False (refuse), "warn" (use their
             beginnings, and one `TruncationWarning` with their number per call), True (use their beginnings).
+        max_length: the longest text in tokens, special ones included, where it is to be less than the model's limit.
+        padding: without effect, as nothing is padded; here so that code written for transformers keeps working.
         progress: show a progress bar on standard error.
         **options: the task's own, as defaults for every call.
 
@@ -42,6 +69,8 @@ class Pipeline:
 
     task: ClassVar[str]
     option_names: ClassVar[tuple[str, ...]] = ()
+    expected: ClassVar[str] = "str"
+    truncation: ClassVar[str | bool | None] = "error"
 
     def __init__(
         self,
@@ -49,7 +78,10 @@ class Pipeline:
         tokenizer: Tokenizer,
         *,
         batch_size: int | None = None,
-        truncation: str | bool = "error",
+        batch_tokens: int | None = None,
+        truncation: str | bool | None = None,
+        max_length: int | None = None,
+        padding: bool | str | None = None,
         progress: bool = False,
         **options: Any,
     ) -> None:
@@ -59,15 +91,22 @@ class Pipeline:
         self.tokenizer = tokenizer
         self.truncated = 0
         self._count_lock = threading.Lock()
-        self._general: dict[str, Any] = {"batch_size": batch_size, "truncation": truncation, "progress": progress}
+        self._general: dict[str, Any] = {
+            "batch_size": batch_size,
+            "batch_tokens": batch_tokens,
+            "truncation": truncation,
+            "max_length": max_length,
+            "padding": padding,
+            "progress": progress,
+        }
         self._defaults = options
         self._settings({})  # a wrong default is an error here, not at the first call
 
-    def __call__(self, inputs: str | Iterable[str], **options: Any) -> Any:
-        """Answer one text, a list of texts, or, one after another as they are asked for, those of an iterable.
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """Answer one input, a list of them, or, one after another as they are asked for, those of an iterable.
 
         Args:
-            inputs: str, list or tuple of str, or any other iterable of str.
+            inputs: str (or what else the task takes), list or tuple of them, or any other iterable of them.
             **options: as for the constructor, for this call.
 
         Returns:
@@ -78,40 +117,120 @@ class Pipeline:
             ValueError: a text that cannot be answered; the message says which and why.
         """
         general, task = self._settings(options)
-        if isinstance(inputs, str):
-            return self._answer([inputs], general, task, 0)[0]
+        if self._is_one(inputs, task):
+            return self._answer_all([inputs], general, task)[0]
         if isinstance(inputs, (list, tuple)):
-            return self._answer(inputs, general, task, 0)
-        if isinstance(inputs, (bytes, dict)) or not isinstance(inputs, Iterable):
+            return self._answer_all(inputs, general, task)
+        if isinstance(inputs, (str, bytes, dict)) or not (
+            hasattr(inputs, "__iter__") or hasattr(inputs, "__getitem__")
+        ):
             raise TypeError(
-                f"{self.task} takes a str, a list of str or an iterable of str, got {type(inputs).__name__}"
+                f"{self.task} takes a {self.expected}, a list of {self.expected} or an iterable of {self.expected}, "
+                f"got {type(inputs).__name__}"
             )
         return self._answer_lazily(iter(inputs), general, task)
 
-    def _answer_lazily(self, texts: Iterator[str], general: dict[str, Any], task: Any) -> Iterator[Any]:
+    def _is_one(self, inputs: Any, task: Any) -> bool:
+        """Whether `inputs` is one input rather than several."""
+        return isinstance(inputs, str)
+
+    def _read(self, item: Any, name: str, task: Any) -> Any:
+        """Check one input, called `name` in errors; returns it in the form that `_windows` takes."""
+        if not isinstance(item, str):
+            raise TypeError(f"{name} must be a {self.expected}, got {type(item).__name__}")
+        return item
+
+    def _windows(self, items: list[Any], limit: int, general: dict[str, Any], task: Any) -> Windows:
+        """Encode inputs, each in windows of at most `limit` tokens."""
+        windows = self.tokenizer.encode_windows(items, limit)
+        return Windows([w[:1] for w in windows], [i for i, w in enumerate(windows) if len(w) > 1])
+
+    def _check(self, windows: Windows, first: int, task: Any) -> None:
+        """Refuse inputs that the task cannot answer; `first` is the number of the first one."""
+
+    def _compute(self, windows: list[Encoding], batch: PackedBatch, task: Any) -> Sequence[Any]:
+        """Run the model on packed windows; returns something for each."""
+        raise NotImplementedError
+
+    def _answer(self, item: Any, windows: list[Encoding], results: list[Any], task: Any) -> Any:
+        """Put together one input's answer from what `_compute` returned for its windows."""
+        raise NotImplementedError
+
+    def _options(self, **options: Any) -> Any:
+        """Check the task's options and bring them into the form that the other methods take."""
+        raise NotImplementedError
+
+    def _answer_lazily(self, inputs: Iterator[Any], general: dict[str, Any], task: Any) -> Iterator[Any]:
         done = 0
-        while some := list(islice(texts, general["batch_size"] or 1)):
-            yield from self._answer(some, {**general, "progress": False}, task, done)
+        while some := list(islice(inputs, general["batch_size"] or 1)):
+            yield from self._answer_all(some, {**general, "progress": False}, task, done)
             done += len(some)
 
-    def _answer(self, texts: Sequence[str], general: dict[str, Any], task: Any, first: int) -> list[Any]:
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"text {first + i} must be a str, got {type(text).__name__}")
+    def _answer_all(self, inputs: Sequence[Any], general: dict[str, Any], task: Any, first: int = 0) -> list[Any]:
+        items = [self._read(item, f"text {first + i}", task) for i, item in enumerate(inputs)]
         limit = input_limit(self.tokenizer, self.model.config.max_position_embeddings)
-        ids, cut = self.tokenizer.encode_limited(texts, limit)
-        if general["truncation"] in ("error", False):
+        limit = min(limit, general["max_length"] or limit)
+        groups = [slice(i, i + _GROUP) for i in range(0, len(items), _GROUP)]
+
+        def prepare(group: slice) -> Windows:
+            windows = self._windows(items[group], limit, general, task)
+            self._check_ids(windows, first + group.start)
+            self._check(windows, first + group.start, task)
+            return windows
+
+        # All faults come to light before the first answer is computed; for that, long lists are encoded twice.
+        prepared = [prepare(groups[0])] if len(groups) == 1 else None
+        found = prepared or map(prepare, groups)
+        cut = [group.start + i for group, windows in zip(groups, found, strict=True) for i in windows.cut]
+        self._apply_truncation(cut, len(items), limit, general["truncation"], first)
+        answers: list[Any] = []
+        with _bar(len(items)) if general["progress"] else contextlib.nullcontext() as bar:
+            for group, windows in zip(groups, prepared or map(prepare, groups), strict=True):
+                for answer in self._answer_group(items[group], windows.of, general, task):
+                    answers.append(answer)
+                    if bar is not None:
+                        bar.update()
+        return answers
+
+    def _answer_group(
+        self, items: list[Any], of: list[list[Encoding]], general: dict[str, Any], task: Any
+    ) -> Iterator[Any]:
+        flat = list(chain.from_iterable(of))
+        results: list[Any] = []  # of windows whose input is not answered yet
+        waiting = iter(zip(items, of, strict=True))
+        item, own = next(waiting, (None, []))
+        for run in token_batches([len(w) for w in flat], general["batch_tokens"] or _TOKENS, general["batch_size"]):
+            results += self._compute(flat[run], self._pack(flat[run]), task)
+            while own and len(results) >= len(own):
+                yield self._answer(item, own, results[: len(own)], task)
+                del results[: len(own)]
+                item, own = next(waiting, (None, []))
+
+    def _pack(self, windows: list[Encoding]) -> PackedBatch:
+        types = None
+        if self.model.config.type_vocab_size > 1:
+            types = np.concatenate([np.array(w.type_ids, np.int32) for w in windows])
+        return pack_sentences([np.array(w.ids, np.int32) for w in windows], types)
+
+    def _apply_truncation(self, cut: list[int], total: int, limit: int, truncation: Any, first: int) -> None:
+        if truncation in ("error", False):
             refuse_truncation(cut, limit, first)
         with self._count_lock:
             self.truncated += len(cut)
-        if general["truncation"] == "warn":
-            warn_of_truncation(len(cut), len(texts), limit)
-        self._check(ids, set(cut), first)
-        answers: list[Any] = []
-        runs = token_batches([len(sentence) for sentence in ids], _TOKENS, general["batch_size"])
-        for run in _shown(list(runs), len(ids)) if general["progress"] else runs:
-            answers.extend(self._compute(ids[run], task))
-        return answers
+        if truncation == "warn":
+            warn_of_truncation(len(cut), total, limit)
+
+    def _check_ids(self, windows: Windows, first: int) -> None:
+        size = self.model.config.vocab_size
+        for i, own in enumerate(windows.of):
+            largest = max((max(w.ids, default=0) for w in own), default=0)
+            if largest >= size:
+                raise ValueError(
+                    f"the tokenizer made the id {largest} of text {first + i}, and the model has {size} words: "
+                    "they do not belong together"
+                )
+            if not all(len(w) for w in own):
+                raise ValueError(f"the tokenizer made no tokens of text {first + i}, so the model has nothing to read")
 
     def _settings(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         """General settings and the task's, call over constructor, checked."""
@@ -121,28 +240,36 @@ class Pipeline:
         if unknown:
             known = ", ".join((*self.option_names, *general))
             raise TypeError(f"{self.task} has no option {', '.join(unknown)}; it has {known}")
-        check_truncation(general["truncation"])
-        if general["batch_size"] is not None and general["batch_size"] < 1:
-            raise ValueError(f"batch_size must be positive, got {general['batch_size']}")
+        if general["truncation"] is None:
+            general["truncation"] = self.truncation
+        else:
+            check_truncation(general["truncation"])
+        for name in ("batch_size", "batch_tokens", "max_length"):
+            if general[name] is not None and general[name] < 1:
+                raise ValueError(f"{name} must be positive, got {general[name]}")
         return general, self._options(**task)
 
-    def _options(self, **options: Any) -> Any:
-        """Check the task's options and make of them what `_compute` takes."""
-        raise NotImplementedError
 
-    def _check(self, ids: list[np.ndarray], cut: set[int], first: int) -> None:
-        """Refuse texts that the task cannot answer; `cut` are those that were truncated."""
-        raise NotImplementedError
+def needs_head(task: str, model: Any, has: type, what: str, loader: str) -> None:
+    """Refuse a model without the head of a task.
 
-    def _compute(self, ids: list[np.ndarray], options: Any) -> list[Any]:
-        """Answer one batch."""
-        raise NotImplementedError
+    Args:
+        task: its name.
+        model: what the caller passed.
+        has: the class of models with that head.
+        what: the head, in words.
+        loader: the class that loads such models.
+
+    Raises:
+        TypeError: the model lacks the head.
+    """
+    if not isinstance(model, has):
+        raise TypeError(f"{task} needs a model with {what}, got {type(model).__name__}: load it with {loader}")
 
 
-def _shown(runs: list[slice], total: int) -> Iterator[slice]:
+@contextlib.contextmanager
+def _bar(total: int) -> Iterator[Any]:
     from tqdm.auto import tqdm
 
     with tqdm(total=total, unit=" texts") as bar:
-        for run in runs:
-            yield run
-            bar.update(run.stop - run.start)
+        yield bar

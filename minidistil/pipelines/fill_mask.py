@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minidistil._warn import warn_caller
-from minidistil.inputs import pack_sentences
+from minidistil.batch import PackedBatch
 from minidistil.models import MaskedLM
-from minidistil.pipelines.base import Pipeline
+from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.tokenization import Tokenizer
 
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+_Found = list[tuple[np.ndarray, np.ndarray]]  # for each mask, the candidates' ids and probabilities, best first
 _ROWS = 256  # masks whose logits are computed at a time: 31 MB of 30,522
 
 
@@ -43,19 +47,15 @@ class FillMaskPipeline(Pipeline):
     option_names = ("top_k", "targets", "tokenizer_kwargs")
 
     def __init__(self, model: Any, tokenizer: Tokenizer, **options: Any) -> None:
-        if not isinstance(model, MaskedLM):
-            raise TypeError(
-                f"fill-mask needs a model with a masked-language-model head, got {type(model).__name__}: load it with "
-                "AutoModelForMaskedLM"
-            )
+        needs_head("fill-mask", model, MaskedLM, "a masked-language-model head", "AutoModelForMaskedLM")
         if getattr(tokenizer, "mask_token_id", 0) is None:
             raise ValueError("fill-mask needs a tokenizer that has a mask token; this one has none")
         super().__init__(model, tokenizer, **options)
 
     def _settings(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         own = options.get("tokenizer_kwargs") or self._defaults.get("tokenizer_kwargs") or {}
-        if set(own) - {"truncation"}:
-            raise TypeError(f"of tokenizer_kwargs only truncation is known here, got {sorted(own)}")
+        if set(own) - {"truncation", "max_length", "padding"}:
+            raise TypeError(f"of tokenizer_kwargs truncation, max_length and padding are known here, got {sorted(own)}")
         return super()._settings({**own, **options})
 
     def _options(self, **options: Any) -> _Options:
@@ -94,34 +94,35 @@ class FillMaskPipeline(Pipeline):
             raise ValueError(f"the targets' ids {outside} are not in the model's {self.model.config.vocab_size} words")
         return np.array(sorted(ids), np.int64)
 
-    def _check(self, ids: list[np.ndarray], cut: set[int], first: int) -> None:
-        mask, size = self.tokenizer.mask_token_id, self.model.config.vocab_size
-        for i, sentence in enumerate(ids):
-            if not (sentence == mask).any():
+    def _check(self, windows: Windows, first: int, task: _Options) -> None:
+        mask = self.tokenizer.mask_token_id
+        for i, (window,) in enumerate(windows.of):
+            if mask not in window.ids:
                 cause = (
-                    "truncation has cut it off" if i in cut else f"write {self.tokenizer.mask_token} where to fill in"
+                    "truncation has cut it off"
+                    if i in windows.cut
+                    else f"write {self.tokenizer.mask_token} where to fill in"
                 )
                 raise ValueError(f"no mask token ({self.tokenizer.mask_token}) in text {first + i}: {cause}")
-            if sentence.max() >= size:
-                raise ValueError(
-                    f"the tokenizer made the id {sentence.max()} of text {first + i}, and the model has {size} words: "
-                    "they do not belong together"
-                )
 
-    def _compute(self, ids: list[np.ndarray], options: _Options) -> list[Any]:
-        batch = pack_sentences(ids)
+    def _compute(self, windows: list[Encoding], batch: PackedBatch, task: _Options) -> list[_Found]:
         assert batch.input_ids is not None
         rows = np.flatnonzero(batch.input_ids == self.tokenizer.mask_token_id)
         hidden = self.model.encode_packed(batch, rows)
-        found: list[tuple[np.ndarray, np.ndarray]] = []
+        found: _Found = []
         for start in range(0, len(rows), _ROWS):
-            found += [_best(row, options) for row in self.model.masked_lm(hidden[start : start + _ROWS])]
-        answers = []
-        for sentence in ids:
-            masks = np.flatnonzero(sentence == self.tokenizer.mask_token_id)
-            lists = [self._candidates(sentence, int(m), *found.pop(0), alone=len(masks) == 1) for m in masks]
-            answers.append(lists[0] if len(lists) == 1 else lists)
-        return answers
+            found += [_best(row, task) for row in self.model.masked_lm(hidden[start : start + _ROWS])]
+        ends = np.searchsorted(rows, batch.offsets[1:]).tolist()
+        return [found[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+
+    def _answer(self, item: str, windows: list[Encoding], results: list[_Found], task: _Options) -> Any:
+        ids = np.array(windows[0].ids, np.int64)
+        places = np.flatnonzero(ids == self.tokenizer.mask_token_id).tolist()
+        masks = [
+            self._candidates(ids, place, *found, alone=len(places) == 1)
+            for place, found in zip(places, results[0], strict=True)
+        ]
+        return masks[0] if len(masks) == 1 else masks
 
     def _candidates(
         self, sentence: np.ndarray, place: int, tokens: np.ndarray, scores: np.ndarray, alone: bool

@@ -145,7 +145,7 @@ REFUSED = [
     (TEXT, {"topk": 3}, TypeError, "fill-mask has no option topk; it has top_k, targets"),
     (TEXT, {"truncation": "cut"}, ValueError, "truncation must be"),
     (TEXT, {"batch_size": 0}, ValueError, "batch_size must be positive"),
-    (TEXT, {"tokenizer_kwargs": {"padding": True}}, TypeError, "of tokenizer_kwargs only truncation"),
+    (TEXT, {"tokenizer_kwargs": {"stride": 3}}, TypeError, "of tokenizer_kwargs truncation, max_length and padding"),
 ]
 
 

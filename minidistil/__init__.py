@@ -12,8 +12,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minidistil.auto import AutoModel, AutoModelForMaskedLM, load
-    from minidistil.models import BertForMaskedLM, BertModel, DistilBertForMaskedLM, DistilBertModel
+    from minidistil.auto import (
+        AutoModel,
+        AutoModelForMaskedLM,
+        AutoModelForMultipleChoice,
+        AutoModelForQuestionAnswering,
+        AutoModelForSequenceClassification,
+        AutoModelForTokenClassification,
+        load,
+    )
+    from minidistil.models import (
+        BertForMaskedLM,
+        BertForMultipleChoice,
+        BertForQuestionAnswering,
+        BertForSequenceClassification,
+        BertForTokenClassification,
+        BertModel,
+        DistilBertForMaskedLM,
+        DistilBertForMultipleChoice,
+        DistilBertForQuestionAnswering,
+        DistilBertForSequenceClassification,
+        DistilBertForTokenClassification,
+        DistilBertModel,
+    )
     from minidistil.pipelines import pipeline
     from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import AutoTokenizer, Tokenizer, TruncationWarning
@@ -24,10 +45,22 @@ if TYPE_CHECKING:
 _HOMES = {
     "AutoModel": "auto",
     "AutoModelForMaskedLM": "auto",
+    "AutoModelForMultipleChoice": "auto",
+    "AutoModelForQuestionAnswering": "auto",
+    "AutoModelForSequenceClassification": "auto",
+    "AutoModelForTokenClassification": "auto",
     "load": "auto",
     "BertForMaskedLM": "models",
+    "BertForMultipleChoice": "models",
+    "BertForQuestionAnswering": "models",
+    "BertForSequenceClassification": "models",
+    "BertForTokenClassification": "models",
     "BertModel": "models",
     "DistilBertForMaskedLM": "models",
+    "DistilBertForMultipleChoice": "models",
+    "DistilBertForQuestionAnswering": "models",
+    "DistilBertForSequenceClassification": "models",
+    "DistilBertForTokenClassification": "models",
     "DistilBertModel": "models",
     "pipeline": "pipelines",
     "SentenceEncoder": "sentences",
@@ -40,11 +73,23 @@ _HOMES = {
 __all__ = [
     "AutoModel",
     "AutoModelForMaskedLM",
+    "AutoModelForMultipleChoice",
+    "AutoModelForQuestionAnswering",
+    "AutoModelForSequenceClassification",
+    "AutoModelForTokenClassification",
     "AutoTokenizer",
     "BertForMaskedLM",
+    "BertForMultipleChoice",
+    "BertForQuestionAnswering",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
     "BertModel",
     "CheckpointError",
     "DistilBertForMaskedLM",
+    "DistilBertForMultipleChoice",
+    "DistilBertForQuestionAnswering",
+    "DistilBertForSequenceClassification",
+    "DistilBertForTokenClassification",
     "DistilBertModel",
     "SentenceEncoder",
     "Tokenizer",

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from minidistil import models
-from minidistil.models import Model
+from minidistil import models, tasks
+from minidistil.model import Model
 
 if TYPE_CHECKING:
     from minidistil.sentences import SentenceEncoder
     from minidistil.weights import Checkpoint
 
-_BARE: dict[str, type[Model]] = {"distilbert": models.DistilBertModel, "bert": models.BertModel}
-_MASKED_LM: dict[str, type[Model]] = {"distilbert": models.DistilBertForMaskedLM, "bert": models.BertForMaskedLM}
-_ARCHITECTURES: dict[str, type[Model]] = {c.__name__: c for table in (_BARE, _MASKED_LM) for c in table.values()}
+# Every class of models.py, by its head ("" for none) and its family.
+_CLASSES: dict[str, dict[str, type[Model[Any]]]] = {}
+_ARCHITECTURES: dict[str, type[Model[Any]]] = {}
+for _class in vars(models).values():
+    if isinstance(_class, type) and issubclass(_class, Model) and _class.families:
+        _ARCHITECTURES[_class.__name__] = _class
+        for _family in _class.families:
+            _CLASSES.setdefault("".join(_class.heads), {})[_family] = _class
+
+Loaded = TypeVar("Loaded", bound=Model[Any])
 
 
-class AutoModel:
-    """Loads the bare encoder of any supported family."""
-
-    _classes: ClassVar[dict[str, type[Model]]] = _BARE
+class _Auto(Generic[Loaded]):
+    _head: ClassVar[str] = ""
 
     @classmethod
     def from_pretrained(
@@ -33,20 +38,49 @@ class AutoModel:
         token: str | bool | None = None,
         threads: int | None = None,
         backend: str = "engine",
-    ) -> Any:
+    ) -> Loaded:
         """Load a checkpoint by the class that its model_type asks for; see `Model.from_pretrained`."""
         from minidistil.weights import open_checkpoint
 
         checkpoint = open_checkpoint(
             name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        return _of_family(cls._classes, checkpoint).from_checkpoint(checkpoint, threads=threads, backend=backend)
+        chosen = _of_family(cls._head, checkpoint)
+        return cast(Loaded, chosen.from_checkpoint(checkpoint, threads=threads, backend=backend))
 
 
-class AutoModelForMaskedLM(AutoModel):
+class AutoModel(_Auto[Model[Any]]):
+    """Loads the bare encoder of any supported family."""
+
+
+class AutoModelForMaskedLM(_Auto[tasks.MaskedLM]):
     """Loads any supported family with its masked-language-model head."""
 
-    _classes = _MASKED_LM
+    _head = "masked_lm"
+
+
+class AutoModelForSequenceClassification(_Auto[tasks.SequenceClassification]):
+    """Loads any supported family with its head on whole sentences."""
+
+    _head = "sequence_classification"
+
+
+class AutoModelForQuestionAnswering(_Auto[tasks.QuestionAnswering]):
+    """Loads any supported family with its head that finds an answer's span."""
+
+    _head = "question_answering"
+
+
+class AutoModelForTokenClassification(_Auto[tasks.TokenClassification]):
+    """Loads any supported family with its head on every token."""
+
+    _head = "token_classification"
+
+
+class AutoModelForMultipleChoice(_Auto[tasks.MultipleChoice]):
+    """Loads any supported family with its head that scores the choices of a question."""
+
+    _head = "multiple_choice"
 
 
 def load(
@@ -58,7 +92,7 @@ def load(
     token: str | bool | None = None,
     threads: int | None = None,
     backend: str = "engine",
-) -> Model | SentenceEncoder:
+) -> Model[Any] | SentenceEncoder:
     """Load a checkpoint as what it was saved as.
 
     Args:
@@ -90,15 +124,16 @@ def load(
 
         return SentenceEncoder.from_folder(folder, threads=threads, backend=backend)
     checkpoint = open_checkpoint(folder)
-    chosen = _by_architecture(checkpoint) or _of_family(_BARE, checkpoint)
+    chosen = _by_architecture(checkpoint) or _of_family("", checkpoint)
     return chosen.from_checkpoint(checkpoint, threads=threads, backend=backend)
 
 
-def _by_architecture(checkpoint: Checkpoint) -> type[Model] | None:
+def _by_architecture(checkpoint: Checkpoint) -> type[Model[Any]] | None:
     names = checkpoint.config.get("architectures") or ()
     return next((_ARCHITECTURES[name] for name in names if name in _ARCHITECTURES), None)
 
 
-def _of_family(classes: dict[str, type[Model]], checkpoint: Checkpoint) -> type[Model]:
+def _of_family(head: str, checkpoint: Checkpoint) -> type[Model[Any]]:
     # Any class will do for an unsupported family: reading its config.json names those supported.
+    classes = _CLASSES[head]
     return classes.get(str(checkpoint.config.get("model_type")), next(iter(classes.values())))

@@ -24,11 +24,13 @@ class ModelInputs:
         batch: the attended tokens, packed.
         length: S of the caller's [B, S].
         kept: int64 [T], the place of every packed token in the flattened [B * S]; None where all tokens are attended.
+        choices: C, where the sentences are the choices of questions, one question's after another.
     """
 
     batch: PackedBatch
     length: int
     kept: np.ndarray | None
+    choices: int = 1
 
     @property
     def sentences(self) -> int:
@@ -43,6 +45,10 @@ class ModelInputs:
         padded = np.zeros((B * S, N), np.float32)
         padded[self.kept] = packed
         return padded.reshape(B, S, N)
+
+    def unpack_scalars(self, packed: np.ndarray) -> np.ndarray:
+        """Lay out float32 [T] as [B, S], zeros for dropped tokens."""
+        return self.unpack(packed[:, None]).reshape(self.sentences, self.length)
 
     def unpack_attention(self, per_sentence: tuple[np.ndarray, ...], heads: int) -> np.ndarray:
         """Lay out one layer's float32 [H, n, n] per sentence as [B, H, S, S], zeros for dropped tokens."""
@@ -125,6 +131,39 @@ def prepare(
         attention_bias=bias,
     )
     return ModelInputs(batch, S, kept)
+
+
+def flatten_choices(**arrays: Any) -> tuple[int, dict[str, Any]]:
+    """Make B C sentences of the C choices of B questions.
+
+    Args:
+        arrays: `prepare`'s, each [B, C, S] (`inputs_embeds` [B, C, S, D]) or None; `position_ids` may be [S] as well.
+
+    Returns:
+        C, and the arrays without that axis.
+
+    Raises:
+        ValueError: an array that is not of that shape.
+    """
+    flat = {name: None if value is None else _array(value, name) for name, value in arrays.items()}
+    shape: tuple[int, ...] = ()
+    for name, array in flat.items():
+        if array is None or (name == "position_ids" and array.ndim == 1):
+            continue
+        rank = 4 if name == "inputs_embeds" else 3
+        if array.ndim != rank:
+            hint = "; for one question pass array[None]" if array.ndim == rank - 1 else ""
+            raise ValueError(
+                f"{name} must be {rank}-D [questions, choices, tokens{', width' * (rank == 4)}], "
+                f"got shape {array.shape}{hint}"
+            )
+        shape = shape or array.shape[:3]
+        if array.shape[:3] != shape:
+            raise ValueError(f"{name} must have the shape of the choices, {list(shape)}, got {list(array.shape[:3])}")
+        flat[name] = array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])
+    if shape and not shape[1]:
+        raise ValueError(f"a question needs at least one choice, the input is {list(shape)}")
+    return (shape[1] if shape else 1), flat
 
 
 def pack_sentences(ids: Sequence[np.ndarray], token_type_ids: np.ndarray | None = None) -> PackedBatch:

@@ -95,3 +95,80 @@ class MaskedLMOutput(ModelOutput):
     logits: np.ndarray
     hidden_states: tuple[np.ndarray, ...] | None
     attentions: tuple[np.ndarray, ...] | None
+
+
+class SequenceClassifierOutput(ModelOutput):
+    """Output of a classifier of sentences.
+
+    Attributes:
+        logits: float32 [B, N].
+        hidden_states: see `BaseModelOutput`.
+        attentions: see `BaseModelOutput`.
+    """
+
+    _fields = ("logits", "hidden_states", "attentions")
+    logits: np.ndarray
+    hidden_states: tuple[np.ndarray, ...] | None
+    attentions: tuple[np.ndarray, ...] | None
+
+
+class TokenClassifierOutput(ModelOutput):
+    """Output of a classifier of tokens.
+
+    Attributes:
+        logits: float32 [B, S, N]; rows of tokens that the mask drops are zero.
+        hidden_states: see `BaseModelOutput`.
+        attentions: see `BaseModelOutput`.
+    """
+
+    _fields = ("logits", "hidden_states", "attentions")
+    logits: np.ndarray
+    hidden_states: tuple[np.ndarray, ...] | None
+    attentions: tuple[np.ndarray, ...] | None
+
+
+class QuestionAnsweringModelOutput(ModelOutput):
+    """Output of a model that finds a span.
+
+    Attributes:
+        start_logits: float32 [B, S], how well an answer begins at each token; zero where the mask drops it.
+        end_logits: float32 [B, S], how well it ends there.
+        hidden_states: see `BaseModelOutput`.
+        attentions: see `BaseModelOutput`.
+    """
+
+    _fields = ("start_logits", "end_logits", "hidden_states", "attentions")
+    start_logits: np.ndarray
+    end_logits: np.ndarray
+    hidden_states: tuple[np.ndarray, ...] | None
+    attentions: tuple[np.ndarray, ...] | None
+
+
+class MultipleChoiceModelOutput(ModelOutput):
+    """Output of a model that chooses.
+
+    Attributes:
+        logits: float32 [B, C], a score for each choice of each question.
+        hidden_states: see `BaseModelOutput`, of B C sentences.
+        attentions: see `BaseModelOutput`, of B C sentences.
+    """
+
+    _fields = ("logits", "hidden_states", "attentions")
+    logits: np.ndarray
+    hidden_states: tuple[np.ndarray, ...] | None
+    attentions: tuple[np.ndarray, ...] | None
+
+
+class ElectraForPreTrainingOutput(ModelOutput):
+    """Output of ELECTRA's discriminator.
+
+    Attributes:
+        logits: float32 [B, S], positive where a token looks put in place of another; zero where the mask drops it.
+        hidden_states: see `BaseModelOutput`.
+        attentions: see `BaseModelOutput`.
+    """
+
+    _fields = ("logits", "hidden_states", "attentions")
+    logits: np.ndarray
+    hidden_states: tuple[np.ndarray, ...] | None
+    attentions: tuple[np.ndarray, ...] | None

@@ -44,7 +44,7 @@ BERT_SMALL = {
 
 
 def tensor_shapes(config: dict) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor that transformers saves for this config (masked-LM head or bare model)."""
+    """Name and shape of every tensor that transformers saves for this config: the class that `architectures` names."""
     if config["model_type"] == "distilbert":
         return _distilbert_shapes(config)
     if config["model_type"] == "bert":
@@ -54,8 +54,8 @@ def tensor_shapes(config: dict) -> dict[str, tuple[int, ...]]:
 
 def _distilbert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
     D, F, V = c["dim"], c["hidden_dim"], c["vocab_size"]
-    masked_lm = c["architectures"] == ["DistilBertForMaskedLM"]
-    prefix = "distilbert." if masked_lm else ""
+    task = _task(c)
+    prefix = "distilbert." if task else ""
     shapes: dict[str, tuple[int, ...]] = {
         f"{prefix}embeddings.word_embeddings.weight": (V, D),
         f"{prefix}embeddings.position_embeddings.weight": (c["max_position_embeddings"], D),
@@ -69,17 +69,20 @@ def _distilbert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
         _linear(shapes, f"{layer}.ffn.lin1", F, D)
         _linear(shapes, f"{layer}.ffn.lin2", D, F)
         _norm(shapes, f"{layer}.output_layer_norm", D)
-    if masked_lm:
+    if task == "MaskedLM":
         _linear(shapes, "vocab_transform", D, D)
         _norm(shapes, "vocab_layer_norm", D)
         shapes["vocab_projector.bias"] = (V,)  # its weight is tied to the word embeddings, and not saved
+    elif task in ("SequenceClassification", "MultipleChoice"):
+        _linear(shapes, "pre_classifier", D, D)
+    _output(shapes, task, "classifier", D, c)
     return shapes
 
 
 def _bert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
     D, F, V = c["hidden_size"], c["intermediate_size"], c["vocab_size"]
-    masked_lm = c["architectures"] == ["BertForMaskedLM"]
-    prefix = "bert." if masked_lm else ""
+    task = _task(c)
+    prefix = "bert." if task else ""
     shapes: dict[str, tuple[int, ...]] = {
         f"{prefix}embeddings.word_embeddings.weight": (V, D),
         f"{prefix}embeddings.position_embeddings.weight": (c["max_position_embeddings"], D),
@@ -95,13 +98,30 @@ def _bert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
         _linear(shapes, f"{layer}.intermediate.dense", F, D)
         _linear(shapes, f"{layer}.output.dense", D, F)
         _norm(shapes, f"{layer}.output.LayerNorm", D)
-    if masked_lm:
+    if task == "MaskedLM":
         _linear(shapes, "cls.predictions.transform.dense", D, D)
         _norm(shapes, "cls.predictions.transform.LayerNorm", D)
         shapes["cls.predictions.bias"] = (V,)
-    else:
-        _linear(shapes, "pooler.dense", D, D)
+    elif task in ("", "SequenceClassification", "MultipleChoice"):
+        _linear(shapes, f"{prefix}pooler.dense", D, D)
+    _output(shapes, task, "classifier", D, c)
     return shapes
+
+
+def _task(config: dict) -> str:
+    """What the class is for: "" for a bare model."""
+    return config["architectures"][0].partition("For")[2]
+
+
+def _output(shapes: dict, task: str, name: str, width: int, config: dict) -> None:
+    """The last product of a head other than the vocabulary's; `name` of a classifier's."""
+    labels = len(config["id2label"]) if "id2label" in config else config.get("num_labels", 2)
+    if task == "QuestionAnswering":
+        _linear(shapes, "qa_outputs", 2, width)
+    elif task in ("SequenceClassification", "TokenClassification"):
+        _linear(shapes, name, labels, width)
+    elif task == "MultipleChoice":
+        _linear(shapes, name, 1, width)
 
 
 def _linear(shapes: dict, name: str, out_features: int, in_features: int) -> None:

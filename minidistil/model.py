@@ -1,0 +1,247 @@
+"""What all models share: loading, the call, the tokenizer, sentence embeddings.
+
+Arrays are NumPy's; B sentences, S padded length, T packed tokens, D width, H heads. A sentence's result is that of the
+sentence alone: tokens that the mask drops are not computed, and their rows in the outputs are zero.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, overload
+
+import numpy as np
+
+from minidistil.backend import Encoded
+from minidistil.batch import PackedBatch
+from minidistil.choose_backend import create_backend, packed_beside
+from minidistil.config import Config
+from minidistil.inputs import ModelInputs, prepare
+from minidistil.outputs import BaseModelOutput, ModelOutput
+from minidistil.weights.model_weights import ModelWeights
+
+if TYPE_CHECKING:
+    from minidistil.sentences import SentenceEncoder
+    from minidistil.tokenization import Tokenizer
+    from minidistil.weights import Checkpoint
+    from minidistil.weights.packing import PackedWeights
+
+Loaded = TypeVar("Loaded", bound="Model[Any]")
+Output = TypeVar("Output", bound=ModelOutput)
+
+
+class Model(Generic[Output]):
+    """An encoder, and the head that a subclass puts on it.
+
+    Attributes:
+        config: the checkpoint's config.json, checked.
+        folder: where the checkpoint lies, or None for a model made of weights in memory.
+        families: the model_types whose checkpoints the class loads.
+        heads: the heads that a checkpoint must have, of `read_model`'s.
+        reads_first_only: whether the head reads the first attended token of each sentence and no other; then the last
+            layer computes no other.
+    """
+
+    families: ClassVar[tuple[str, ...]] = ()
+    heads: ClassVar[tuple[str, ...]] = ()
+    reads_first_only: ClassVar[bool] = False
+    _output: ClassVar[type[ModelOutput]] = BaseModelOutput
+
+    def __init__(
+        self,
+        config: Config,
+        weights: ModelWeights,
+        *,
+        threads: int | None = None,
+        backend: str = "engine",
+        folder: Path | None = None,
+        packed: PackedWeights | None = None,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self._pooler = weights.pooler
+        self._head: Any = getattr(weights, self.heads[0]) if self.heads else None
+        if self.heads and self._head is None:
+            raise ValueError(f"these weights have no {self.heads[0]} head, which {type(self).__name__} computes")
+        self._backend = create_backend(backend, config, weights, threads, packed)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Loaded],
+        name_or_path: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        threads: int | None = None,
+        backend: str = "engine",
+    ) -> Loaded:
+        """Load a checkpoint.
+
+        Args:
+            name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
+            revision: hub branch, tag or commit.
+            cache_dir: where hub files are kept.
+            local_files_only: never open a connection.
+            token: hub credentials.
+            threads: to compute with; None for what the process may use.
+            backend: "engine", "exact" or "blas".
+
+        Raises:
+            CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
+            ValueError: a checkpoint of another family, or an unknown option.
+        """
+        from minidistil.weights import open_checkpoint
+
+        checkpoint = open_checkpoint(
+            name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+        )
+        return cls.from_checkpoint(checkpoint, threads=threads, backend=backend)
+
+    @classmethod
+    def from_checkpoint(
+        cls: type[Loaded], checkpoint: Checkpoint, *, threads: int | None = None, backend: str = "engine"
+    ) -> Loaded:
+        """Load from an opened checkpoint; see `from_pretrained`."""
+        from minidistil.weights import read_model
+
+        config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
+        if config.model_type not in cls.families:
+            raise ValueError(
+                f"{cls.__name__} loads {' and '.join(cls.families)} checkpoints; {checkpoint.folder} is "
+                f"{config.model_type}: use AutoModel, or the class of that family"
+            )
+        packed = packed_beside(backend, checkpoint)
+        # What is packed was checked when it was packed.
+        weights = read_model(checkpoint, heads=cls.heads, check_finite=packed is None)
+        return cls(config, weights, threads=threads, backend=backend, folder=checkpoint.folder, packed=packed)
+
+    @overload
+    def __call__(
+        self,
+        input_ids: Any = ...,
+        attention_mask: Any = ...,
+        token_type_ids: Any = ...,
+        position_ids: Any = ...,
+        inputs_embeds: Any = ...,
+        output_hidden_states: bool | None = ...,
+        output_attentions: bool | None = ...,
+        *,
+        return_dict: Literal[False],
+    ) -> tuple[Any, ...]: ...
+
+    @overload
+    def __call__(
+        self,
+        input_ids: Any = ...,
+        attention_mask: Any = ...,
+        token_type_ids: Any = ...,
+        position_ids: Any = ...,
+        inputs_embeds: Any = ...,
+        output_hidden_states: bool | None = ...,
+        output_attentions: bool | None = ...,
+        return_dict: Literal[True] | None = ...,
+    ) -> Output: ...
+
+    def __call__(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        inputs_embeds: Any = None,
+        output_hidden_states: bool | None = False,
+        output_attentions: bool | None = False,
+        return_dict: bool | None = True,
+    ) -> Any:
+        """Run the model.
+
+        Args:
+            input_ids: integers [B, S], as NumPy arrays, lists, or anything that NumPy reads as an array.
+            attention_mask: [B, S], nonzero = attend; or [B or 1, H or 1, S or 1, S], bool or added to the scores.
+            token_type_ids: integers [B, S]; DistilBERT takes only zeros.
+            position_ids: integers [B, S]; counted from 0 in every row where not given.
+            inputs_embeds: floats [B, S, D] in place of `input_ids`: they replace the word embeddings.
+            output_hidden_states: also return what enters the first layer and what leaves each.
+            output_attentions: also return every layer's attention probabilities.
+            return_dict: False for a plain tuple.
+
+        Returns:
+            The class's output object; float32 throughout.
+
+        Raises:
+            TypeError: ids that are not integers, text, or a dictionary that was not unpacked.
+            ValueError: shapes or numbers that do not fit the model; the message says which and where.
+        """
+        inputs = self._prepare(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        encoded = self._encode(inputs, bool(output_hidden_states), bool(output_attentions))
+        values = self._compute_head(inputs, encoded.last)
+        if encoded.hidden_states is not None:
+            values["hidden_states"] = tuple(inputs.unpack(state) for state in encoded.hidden_states)
+        if encoded.attentions is not None:
+            heads = self.config.n_heads
+            values["attentions"] = tuple(inputs.unpack_attention(layer, heads) for layer in encoded.attentions)
+        output = self._output(**values)
+        return output.to_tuple() if return_dict is False else output
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The checkpoint's tokenizer, loaded when first asked for."""
+        from minidistil.tokenization import Tokenizer
+
+        if self.folder is None:
+            raise ValueError("this model was made of weights in memory; there is no folder to load a tokenizer from")
+        return Tokenizer.from_pretrained(self.folder)
+
+    @cached_property
+    def sentence_encoder(self) -> SentenceEncoder:
+        """The model as sentence-transformers would use it: by modules.json, or mean pooling where there is none."""
+        from minidistil.sentences import SentenceEncoder
+
+        return SentenceEncoder(self, self.folder)
+
+    def encode(self, sentences: Any, **options: Any) -> Any:
+        """Embed sentences: str to float32 [D], list to float32 [B, D]; see `SentenceEncoder.encode`."""
+        return self.sentence_encoder.encode(sentences, **options)
+
+    def encode_packed(self, batch: PackedBatch, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return the last hidden states of packed sentences: float32 [T, D], or [R, D] for `rows` (int64 [R])."""
+        return self._backend.encode(batch, rows=rows).last
+
+    def eval(self: Loaded) -> Loaded:
+        """Return the model: it only ever evaluates. Here so that code written for PyTorch keeps working."""
+        return self
+
+    def to(self: Loaded, device: Any) -> Loaded:
+        """Return the model where `device` is the CPU. Here so that code written for PyTorch keeps working.
+
+        Raises:
+            ValueError: any other device.
+        """
+        if str(device) != "cpu":
+            raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
+        return self
+
+    def _prepare(
+        self, input_ids: Any, attention_mask: Any, token_type_ids: Any, position_ids: Any, inputs_embeds: Any
+    ) -> ModelInputs:
+        return prepare(self.config, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+
+    def _encode(self, inputs: ModelInputs, hidden_states: bool, attentions: bool) -> Encoded:
+        if inputs.sentences:
+            rows = first_tokens(inputs.batch) if self.reads_first_only else None
+            return self._backend.encode(inputs.batch, hidden_states=hidden_states, attentions=attentions, rows=rows)
+        nothing = np.zeros((0, self.config.dim), np.float32)
+        L = self.config.n_layers
+        return Encoded(nothing, (nothing,) * (L + 1) if hidden_states else None, ((),) * L if attentions else None)
+
+    def _compute_head(self, inputs: ModelInputs, last: np.ndarray) -> dict[str, Any]:
+        """The head's fields of the output, in the caller's layout; last: float32 [T, D], or [B, D] of first tokens."""
+        return {"last_hidden_state": inputs.unpack(last)}
+
+
+def first_tokens(batch: PackedBatch) -> np.ndarray:
+    """Rows int64 [B] of each sentence's first token, the one that heads on whole sentences read."""
+    return batch.offsets[:-1]

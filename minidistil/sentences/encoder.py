@@ -1,23 +1,26 @@
 """Sentence embeddings by the conventions of sentence-transformers.
 
-The order of every sum is fixed by the sentence alone, so its embedding never depends on its batch: pooling adds the
-rows of the tokens one after another, first to last, in float32 (`_sum_rows`); a length is the root of NumPy's pairwise
-sum over the D squares of one row.
+The order of every sum is fixed by the sentence alone (`pooling`), so its embedding never depends on its batch.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from minidistil.batch import PackedBatch
 from minidistil.inputs import pack_sentences, token_batches
-from minidistil.sentences.files import SIMILARITIES, SentenceFiles, read_sentence_files
+from minidistil.sentences.files import SENTENCE, TOKENS, SentenceFiles, read_sentence_files
+from minidistil.sentences.modules import Modules, read_modules
+from minidistil.sentences.pooling import normalize, pool, single_rows
+from minidistil.sentences.quantization import check_precision, check_ranges, quantize_embeddings, stored_width
+from minidistil.sentences.similarity import check_similarity, similarity, similarity_pairwise
 from minidistil.tokenization import Tokenizer, check_truncation, input_limit, refuse_truncation, warn_of_truncation
 
 if TYPE_CHECKING:
@@ -28,15 +31,22 @@ _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough
 _WINDOW = 8192  # sentences that are tokenized and sorted by length together
 
 
+class _Batch(NamedTuple):
+    """What became of some sentences of a window: where they stand in it, and float32 [b, N], [t, D], [b + 1]."""
+
+    places: np.ndarray
+    embeddings: np.ndarray | None
+    tokens: np.ndarray | None
+    packed: PackedBatch
+
+
 class SentenceEncoder:
-    """A model that makes one vector of a sentence: encoder, pooling, normalization.
+    """A model that makes one vector of a sentence: encoder, pooling, and what modules.json has after them.
 
     Attributes:
         model: the encoder.
         prompts: text by name, put before the sentences.
         default_prompt_name: the one that is used unless told otherwise, or None.
-        similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan".
-        max_seq_length: longer sentences are cut to this many tokens; may be set.
         truncate_dim: dimensions that are kept, or None for all.
         truncated: how many sentences have been cut since the model was loaded.
     """
@@ -44,11 +54,12 @@ class SentenceEncoder:
     def __init__(self, model: Model, folder: Path | None, files: SentenceFiles | None = None) -> None:
         self.model = model
         self._files = read_sentence_files(folder) if files is None else files
+        self._modules: Modules = read_modules(self._files, model.config.dim, model.config.n_layers)
         self.prompts = dict(self._files.prompts)
         self.default_prompt_name = self._files.default_prompt
-        self.similarity_fn_name = self._files.similarity
         self.truncate_dim = self._files.truncate_dim
         self.truncated = 0
+        self._similarity_fn_name = self._files.similarity
         self._count_lock = threading.Lock()
         self._max_seq_length = self._files.max_seq_length
 
@@ -62,7 +73,8 @@ class SentenceEncoder:
             backend: "engine", "exact" or "blas".
 
         Raises:
-            ValueError: a module that minidistil does not have, or a damaged checkpoint.
+            CheckpointError: a damaged checkpoint, or modules that do not fit together; lists every fault.
+            ValueError: a module that minidistil does not have.
         """
         from minidistil.auto import AutoModel
 
@@ -91,7 +103,7 @@ class SentenceEncoder:
 
     @property
     def max_seq_length(self) -> int:
-        """Longer sentences are cut to this many tokens, special ones included."""
+        """Longer sentences are cut to this many tokens, special ones included; may be set."""
         limit = input_limit(self.tokenizer, self.config.max_position_embeddings)
         return limit if self._max_seq_length is None else min(self._max_seq_length, self.config.max_position_embeddings)
 
@@ -101,10 +113,22 @@ class SentenceEncoder:
             raise ValueError(f"max_seq_length must be positive, got {value}")
         self._max_seq_length = value
 
-    def get_sentence_embedding_dimension(self) -> int:
+    @property
+    def similarity_fn_name(self) -> str:
+        """Of `similarity` and `similarity_pairwise`: "cosine", "dot", "euclidean" or "manhattan"; may be set."""
+        return self._similarity_fn_name
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, name: str) -> None:
+        check_similarity(name)
+        self._similarity_fn_name = name
+
+    def get_embedding_dimension(self) -> int:
         """Return the number of dimensions of an embedding."""
-        full = self.config.dim * len(self._files.pooling)
+        full = self._modules.width
         return full if self.truncate_dim is None else min(full, self.truncate_dim)
+
+    get_sentence_embedding_dimension = get_embedding_dimension
 
     def __call__(self, *args: Any, **inputs: Any) -> Any:
         """Run the encoder alone; see `Model.__call__`."""
@@ -112,20 +136,25 @@ class SentenceEncoder:
 
     def encode(
         self,
-        sentences: str | Sequence[str] | Iterable[str],
+        sentences: str | Iterable[str],
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = False,
-        *,
-        output_value: str = "sentence_embedding",
+        output_value: str | None = SENTENCE,
         precision: str = "float32",
         convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: Any = None,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
+        *,
+        ranges: Any = None,
         truncation: str | bool = "warn",
     ) -> Any:
         """Embed one sentence or many. The same sentence gives the same bits in any batch.
+
+        The steps, in this order: the modules, cut to `truncate_dim`, scale to length 1, quantize.
 
         Args:
             sentences: a str, or any iterable of them.
@@ -133,123 +162,173 @@ class SentenceEncoder:
             prompt: that text itself; wins over `prompt_name`.
             batch_size: most sentences per call of the model; speed alone depends on it. Tokens bound it anyway.
             show_progress_bar: show one on standard error.
-            output_value: "sentence_embedding", or "token_embeddings" for the encoder's rows of each sentence.
-            precision: "float32".
+            output_value: "sentence_embedding"; "token_embeddings" for the rows that are pooled; None for both, and the
+                token ids, in a dictionary per sentence.
+            precision: "float32"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see `quantize_embeddings`).
             convert_to_numpy: True; there is nothing else to convert to.
-            normalize_embeddings: scale the vectors to length 1, after cutting to `truncate_dim`.
+            convert_to_tensor: False.
+            device: None or "cpu".
+            normalize_embeddings: scale the vectors to length 1.
             truncate_dim: keep the first dimensions only; unset, the model's own.
+            ranges: floats [2, D] for int8 and uint8: each dimension's least and greatest value, as
+                `calibration_ranges` measures them.
             truncation: what to do with sentences longer than `max_seq_length`: "warn" (cut, and one
                 `TruncationWarning` with their number), True (cut), "error" or False (refuse). `truncated` counts all.
 
         Returns:
-            float32 [D] for a str; float32 [B, D] otherwise, in the order of the sentences; for token embeddings, one
-            float32 [n, D] or a list of them.
+            float32 [D] for a str; float32 [B, D] otherwise, in the order of the sentences; other numbers by
+            `precision`. For token embeddings float32 [n, D], for None a dictionary; or a list of them.
 
         Raises:
             TypeError: something other than text.
-            ValueError: an unknown option or prompt, or sentences that are too long where that is an error.
+            ValueError: an unknown option or prompt, ranges that do not fit, or sentences that are too long where that
+                is an error.
         """
-        self._check_options(batch_size, output_value, precision, convert_to_numpy, truncation)
+        if convert_to_tensor or not convert_to_numpy:
+            raise ValueError("embeddings are NumPy arrays; torch.from_numpy(...) makes a tensor of one")
+        if device is not None and str(device) != "cpu":
+            raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
+        self._check_options(batch_size, output_value, precision, truncate_dim, truncation)
+        keep = min(self._modules.width, truncate_dim or self.truncate_dim or self._modules.width)
+        if precision in ("int8", "uint8"):
+            ranges = check_ranges(ranges, precision, keep)
         single = isinstance(sentences, str)
         texts = [sentences] if isinstance(sentences, str) else list(sentences)
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"sentences[{i}] must be a str, got {type(text).__name__}")
         before = self._prompt(prompt, prompt_name)
-        if before:
-            texts = [before + text for text in texts]
-        limit = self.max_seq_length
-        results: list[Any] = [None] * len(texts)
-        cut_count = 0
+
+        embeddings = np.empty((len(texts), self._modules.width), np.float32)
+        others: list[Any] = [None] * len(texts)
         with _progress(len(texts), show_progress_bar) as bar:
-            for start in range(0, len(texts), _WINDOW):
-                ids, cut = self.tokenizer.encode_limited(texts[start : start + _WINDOW], limit)
-                if truncation in ("error", False):
-                    refuse_truncation(cut, limit, start)
-                cut_count += len(cut)
-                for places, vectors in self._encode_window(ids, batch_size, output_value, before):
-                    for place, vector in zip(places, vectors, strict=True):
-                        results[start + place] = vector
-                    bar.update(len(places))
-        with self._count_lock:
-            self.truncated += cut_count
-        if truncation == "warn":
-            warn_of_truncation(cut_count, len(texts), limit)
-        if output_value == "token_embeddings":
-            return results[0] if single else results
-        full = self.config.dim * len(self._files.pooling)
-        embeddings = np.array(results, np.float32).reshape(len(texts), full)
-        keep = self.truncate_dim if truncate_dim is None else truncate_dim
-        if keep is not None:
-            embeddings = np.ascontiguousarray(embeddings[:, :keep])
+            for start, batch in self._run(
+                [before + text for text in texts], before, batch_size, output_value, truncation
+            ):
+                if batch.embeddings is not None:
+                    embeddings[start + batch.places] = batch.embeddings
+                if output_value != SENTENCE:
+                    for i, place in enumerate(batch.places.tolist()):
+                        others[start + place] = _one(batch, i, output_value)
+                bar.update(len(batch.places))
+        if output_value != SENTENCE:
+            return others[0] if single else others
+        embeddings = embeddings[:, :keep]
         if normalize_embeddings:
             embeddings = normalize(embeddings)
+        embeddings = np.ascontiguousarray(quantize_embeddings(embeddings, precision, ranges))
         return embeddings[0] if single else embeddings
 
     def encode_query(self, sentences: Any, **options: Any) -> Any:
-        """Embed queries: `encode` with the prompt named "query", where there is one."""
-        return self.encode(sentences, **self._task_prompt("query", options))
+        """Embed queries: `encode` with the prompt named "query"."""
+        return self.encode(sentences, **self._task_prompt(("query",), options))
 
     def encode_document(self, sentences: Any, **options: Any) -> Any:
-        """Embed documents: `encode` with the prompt named "document", where there is one."""
-        return self.encode(sentences, **self._task_prompt("document", options))
+        """Embed documents: `encode` with the prompt named "document", else "passage" or "corpus"."""
+        return self.encode(sentences, **self._task_prompt(("document", "passage", "corpus"), options))
 
     def similarity(self, a: Any, b: Any) -> np.ndarray:
         """Return float32 [n, m]: how similar each of n embeddings is to each of m, by `similarity_fn_name`."""
         return similarity(a, b, self.similarity_fn_name)
 
-    def _task_prompt(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
-        if options.get("prompt") is None and options.get("prompt_name") is None and name in self.prompts:
-            return {**options, "prompt_name": name}
+    def similarity_pairwise(self, a: Any, b: Any) -> np.ndarray:
+        """Return float32 [n]: how similar embedding i of one set is to embedding i of the other."""
+        return similarity_pairwise(a, b, self.similarity_fn_name)
+
+    @contextmanager
+    def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
+        """Keep `truncate_dim` dimensions within a `with` block (None: all)."""
+        before, self.truncate_dim = self.truncate_dim, truncate_dim
+        try:
+            yield
+        finally:
+            self.truncate_dim = before
+
+    truncate_sentence_embeddings = truncate_embeddings
+
+    def embedding_width(self, precision: str = "float32", truncate_dim: int | None = None) -> int:
+        """Return how many numbers `encode` writes for a sentence."""
+        full = self._modules.width
+        return stored_width(min(full, truncate_dim or self.truncate_dim or full), precision)
+
+    def _task_prompt(self, names: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+        if options.get("prompt") is None and options.get("prompt_name") is None:
+            found = next((name for name in names if name in self.prompts), None)
+            return {**options, "prompt_name": found}
         return options
 
     def _check_options(
-        self, batch_size: int | None, output_value: str, precision: str, to_numpy: bool, truncation: str | bool
+        self,
+        batch_size: int | None,
+        output_value: str | None,
+        precision: str,
+        truncate_dim: int | None,
+        truncation: str | bool,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
-        if output_value not in ("sentence_embedding", "token_embeddings"):
-            raise ValueError(f'output_value must be "sentence_embedding" or "token_embeddings", got {output_value!r}')
-        if precision != "float32":
-            raise ValueError(f'precision must be "float32", got {precision!r}: quantized embeddings are not made yet')
-        if not to_numpy:
-            raise ValueError("embeddings are NumPy arrays; convert_to_numpy=False has nothing else to give")
+        if output_value not in (SENTENCE, TOKENS, None):
+            raise ValueError(f'output_value must be "{SENTENCE}", "{TOKENS}" or None, got {output_value!r}')
+        check_precision(precision)
+        if precision != "float32" and output_value != SENTENCE:
+            raise ValueError(f'precision="{precision}" is for sentence embeddings; output_value is {output_value!r}')
+        if truncate_dim is not None and truncate_dim < 1:
+            raise ValueError(f"truncate_dim must be positive, got {truncate_dim}")
         check_truncation(truncation)
 
     def _prompt(self, prompt: str | None, name: str | None) -> str:
         if prompt is not None:
             return prompt
+        name = self.default_prompt_name if name is None else name
         if name is None:
-            return self.prompts.get(self.default_prompt_name or "", "")
+            return ""
         if name not in self.prompts:
             raise ValueError(f"no prompt is named {name!r}; there are {sorted(self.prompts)}")
         return self.prompts[name]
 
-    def _encode_window(
-        self, ids: list[np.ndarray], most: int | None, output_value: str, prompt: str
-    ) -> Iterator[tuple[np.ndarray, Iterable[np.ndarray]]]:
-        """Places and vectors, batch by batch, longest sentences first."""
-        modes, skip = self._files.pooling, 0
-        if prompt and not self._files.include_prompt:
-            skip = self._prompt_tokens(prompt)
-        lengths = np.array([len(sentence) for sentence in ids])
-        order = np.argsort(-lengths, kind="stable")
-        for run in token_batches(lengths[order].tolist(), _TOKENS, most):
-            places = order[run]
-            batch = pack_sentences([ids[i] for i in places])
-            self._check_ids(batch.input_ids)
-            first, last = batch.offsets[:-1], batch.offsets[1:]
-            if output_value == "token_embeddings":
-                hidden = self.model.encode_packed(batch)
-                yield places, [hidden[a:b].copy() for a, b in zip(first, last, strict=True)]
-                continue
-            if modes == ("cls",) and not skip:
-                pooled = self.model.encode_packed(batch, rows=first)
-            elif modes == ("lasttoken",):
-                pooled = self.model.encode_packed(batch, rows=last - 1)
-            else:
-                pooled = pool(self.model.encode_packed(batch), batch.offsets, modes, skip)
-            yield places, normalize(pooled) if self._files.normalize else pooled
+    def _run(
+        self, texts: list[str], prompt: str, most: int | None, output_value: str | None, truncation: str | bool
+    ) -> Iterator[tuple[int, _Batch]]:
+        """Start of a window and what became of a batch of its sentences, window by window, longest sentences first."""
+        skip = self._prompt_tokens(prompt) if prompt and not self._files.include_prompt else 0
+        limit, cut_count = self.max_seq_length, 0
+        for start in range(0, len(texts), _WINDOW):
+            ids, cut = self.tokenizer.encode_limited(texts[start : start + _WINDOW], limit)
+            if truncation in ("error", False):
+                refuse_truncation(cut, limit, start)
+            cut_count += len(cut)
+            lengths = np.array([len(sentence) for sentence in ids])
+            order = np.argsort(-lengths, kind="stable")
+            for run in token_batches(lengths[order].tolist(), _TOKENS, most):
+                places = order[run]
+                batch = pack_sentences([ids[i] for i in places])
+                self._check_ids(batch.input_ids)
+                yield start, _Batch(places, *self._forward(batch, skip, output_value), batch)
+        with self._count_lock:
+            self.truncated += cut_count
+        if truncation == "warn":
+            warn_of_truncation(cut_count, len(texts), limit)
+
+    def _forward(
+        self, batch: PackedBatch, skip: int, output_value: str | None
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The sentences' rows float32 [B, N] and the tokens' [T, D], where they are wanted."""
+        modules, modes, backend = self._modules, self._files.pooling, self.model._backend
+        rows = None
+        if output_value == SENTENCE and modules.layers is None:
+            rows = single_rows(batch.offsets, modes, skip)
+        if modules.layers is None:
+            hidden = self.model.encode_packed(batch, rows)
+        else:
+            hidden = modules.layers(backend.encode(batch, hidden_states=True).hidden_states or ())
+        for module in modules.tokens:
+            hidden = module(hidden, backend)
+        if output_value == TOKENS:
+            return None, hidden
+        pooled = pool(hidden, batch.offsets, modes, skip) if rows is None else hidden.reshape(batch.sentences, -1)
+        for module in modules.sentences:
+            pooled = module(pooled, backend)
+        return pooled, hidden
 
     def _prompt_tokens(self, prompt: str) -> int:
         """How many tokens at the start of a sentence are the prompt's, [CLS] among them."""
@@ -264,90 +343,22 @@ class SentenceEncoder:
             )
 
 
-def pool(hidden: np.ndarray, offsets: np.ndarray, modes: Sequence[str], skip: int = 0) -> np.ndarray:
-    """Make one row of each sentence's token rows.
-
-    Args:
-        hidden: float32 [T, D].
-        offsets: int64 [B + 1].
-        modes: of "cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken".
-        skip: tokens at the start of each sentence to leave out (a prompt).
-
-    Returns:
-        float32 [B, D * len(modes)].
-
-    Raises:
-        ValueError: a sentence has no tokens beyond `skip`.
-    """
-    rows = []
-    for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-        x = hidden[start + skip : end]
-        if not len(x):
-            raise ValueError(f"the prompt takes all {end - start} tokens of a sentence and nothing is left to pool")
-        rows.append(np.concatenate([_pool_one(x, mode, skip) for mode in modes]))
-    return np.array(rows, np.float32)
-
-
-def _pool_one(x: np.ndarray, mode: str, skip: int) -> np.ndarray:
-    n = np.float32(len(x))
-    if mode == "mean":
-        return _sum_rows(x) / n
-    if mode == "cls":
-        return x[0]
-    if mode == "max":
-        return x.max(axis=0)
-    if mode == "mean_sqrt_len_tokens":
-        return _sum_rows(x) / np.sqrt(n)
-    if mode == "weightedmean":
-        weights = np.arange(skip + 1, skip + 1 + len(x), dtype=np.float32)  # the position from 1, prompt included
-        return _sum_rows(x * weights[:, None]) / _sum_rows(weights[:, None])
-    assert mode == "lasttoken"
-    return x[-1]
-
-
-def _sum_rows(x: np.ndarray) -> np.ndarray:
-    """The rows of [n, D] added one after another, first to last; tested bit for bit against a loop."""
-    total = np.add.reduce(x, axis=0) if x.shape[1] > 1 else np.cumsum(x, axis=0)[-1]  # one column is summed pairwise
-    return np.asarray(total, np.float32)
-
-
-def normalize(x: np.ndarray) -> np.ndarray:
-    """Scale float32 [B, D] rows to length 1; a row shorter than 1e-12 is divided by that."""
-    lengths = np.sqrt(np.add.reduce(x * x, axis=1))
-    return x / np.maximum(lengths, np.float32(1e-12))[:, None]
-
-
-def similarity(a: Any, b: Any, name: str = "cosine") -> np.ndarray:
-    """Compare every embedding of one set with every one of another.
-
-    Args:
-        a: floats [n, D] or [D].
-        b: floats [m, D] or [D].
-        name: "cosine", "dot", or the negated distances "euclidean" and "manhattan".
-
-    Returns:
-        float32 [n, m]; larger is more similar.
-
-    Raises:
-        ValueError: an unknown name or widths that differ.
-    """
-    if name not in SIMILARITIES:
-        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {name!r}")
-    x, y = np.atleast_2d(np.asarray(a, np.float32)), np.atleast_2d(np.asarray(b, np.float32))
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(f"embeddings must be [n, D] and [m, D] of the same width, got {x.shape} and {y.shape}")
-    if name == "cosine":
-        return np.asarray(normalize(x) @ normalize(y).T)
-    if name == "dot":
-        return np.asarray(x @ y.T)
-    distances = np.empty((len(x), len(y)), np.float32)
-    for i, row in enumerate(x):  # a row at a time: [n, m, D] would not fit
-        difference = y - row
-        if name == "euclidean":
-            distances[i] = np.sqrt(np.add.reduce(difference * difference, axis=1))
-        else:
-            distances[i] = np.add.reduce(np.abs(difference), axis=1)
-    return -distances
+def _one(batch: _Batch, i: int, output_value: str | None) -> Any:
+    """Sentence i of a batch as `encode` hands it out: its tokens' rows, or all there is."""
+    assert batch.tokens is not None
+    own = slice(batch.packed.offsets[i], batch.packed.offsets[i + 1])
+    tokens = batch.tokens[own].copy()
+    if output_value == TOKENS:
+        return tokens
+    assert batch.embeddings is not None
+    assert batch.packed.input_ids is not None
+    ids = batch.packed.input_ids[own].astype(np.int64)
+    return {
+        "input_ids": ids,
+        "attention_mask": np.ones_like(ids),
+        TOKENS: tokens,
+        SENTENCE: batch.embeddings[i].copy(),
+    }
 
 
 class _NoBar:

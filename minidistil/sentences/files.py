@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minidistil.sentences.pooling import POOLING_MODES
+from minidistil.sentences.similarity import SIMILARITIES
+
 # In the order in which several are concatenated.
 _LEGACY_MODES = {
     "pooling_mode_cls_token": "cls",
@@ -16,12 +19,29 @@ _LEGACY_MODES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-POOLING_MODES = tuple(_LEGACY_MODES.values())
-SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
-_SUPPORTED = ("Transformer", "Pooling", "Normalize", "Dropout")
+TOKENS, SENTENCE = "token_embeddings", "sentence_embedding"
+_SUPPORTED = ("Transformer", "WeightedLayerPooling", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+_ANY_LEVEL = ("Dense", "Normalize")  # these say in their config.json what they read and write
+# What sentence-transformers always has, so that encode_query never falls back on the default prompt.
+_PROMPTS = {"query": "", "document": ""}
 _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{name}_config.json" for name in ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "albert")
 )
+
+
+@dataclass(frozen=True)
+class ModuleFile:
+    """A line of modules.json.
+
+    Attributes:
+        kind: the last component of its type.
+        folder: of its config.json and weights.
+        level: what it changes, `TOKENS` or `SENTENCE`.
+    """
+
+    kind: str
+    folder: Path
+    level: str = SENTENCE
 
 
 @dataclass(frozen=True)
@@ -29,10 +49,12 @@ class SentenceFiles:
     """The modules of a sentence embedding model, from token ids to one vector.
 
     Attributes:
+        folder: of modules.json, or of the encoder where there is none.
         transformer: folder of the encoder's checkpoint and tokenizer.
+        modules: everything after the encoder, without dropouts.
+        all_layers: whether the encoder hands all its layers on, which WeightedLayerPooling needs.
         pooling: modes of `POOLING_MODES`; the results of several stand one after another.
         include_prompt: whether a prompt's tokens are pooled too.
-        normalize: whether the vectors are scaled to length 1.
         max_seq_length: in tokens, or None for the model's own limit.
         lower_case: whether texts are lower-cased before the tokenizer sees them.
         prompts: text by name, put before the sentences.
@@ -41,16 +63,23 @@ class SentenceFiles:
         truncate_dim: keep this many dimensions, or None for all.
     """
 
+    folder: Path | None = None
     transformer: Path | None = None
+    modules: tuple[ModuleFile, ...] = ()
+    all_layers: bool = False
     pooling: tuple[str, ...] = ("mean",)
     include_prompt: bool = True
-    normalize: bool = False
     max_seq_length: int | None = None
     lower_case: bool = False
-    prompts: dict[str, str] = field(default_factory=dict)
+    prompts: dict[str, str] = field(default_factory=lambda: dict(_PROMPTS))
     default_prompt: str | None = None
     similarity: str = "cosine"
     truncate_dim: int | None = None
+
+    @property
+    def normalize(self) -> bool:
+        """Whether the last module scales the vectors to length 1."""
+        return bool(self.modules) and self.modules[-1].kind == "Normalize"
 
 
 def read_sentence_files(folder: Path | None) -> SentenceFiles:
@@ -63,22 +92,12 @@ def read_sentence_files(folder: Path | None) -> SentenceFiles:
         ValueError: a module, a pooling mode or an order of modules that minidistil does not have; all are named.
     """
     if folder is None or not (folder / "modules.json").is_file():
-        return SentenceFiles(transformer=folder)
+        return SentenceFiles(folder, folder)
     modules = _modules(folder)
-    kinds = [kind for kind, _ in modules]
-    unknown = sorted(set(kinds) - set(_SUPPORTED))
-    if unknown:
-        raise ValueError(
-            f"{folder / 'modules.json'} has modules that minidistil does not have: {', '.join(unknown)}; "
-            f"it has {', '.join(_SUPPORTED)}"
-        )
-    if kinds[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & set(kinds[2:]):
-        raise ValueError(
-            f"{folder / 'modules.json'}: expected one Transformer, one Pooling, then Normalize or Dropout; "
-            f"found {', '.join(kinds)}"
-        )
-    transformer = folder / modules[0][1]
-    pooling = _json(folder / modules[1][1] / "config.json")
+    _check_order(modules, folder / "modules.json")
+    transformer = modules[0].folder
+    pooling_file = next(module for module in modules if module.kind == "Pooling")
+    pooling = _json(pooling_file.folder / "config.json")
     options = next((_json(p) for name in _TRANSFORMER_CONFIGS if (p := transformer / name).is_file()), {})
     general = _json(folder / "config_sentence_transformers.json")
     similarity = general.get("similarity_fn_name") or "cosine"
@@ -87,28 +106,79 @@ def read_sentence_files(folder: Path | None) -> SentenceFiles:
             f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name is {similarity!r}, "
             f"expected one of {', '.join(SIMILARITIES)}"
         )
+    prompts = {**_PROMPTS, **{name: text or "" for name, text in (general.get("prompts") or {}).items()}}
+    default = general.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise ValueError(
+            f"{folder / 'config_sentence_transformers.json'}: default_prompt_name is {default!r}, "
+            f"and the prompts are {sorted(prompts)}"
+        )
     return SentenceFiles(
+        folder=folder,
         transformer=transformer,
-        pooling=_pooling_modes(pooling, folder / modules[1][1]),
+        modules=tuple(module for module in modules[1:] if module.kind != "Dropout"),
+        all_layers=_hands_on_all_layers(transformer, options),
+        pooling=_pooling_modes(pooling, pooling_file.folder),
         include_prompt=bool(pooling.get("include_prompt", True)),
-        normalize="Normalize" in kinds,
         max_seq_length=options.get("max_seq_length"),
         lower_case=bool(options.get("do_lower_case", False)),
-        prompts={name: text for name, text in (general.get("prompts") or {}).items() if text is not None},
-        default_prompt=general.get("default_prompt_name"),
+        prompts=prompts,
+        default_prompt=default,
         similarity=similarity,
         truncate_dim=general.get("truncate_dim"),
     )
 
 
-def _modules(folder: Path) -> list[tuple[str, str]]:
-    """Kind (last component of the type) and path of every module, in order."""
+def _modules(folder: Path) -> list[ModuleFile]:
+    """The lines of modules.json, in order."""
     path = folder / "modules.json"
     entries = _load(path)
     if not isinstance(entries, list) or not all(isinstance(e, dict) and {"type", "path"} <= e.keys() for e in entries):
         raise ValueError(f"{path} must be a list of objects with type and path")
     entries = sorted(entries, key=lambda entry: entry.get("idx", 0))
-    return [(str(entry["type"]).rpartition(".")[2], str(entry["path"])) for entry in entries]
+    return [_module(str(entry["type"]).rpartition(".")[2], folder / str(entry["path"])) for entry in entries]
+
+
+def _module(kind: str, folder: Path) -> ModuleFile:
+    if kind in ("Transformer", "WeightedLayerPooling", "Pooling"):
+        return ModuleFile(kind, folder, TOKENS)
+    config = _json(folder / "config.json") if kind in _ANY_LEVEL else {}
+    reads = config.get("module_input_name") or SENTENCE
+    writes = config.get("module_output_name") or reads
+    if reads != writes or reads not in (TOKENS, SENTENCE):
+        raise ValueError(
+            f"{folder / 'config.json'}: {kind} reads {reads!r} and writes {writes!r}; minidistil has modules that "
+            f"change {TOKENS} or {SENTENCE} in place"
+        )
+    return ModuleFile(kind, folder, reads)
+
+
+def _check_order(modules: list[ModuleFile], path: Path) -> None:
+    kinds = [module.kind for module in modules]
+    unknown = sorted(set(kinds) - set(_SUPPORTED))
+    if unknown:
+        raise ValueError(
+            f"{path} has modules that minidistil does not have: {', '.join(unknown)}; it has {', '.join(_SUPPORTED)}"
+        )
+    at = kinds.index("Pooling") if "Pooling" in kinds else len(kinds)
+    before, after = modules[1:at], modules[at + 1 :]
+    if (
+        kinds[:1] != ["Transformer"]
+        or kinds.count("Transformer") != 1
+        or kinds.count("Pooling") != 1
+        or kinds[2:].count("WeightedLayerPooling")
+        or any(module.level == SENTENCE and module.kind != "Dropout" for module in before)
+        or any(module.level == TOKENS for module in after)
+    ):
+        raise ValueError(
+            f"{path}: expected one Transformer, perhaps WeightedLayerPooling and modules over tokens, one Pooling, "
+            f"then modules over sentences; found {', '.join(kinds)}"
+        )
+
+
+def _hands_on_all_layers(transformer: Path, options: dict[str, Any]) -> bool:
+    asked = [_json(transformer / "config.json"), options.get("config_args"), options.get("config_kwargs")]
+    return any(config.get("output_hidden_states") for config in asked if isinstance(config, dict))
 
 
 def _pooling_modes(config: dict[str, Any], folder: Path) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import minidistil
 from minidistil import SentenceEncoder, TruncationWarning
-from minidistil.sentences.encoder import _sum_rows, normalize, pool, similarity
+from minidistil.sentences import normalize, pool, similarity
+from minidistil.sentences.pooling import _sum_rows
 from tests.bits import assert_same_bits
 from tests.interface.backends import INVARIANT
 from tests.synthetic_tokenizer import _WORDS
@@ -192,9 +193,11 @@ def test_prompts(changed: Change) -> None:
     np.testing.assert_allclose(encoder.encode("wine", prompt_name="query"), plain[0], atol=1e-6)
     np.testing.assert_allclose(encoder.encode_query("wine"), plain[0], atol=1e-6)
     np.testing.assert_allclose(encoder.encode("wine"), plain[1], atol=1e-6)
-    np.testing.assert_allclose(encoder.encode_document("wine"), plain[1], atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_document("wine"), plain[2], atol=1e-6)  # null is an empty prompt
     np.testing.assert_allclose(encoder.encode("wine", prompt="night ", prompt_name="query"), plain[1], atol=1e-6)
-    with pytest.raises(ValueError, match=re.escape("no prompt is named 'answer'; there are ['night', 'query']")):
+    with pytest.raises(
+        ValueError, match=re.escape("no prompt is named 'answer'; there are ['document', 'night', 'query']")
+    ):
         encoder.encode("wine", prompt_name="answer")
 
 
@@ -248,7 +251,14 @@ REFUSED = [
     (["a", None], {}, TypeError, "sentences[1] must be a str, got NoneType"),
     ([b"a"], {}, TypeError, "sentences[0] must be a str, got bytes"),
     ("a", {"batch_size": 0}, ValueError, "batch_size must be positive, got 0"),
-    ("a", {"precision": "int8"}, ValueError, 'precision must be "float32"'),
+    ("a", {"precision": "int4"}, ValueError, "precision must be one of float32, int8, uint8, binary, ubinary"),
+    ("a", {"precision": "int8"}, ValueError, 'precision="int8" needs ranges'),
+    ("a", {"precision": "uint8", "ranges": np.zeros((2, 5))}, ValueError, "ranges must be [2, 128]"),
+    ("a", {"precision": "uint8", "ranges": np.ones((2, 8)), "truncate_dim": 9}, ValueError, "ranges must be [2, 9]"),
+    ("a", {"precision": "binary", "output_value": None}, ValueError, "is for sentence embeddings"),
+    ("a", {"truncate_dim": 0}, ValueError, "truncate_dim must be positive, got 0"),
+    ("a", {"device": "cuda"}, ValueError, "computes on the CPU only, got device 'cuda'"),
+    ("a", {"convert_to_tensor": True}, ValueError, "embeddings are NumPy arrays"),
     ("a", {"output_value": "logits"}, ValueError, "output_value must be"),
     ("a", {"truncation": "maybe"}, ValueError, 'truncation must be "error", "warn", True or False'),
     ("a", {"convert_to_numpy": False}, ValueError, "embeddings are NumPy arrays"),
@@ -268,8 +278,16 @@ TRANSFORMER, POOLING = (
     {"idx": 1, "path": "1_Pooling", "type": "Pooling"},
 )
 REFUSED_FILES = [
-    ({"modules": [TRANSFORMER, POOLING, {"idx": 2, "path": "2", "type": "a.b.Dense"}]}, "does not have: Dense; it has"),
-    ({"modules": [TRANSFORMER]}, "expected one Transformer, one Pooling"),
+    ({"modules": [TRANSFORMER, POOLING, {"idx": 2, "path": "2", "type": "a.b.LSTM"}]}, "does not have: LSTM; it has"),
+    (
+        {"modules": [TRANSFORMER, POOLING, {"idx": 2, "path": "2", "type": "WeightedLayerPooling"}]},
+        "found Transformer, Pooling, WeightedLayerPooling",
+    ),
+    (
+        {"modules": [TRANSFORMER, {"idx": 1, "path": "2", "type": "LayerNorm"}, {**POOLING, "idx": 2}]},
+        "found Transformer, LayerNorm, Pooling",
+    ),
+    ({"modules": [TRANSFORMER]}, "one Pooling, then modules over sentences; found Transformer"),
     ({"modules": [TRANSFORMER, POOLING, POOLING]}, "found Transformer, Pooling, Pooling"),
     ({"modules": {"a": 1}}, "must be a list of objects with type and path"),
     ({"modules": "{"}, "modules.json is not JSON"),
@@ -278,6 +296,7 @@ REFUSED_FILES = [
         {"config_sentence_transformers": {"similarity_fn_name": "angle"}},
         "similarity_fn_name is 'angle', expected one of",
     ),
+    ({"config_sentence_transformers": {"default_prompt_name": "x"}}, "default_prompt_name is 'x', and the prompts are"),
 ]
 
 

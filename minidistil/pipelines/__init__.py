@@ -14,7 +14,27 @@ if TYPE_CHECKING:
     from minidistil.tokenization import Tokenizer
 
 # Task -> module, class, and the loader of `minidistil.auto` that gives it a model.
-_TASKS = {"fill-mask": ("fill_mask", "FillMaskPipeline", "AutoModelForMaskedLM")}
+_TASKS = {
+    "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline", "AutoModel"),
+    "fill-mask": ("fill_mask", "FillMaskPipeline", "AutoModelForMaskedLM"),
+    "question-answering": ("question_answering", "QuestionAnsweringPipeline", "AutoModelForQuestionAnswering"),
+    "text-classification": (
+        "text_classification",
+        "TextClassificationPipeline",
+        "AutoModelForSequenceClassification",
+    ),
+    "token-classification": (
+        "token_classification",
+        "TokenClassificationPipeline",
+        "AutoModelForTokenClassification",
+    ),
+    "zero-shot-classification": (
+        "zero_shot_classification",
+        "ZeroShotClassificationPipeline",
+        "AutoModelForSequenceClassification",
+    ),
+}
+_ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
 
 def pipeline(
@@ -34,7 +54,8 @@ def pipeline(
     """Make a pipeline.
 
     Args:
-        task: "fill-mask".
+        task: "text-classification" or "sentiment-analysis", "token-classification" or "ner", "question-answering",
+            "zero-shot-classification", "fill-mask", "feature-extraction".
         model: a folder, `package:NAME`, a hub id, or a loaded model that has the task's head.
         tokenizer: the same for the tokenizer; unset, the model's own.
         revision: hub branch, tag or commit.
@@ -44,7 +65,8 @@ def pipeline(
         threads: to compute with; None for what the process may use.
         backend: "engine", "exact" or "blas".
         device: None, -1 or "cpu", for code written for other libraries.
-        **options: the task's own, and those of every pipeline: `batch_size`, `truncation`, `progress`.
+        **options: the task's own, and those of every pipeline: `truncation`, `max_length`, `batch_size`,
+            `batch_tokens`, `progress`; see `Pipeline`.
 
     Returns:
         A callable; see its class.
@@ -52,13 +74,14 @@ def pipeline(
     Raises:
         ValueError: an unknown task (the message lists those there are), no model, or an option the task lacks.
     """
-    if task not in _TASKS:
-        raise ValueError(f"unknown task {task!r}; supported tasks: {', '.join(sorted(_TASKS))}")
+    name = _ALIASES.get(task, task)
+    if name not in _TASKS:
+        raise ValueError(f"unknown task {task!r}; supported tasks: {', '.join(sorted({*_TASKS, *_ALIASES}))}")
     if model is None:
         raise ValueError(f"pipeline({task!r}) needs model=: a folder, package:NAME, a hub id, or a loaded model")
     if device is not None and str(device) not in ("cpu", "-1"):
         raise ValueError(f"minidistil computes on the CPU only, got device={device!r}")
-    module, name, loader = _TASKS[task]
+    module, class_name, loader = _TASKS[name]
     fetching: dict[str, Any] = {
         "revision": revision,
         "cache_dir": cache_dir,
@@ -77,7 +100,7 @@ def pipeline(
         chosen = Tokenizer.from_pretrained(tokenizer, **fetching)
     else:
         chosen = tokenizer
-    pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     return pipeline_class(loaded, chosen, **options)
 
 

@@ -293,6 +293,11 @@ class Tokenizer:
             return self.unk_token_id if found is None else found
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """Make text of tokens: ["sub", "##word"] to "subword"."""
+        decoder = self.backend_tokenizer.decoder
+        return " ".join(tokens) if decoder is None else str(decoder.decode(tokens))
+
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """Return how many tokens a text (or a pair) gains by its special tokens."""
         count: int = self.backend_tokenizer.num_special_tokens_to_add(pair)

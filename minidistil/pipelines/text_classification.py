@@ -1,0 +1,154 @@
+"""text-classification, also called sentiment-analysis: which label a text has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minidistil.batch import PackedBatch
+from minidistil.config import Config
+from minidistil.pipelines.base import Pipeline, Windows, needs_head
+from minidistil.pipelines.scores import sigmoid, softmax
+from minidistil.tasks import SequenceClassification
+from minidistil.tokenization import Tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+_FUNCTIONS = ("sigmoid", "softmax", "none")
+_POOLINGS = ("mean", "max")
+_ONE_BEST = "best"  # top_k where nobody set it
+
+
+@dataclass(frozen=True)
+class _Options:
+    top_k: int | str | None
+    function: str
+    pool_windows: str | None
+    stride: int
+    asked: bool  # top_k was given with the call
+
+
+class TextClassificationPipeline(Pipeline):
+    """The labels of a text, or of a pair of texts given as {"text": ..., "text_pair": ...}, with their scores.
+
+    Results have the form that transformers gives them: [{"label", "score"}] for a str, {"label", "score"} for each
+    item of a list and for a pair; where `top_k` is given, a list of such for each text, best first.
+
+    Options, at construction or per call:
+        top_k: labels to return; None for all; unset, the best one.
+        function_to_apply: "sigmoid", "softmax" or "none"; unset, none for regression, sigmoid for one label or several
+            that may hold at once (`problem_type`), softmax for the others.
+        pool_windows: "mean" or "max", to read long texts to their end: the label scores of the windows that they take
+            are averaged, or the highest taken. A text that fits has one window. Unset, `truncation` decides.
+        stride: tokens that a window repeats of the one before it, 0 unless told otherwise.
+    """
+
+    task = "text-classification"
+    expected = 'str or {"text": ..., "text_pair": ...}'
+    option_names = ("top_k", "function_to_apply", "pool_windows", "stride")
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, **options: Any) -> None:
+        needs_head(self.task, model, SequenceClassification, "a classification head", _LOADER)
+        super().__init__(model, tokenizer, **options)
+
+    def _settings(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        general, task = super()._settings(options)
+        return general, _Options(task.top_k, task.function, task.pool_windows, task.stride, "top_k" in options)
+
+    def _options(self, **options: Any) -> _Options:
+        top_k = options.get("top_k", _ONE_BEST)
+        if top_k not in (None, _ONE_BEST) and (not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"top_k must be a number of at least 1, or None for all labels, got {top_k!r}")
+        function = options.get("function_to_apply") or default_function(self.model.config)
+        if str(function).lower() not in _FUNCTIONS:
+            raise ValueError(f"function_to_apply must be one of {', '.join(_FUNCTIONS)}, got {function!r}")
+        pooling, stride = options.get("pool_windows"), options.get("stride") or 0
+        if pooling not in (None, *_POOLINGS):
+            raise ValueError(f'pool_windows must be "mean", "max" or None, got {pooling!r}')
+        if stride < 0:
+            raise ValueError(f"stride must not be negative, got {stride}")
+        return _Options(top_k, str(function).lower(), pooling, stride, False)
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """Classify one text or pair, a list of them, or those of an iterable; see `Pipeline.__call__`."""
+        answer = super().__call__(inputs, **options)
+        # transformers wraps the answer to a single str, unless the call itself says how many labels it wants.
+        return [answer] if isinstance(inputs, str) and "top_k" not in options else answer
+
+    def _is_one(self, inputs: Any, task: Any) -> bool:
+        return isinstance(inputs, (str, dict))
+
+    def _read(self, item: Any, name: str, task: Any) -> Any:
+        return read_text_or_pair(item, name)
+
+    def _windows(self, items: list[Any], limit: int, general: dict[str, Any], task: _Options) -> Windows:
+        windows = self.tokenizer.encode_windows(items, limit, stride=task.stride if task.pool_windows else 0)
+        if task.pool_windows:
+            return Windows(windows, [])
+        return Windows([w[:1] for w in windows], [i for i, w in enumerate(windows) if len(w) > 1])
+
+    def _compute(self, windows: list[Encoding], batch: PackedBatch, task: Any) -> Sequence[np.ndarray]:
+        return list(self.model.logits_packed(batch))
+
+    def _answer(self, item: Any, windows: list[Encoding], results: list[np.ndarray], task: _Options) -> Any:
+        scores = pooled([label_scores(logits, task.function) for logits in results], task.pool_windows)
+        labels = self.model.config.id2label
+        if task.top_k == _ONE_BEST:
+            best = int(scores.argmax())
+            return {"label": labels[best], "score": float(scores[best])}
+        order = np.argsort(-scores, kind="stable").tolist()
+        count = len(order) if task.top_k is None else int(task.top_k)
+        return [{"label": labels[i], "score": float(scores[i])} for i in order[:count]]
+
+
+_LOADER = "AutoModelForSequenceClassification"
+
+
+def read_text_or_pair(item: Any, name: str) -> str | tuple[str, str]:
+    """Check a text, or a pair as {"text", "text_pair"}; returns str or a tuple of two.
+
+    Raises:
+        TypeError: anything else; the message calls the item `name`.
+    """
+    if isinstance(item, str):
+        return item
+    if isinstance(item, dict) and set(item) <= {"text", "text_pair"} and isinstance(item.get("text"), str):
+        second = item.get("text_pair")
+        if second is None or second == "":
+            return str(item["text"])
+        if isinstance(second, str):
+            return item["text"], second
+    if isinstance(item, dict):
+        held = ", ".join(f"{key}: {type(value).__name__}" for key, value in item.items())
+        raise TypeError(f'{name} must be {{"text": str, "text_pair": str}}, got {{{held}}}')
+    hint = '; write a pair as {"text": ..., "text_pair": ...}' if isinstance(item, (list, tuple)) else ""
+    raise TypeError(f"{name} must be a str, got {type(item).__name__}{hint}")
+
+
+def default_function(config: Config) -> str:
+    """Return what makes scores of a model's logits: "none", "sigmoid" or "softmax"."""
+    if config.problem_type == "regression":
+        return "none"
+    if config.problem_type == "multi_label_classification" or config.num_labels == 1:
+        return "sigmoid"
+    return "softmax"
+
+
+def label_scores(logits: np.ndarray, function: str) -> np.ndarray:
+    """Return the scores float32 [N] of logits float32 [N] by a function of that name."""
+    if function == "softmax":
+        return softmax(logits)
+    return sigmoid(logits) if function == "sigmoid" else logits
+
+
+def pooled(scores: list[np.ndarray], pooling: str | None) -> np.ndarray:
+    """Return one score float32 [N] per label from those of one or more windows: their mean or their maximum."""
+    if len(scores) == 1:
+        return scores[0]
+    whole = np.stack(scores)
+    result: np.ndarray = whole.max(axis=0) if pooling == "max" else whole.mean(axis=0)
+    return result

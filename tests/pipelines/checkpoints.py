@@ -1,0 +1,95 @@
+"""Small checkpoints with heads and a real tokenizer, the texts that pipelines find hard, and their names."""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from pathlib import Path
+
+from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
+
+_FILES = ("tokenizer.json", "vocab.txt", "special_tokens_map.json", "tokenizer_config.json")
+_NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC", "I-ORG", "B-ORG", "TIME"]
+_DISTILBERT = {**DISTILBERT_SMALL, "vocab_size": 30522}
+_BERT = {**BERT_SMALL, "vocab_size": 30522}
+_NLI = ["contradiction", "neutral", "entailment"]
+CONFIGS = {
+    "sentiment": {
+        **_DISTILBERT,
+        "architectures": ["DistilBertForSequenceClassification"],
+        "id2label": {"0": "NEGATIVE", "1": "POSITIVE"},
+    },
+    "topics": {**_DISTILBERT, "architectures": ["DistilBertForSequenceClassification"], "num_labels": 12},
+    "several": {
+        **_BERT,
+        "architectures": ["BertForSequenceClassification"],
+        "num_labels": 5,
+        "problem_type": "multi_label_classification",
+    },
+    "rating": {
+        **_DISTILBERT,
+        "architectures": ["DistilBertForSequenceClassification"],
+        "num_labels": 1,
+        "problem_type": "regression",
+    },
+    "single": {**_DISTILBERT, "architectures": ["DistilBertForSequenceClassification"], "num_labels": 1},
+    "entailment": {
+        **_DISTILBERT,
+        "architectures": ["DistilBertForSequenceClassification"],
+        "id2label": dict(enumerate(_NLI)),
+        "label2id": {label: i for i, label in enumerate(_NLI)},
+    },
+    "entailment-first": {
+        **_BERT,
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": dict(enumerate(reversed(_NLI))),
+        "label2id": {label: i for i, label in enumerate(reversed(_NLI))},
+    },
+    "entities": {
+        **_DISTILBERT,
+        "architectures": ["DistilBertForTokenClassification"],
+        "id2label": dict(enumerate(_NER)),
+        "label2id": {label: i for i, label in enumerate(_NER)},
+    },
+    "entities-bert": {
+        **_BERT,
+        "architectures": ["BertForTokenClassification"],
+        "id2label": dict(enumerate(_NER)),
+        "label2id": {label: i for i, label in enumerate(_NER)},
+    },
+    "questions": {**_DISTILBERT, "architectures": ["DistilBertForQuestionAnswering"]},
+    "questions-bert": {**_BERT, "architectures": ["BertForQuestionAnswering"]},
+    "encoder": {**_DISTILBERT, "architectures": ["DistilBertModel"]},
+}
+"""config.json by name; the weights are those of seed 7."""
+
+LONG = " ".join(
+    f"In {1900 + i}, Anna Müller of Berlin wrote letter number {i} to the Queen of England about unbelievability."
+    for i in range(140)
+)[:10_000]
+AWKWARD = {
+    "plain": "My name is Sarah Connor and I live in Los Angeles, California.",
+    "empty": "",
+    "space": "  \n\t ",
+    "emoji": "I ❤️ 🍕! 👨‍👩‍👧‍👦 visited 🏳️‍🌈 Paris 🇫🇷 with Zoë 😂😂",
+    "surrogates": "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𝄞 music by 𠮷野家 and Bob 🎻 in Rome",
+    "accents": unicodedata.normalize("NFD", "Zoë Müller naïvely ordered crème brûlée à Angoulême; Łódź, Ångström"),
+    "composed": "Zoë Müller naïvely ordered crème brûlée à Angoulême; Łódź, Ångström",
+    "cjk": "北京市是中华人民共和国的首都。東京タワーは港区にある。서울특별시",
+    "rtl": "שלום עולם, دمشق هي عاصمة سوريا and Damascus 123",
+    "controls": "John\x00Smith\x07 went\x1b[31m to\u200bNew\ufeffYork\x7f.\r\nThe end\u2028now",
+    "word": "Anna met " + "pneumono" * 37 + "abcd in Rome",
+    "unknown": "\U0001f9ff \U0001f9ec\U0001f9ed ☃☃ \U0001f9ff",
+    "special": "[CLS] Anna [SEP] likes [MASK] in [PAD] Rome [UNK] ##ing",
+    "punctuation": "don't!!! can't... U.S.A. (e.g., O'Neil's) -- $3.50/kg @Bob #ner http://a.b/c?d=e&f",
+    "repeated": "Anna Anna anna ANNA Rome rome in Rome",
+}
+"""Texts by name, all of which fit the model."""
+
+
+def write(folder: Path, name: str, minilm: Path) -> Path:
+    """Write the checkpoint of that name, with MiniLM's tokenizer (BERT-uncased's); returns its folder."""
+    path = write_checkpoint(folder / name, CONFIGS[name], seed=7)
+    for file in _FILES:
+        shutil.copy(minilm / file, path)
+    return path

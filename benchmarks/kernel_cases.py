@@ -76,8 +76,7 @@ def measure_cases(seconds: float) -> list[dict[str, Any]]:
 
 def _product(name: str, m: int, k: int, n: int, gelu: bool = False) -> Case:
     """As the engine calls it: rows a leading dimension apart, packed weights, one thread that draws all tasks."""
-    from minidistil.kernels.encoder import leading_dimension, padded_columns, team_memory
-    from minidistil.kernels.gemm import PANEL, panels
+    from minidistil.kernels.layout import PANEL, leading_dimension, padded_columns, panels, team_memory
     from minidistil.kernels.product import GELU, NO_ACTIVATION, product
     from minidistil.weights.packing import aligned_zeros
 
@@ -102,13 +101,13 @@ def _product(name: str, m: int, k: int, n: int, gelu: bool = False) -> Case:
 
 def _attention(m: int) -> Case:
     """All heads of one sentence, q, k and v side by side as they come out of the product."""
-    from minidistil.kernels.attention import attend, attention_scratch
-    from minidistil.kernels.encoder import leading_dimension
+    from minidistil.kernels.attention import attend
+    from minidistil.kernels.layout import attention_scratch, leading_dimension
     from minidistil.weights.packing import aligned_zeros
 
     d, ld, ld_out = D // H, leading_dimension(3 * D), leading_dimension(D)
     qkv, context = _filled(m * ld), aligned_zeros(m * ld_out)
-    scratch = aligned_zeros(int(attention_scratch(m, d)))
+    scratch = aligned_zeros(attention_scratch(m, d))
     scale = np.float32(1 / np.sqrt(d))
     qkv_at, context_at, scratch_at = _at(qkv), _at(context), _at(scratch)
 
@@ -121,8 +120,8 @@ def _attention(m: int) -> Case:
 
 
 def _add_layer_norm(m: int) -> Case:
-    from minidistil.kernels.encoder import leading_dimension
     from minidistil.kernels.layer_norm import SCRATCH, add_normalize_rows
+    from minidistil.kernels.layout import leading_dimension
     from minidistil.weights.packing import aligned_zeros
 
     ld = leading_dimension(D)

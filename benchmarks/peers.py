@@ -47,7 +47,7 @@ class Peer(Protocol):
 
 
 class _Padded:
-    """Sentences padded within each batch; sorted by length first where all are at hand: the least padding there can be."""
+    """Sentences padded within each batch; sorted by length first where all are at hand: the least padding possible."""
 
     distributions: tuple[str, ...] = ()
 

@@ -8,13 +8,15 @@ Equal to `exact` to float tolerance only, and as quick as NumPy is: what runs wh
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
+from minidistil.reference.activations import named
 from minidistil.reference.exact import embed  # two additions: nothing there to make quicker
 from minidistil.weights.model_weights import Linear, Norm
 
-__all__ = ["attention", "embed", "erfc", "gelu", "layer_norm", "linear"]
+__all__ = ["activation", "attention", "embed", "erfc", "gelu", "layer_norm", "linear"]
 
 f32 = np.float32
 
@@ -52,6 +54,16 @@ def gelu(x: np.ndarray) -> np.ndarray:
     y += f32(1)
     y *= x * f32(0.5)
     return y
+
+
+@np.errstate(all="ignore")
+def activation(name: str, x: np.ndarray) -> np.ndarray:
+    """The activation that config.json calls `name`: float32, any shape.
+
+    Raises:
+        ValueError: no such activation.
+    """
+    return named(_ACTIVATIONS, name)(x)
 
 
 @np.errstate(all="ignore")
@@ -95,3 +107,40 @@ def erfc(z: np.ndarray) -> np.ndarray:
     np.negative(square, out=square)
     y *= np.exp(square, out=square)
     return y
+
+
+def _relu(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, f32(0))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return f32(1) / (f32(1) + np.exp(-x))
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    return f32(0.5) * x * (f32(1) + np.tanh(f32(math.sqrt(2 / math.pi)) * (x + f32(0.044715) * (x * x * x))))
+
+
+def _silu(x: np.ndarray) -> np.ndarray:
+    return x / (f32(1) + np.exp(-x))
+
+
+_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "gelu": gelu,
+    "gelu_new": _gelu_tanh,
+    "gelu_fast": _gelu_tanh,
+    "gelu_pytorch_tanh": _gelu_tanh,
+    "gelu_accurate": _gelu_tanh,
+    "gelu_python_tanh": _gelu_tanh,
+    "quick_gelu": lambda x: x * _sigmoid(f32(1.702) * x),
+    "gelu_10": lambda x: np.clip(gelu(x), f32(-10), f32(10)),
+    "relu": _relu,
+    "relu2": lambda x: np.square(_relu(x)),
+    "relu6": lambda x: np.clip(x, f32(0), f32(6)),
+    "silu": _silu,
+    "swish": _silu,
+    "tanh": np.tanh,
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "sigmoid": _sigmoid,
+    "linear": lambda x: x,
+}

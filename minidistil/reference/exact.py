@@ -14,7 +14,11 @@ import math
 
 import numpy as np
 
+from minidistil.reference.activations import activation, gelu
+from minidistil.reference.elementary import SUSPECT_SHIFT, exp_u20, expf, fma, round_to_odd
 from minidistil.weights.model_weights import EmbeddingWeights, Linear, Norm
+
+__all__ = ["activation", "attention", "blocks", "embed", "exp_u20", "expf", "fma", "gelu", "layer_norm", "linear"]
 
 f32 = np.float32
 LANES = 8  # of the AVX2 registers that the reference sums in; part of the definition, not of the host
@@ -62,16 +66,6 @@ def layer_norm(x: np.ndarray, w: Norm) -> np.ndarray:
 
 
 @np.errstate(all="ignore")
-def gelu(x: np.ndarray) -> np.ndarray:
-    """x/2 (1 + erf(x / sqrt 2)), erf by Abramowitz and Stegun 7.1.26: float32, any shape."""
-    z = x * f32(math.sqrt(0.5))
-    t = f32(1) / fma(f32(0.3275911), np.abs(z), f32(1))
-    poly = _horner(t, 1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
-    erf = fma(-expf(-(z * z)) * t, poly, f32(1))
-    return (x * f32(0.5)) * (f32(1) + np.copysign(erf, z))
-
-
-@np.errstate(all="ignore")
 def attention(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -103,81 +97,15 @@ def attention(
     return context, probabilities
 
 
-@np.errstate(all="ignore")
-def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """a b + c of float32 arrays (broadcast), rounded once, to nearest even.
-
-    The float64 product of two float32 is exact; its float64 sum with c is not, and rounding that sum again to float32
-    goes wrong where it landed on the midpoint of two float32 (about once in 5e8). `_repair` undoes that.
-    """
-    p = np.asarray(np.multiply(a, b, dtype=np.float64))
-    s = np.asarray(p + c)
-    suspects = (s.view(np.uint64) << _SHIFT) == 0
-    if suspects.any():
-        _repair(s, p, np.broadcast_to(c, s.shape), suspects)
-    return s.astype(f32)
-
-
 def blocks(k: int) -> list[int]:
     """Edges of the blocks in which a product sums its K terms, as MKL's AVX2 SGEMM does: [0, ..., K]."""
     size = k if k <= 192 else k // 2 if k < 384 else 192  # an odd K below 384 leaves a third block of one term
     return [*range(0, k, size), k]
 
 
-@np.errstate(all="ignore")
-def expf(x: np.ndarray) -> np.ndarray:
-    """e^x for x <= 0 as in Sleef's `expf_u10`: float32, any shape; 0 below -104."""
-    q = np.rint(np.clip(x, f32(-200), f32(0)) * f32(1.4426950408889634))
-    s = fma(q, f32(-1.428606765330187045e-06), fma(q, f32(-0.693145751953125), x))
-    u = _horner(
-        s,
-        0.000198527617612853646278381,
-        0.00139304355252534151077271,
-        0.00833336077630519866943359,
-        0.0416664853692054748535156,
-        0.166666671633720397949219,
-        0.5,
-    )
-    u = f32(1) + fma(s * s, u, s)
-    n = q.astype(np.int32)  # 2^n in two steps, so that a subnormal result is rounded once
-    return np.where(x < f32(-104), f32(0), u * _power_of_two(n >> 1) * _power_of_two(n - (n >> 1)))
-
-
-@np.errstate(all="ignore")
-def exp_u20(x: np.ndarray) -> np.ndarray:
-    """e^x as in PyTorch's `Vectorized<float>::exp_u20`, which its CPU attention takes: float32, any shape.
-
-    2^(n-1) is put together from its exponent bits, which gives 0 and not a subnormal for n = -126: every x below
-    about -86.99 gives 0, although e^x would still be a normal number there.
-    """
-    low, high, log2_e, ln_2 = np.array([0xC2AEAC50, 0x42B17218, 0x3FB8AA3B, 0x3F317218], np.uint32).view(f32)
-    s = np.maximum(np.minimum(x, high), low)
-    n = np.floor(fma(s, log2_e, f32(0.5)))
-    r = fma(-n, ln_2, s)
-    poly = _horner(r, 0.00828929059, 0.0418978221, 0.166676521, 0.499991506, 0.999999701, 1.0)
-    power = np.where(x < low, f32(0), _power_of_two(n.astype(np.int32) - 1))
-    return poly * power * f32(2)
-
-
 # Helpers
 
-_SHIFT = np.uint64(36)  # drops all but the low 28 bits of a float64
 _TILE = 32768  # float64 elements of a product worked on at a time, so that a few such arrays stay in cache
-
-
-def _repair(s: np.ndarray, p: np.ndarray, c: np.ndarray, suspects: np.ndarray) -> None:
-    """Make s = p + c (float64, rounded to nearest) round-to-odd at the suspects, in place.
-
-    A second rounding errs only where the first made a tie: s halfway between two float32 (its low 29 bits are
-    100...0) or, below 2^-126, an odd multiple of 2^-150 (at most 24 significant bits, so the low 29 are zero). Both
-    have 28 low zero bits, which makes the test one shift. Round-to-odd of the 53-bit sum then rounds to float32 as the
-    exact sum would (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
-    """
-    at = suspects & np.isfinite(s)
-    s_, p_, c_ = s[at], p[at], c[at].astype(np.float64)
-    t = s_ - p_
-    error = (p_ - (s_ - t)) + (c_ - t)  # TwoSum: p + c = s + error, exactly
-    s[at] = np.where(error == 0, s_, np.nextafter(s_, np.copysign(np.inf, error)))  # an even s: one step is odd
 
 
 def _product(x: np.ndarray, w: np.ndarray, edges: list[int], bias: np.ndarray | None = None) -> np.ndarray:
@@ -205,9 +133,9 @@ def _chains(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     for k in range(x.shape[1]):
         np.multiply(x[:, k, None], w[k], out=p)
         np.add(p, acc, out=s)
-        np.left_shift(s.view(np.uint64), _SHIFT, out=low_bits)
+        np.left_shift(s.view(np.uint64), SUSPECT_SHIFT, out=low_bits)
         if low_bits.min() == 0:
-            _repair(s, p, acc, low_bits == 0)
+            round_to_odd(s, p, acc, low_bits == 0)
         np.copyto(acc32, s, casting="same_kind")
         np.copyto(acc, acc32)
     return acc32
@@ -282,15 +210,3 @@ def _sum8(x: np.ndarray) -> np.ndarray:
     for half in (4, 2, 1):
         lanes = lanes[:, :half] + lanes[:, half:]
     return lanes[:, 0]
-
-
-def _horner(t: np.ndarray, *coefficients: float) -> np.ndarray:
-    result = np.full_like(t, coefficients[0])
-    for c in coefficients[1:]:
-        result = fma(result, t, f32(c))
-    return result
-
-
-def _power_of_two(n: np.ndarray) -> np.ndarray:
-    """float32 with exponent n (int32, -127 to 127; -127 gives 0), put together from its bits."""
-    return ((n + 127) << 23).astype(np.int32).view(f32)

@@ -1,0 +1,90 @@
+"""The goldens of the heads: what PyTorch gave, stage by stage, and how near a backend must come.
+
+Bit for bit where the last hidden states' rows and the head's outputs are enough for the order of sums that minidistil
+keeps (docs/arithmetic.md: four rows, twelve outputs) and no tanh comes between; else within 2e-6 of the largest value.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidistil.inputs import prepare
+from minidistil.model import Model, first_tokens
+from tests.bits import assert_same_bits
+from tests.heads import Head
+
+PATH = Path(__file__).parent / "heads.json"
+SENTENCES, LENGTH = 4, 16
+TOLERANCE = 2e-6
+_ROWS, _OUTPUTS = 4, 12  # fewest, in the regime of PyTorch's matrix product that the rules describe
+
+
+@functools.cache
+def golden() -> dict[str, Any]:
+    """The stored goldens."""
+    return json.loads(PATH.read_text())
+
+
+def inputs(head: Head) -> dict[str, np.ndarray]:
+    """Sentences of the golden of a head; all but the first end in padding."""
+    arrays = head.inputs(SENTENCES, LENGTH, seed=7)
+    mask = arrays["attention_mask"].reshape(SENTENCES, LENGTH)
+    for b, n in enumerate((16, 15, 9, 1)):
+        mask[b, n:] = 0
+    return arrays
+
+
+def stages(model: Model[Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a model gives: its logits and, where the head has two products, what comes before and after the activation."""
+    out = model(**arrays)
+    result = {name: out[name] for name in out if name.endswith("logits")}
+    dense = getattr(model._head, "dense", None)
+    if dense is not None:
+        flat = {name: x.reshape(-1, x.shape[-1]) for name, x in arrays.items()}
+        batch = prepare(model.config, **flat).batch
+        rows = first_tokens(batch) if model.reads_first_only else None
+        result["dense"] = model._backend.linear(model.encode_packed(batch, rows), dense)
+        result["activated"] = model._backend.activation(model._head.activation, result["dense"])
+    return result
+
+
+def assert_stages(head: Head, got: dict[str, np.ndarray], want: dict[str, np.ndarray], mask: np.ndarray) -> None:
+    """Hold every stage against PyTorch's, as near as it must come; at attended tokens only."""
+    attended = mask.astype(bool).reshape(-1, mask.shape[-1])
+    assert got.keys() == want.keys()
+    for name, expected in want.items():
+        x = got[name]
+        if name not in ("dense", "activated"):
+            assert x.shape == expected.shape
+        if x.shape[:2] == mask.shape:
+            x, expected = x.reshape(*attended.shape, -1)[attended], expected.reshape(*attended.shape, -1)[attended]
+        assert x.shape == expected.shape, name
+        if exact_regime(head, name, expected):
+            assert_same_bits(x, expected, f"{head.name}, {name}")
+        else:
+            assert np.abs(x - expected).max() <= TOLERANCE * np.abs(expected).max(), f"{head.name}, {name}"
+
+
+def exact_regime(head: Head, stage: str, want: np.ndarray) -> bool:
+    """Whether a stage [rows, outputs] must have PyTorch's bits."""
+    activation = "relu" if head.family == "DistilBert" else "gelu" if head.family == "Electra" else "tanh"
+    after_tanh = activation == "tanh" and head.task in ("SequenceClassification", "MultipleChoice")
+    if stage != "dense" and after_tanh:
+        return False
+    return len(want) >= _ROWS and want.shape[-1] >= _OUTPUTS and want.ndim > 1
+
+
+def encode(x: np.ndarray) -> dict[str, Any]:
+    """An array as goldens store it: its shape, and the bytes of its float32 in base64."""
+    return {"shape": list(x.shape), "float32": base64.b64encode(np.ascontiguousarray(x, "<f4")).decode()}
+
+
+def decode(stored: dict[str, Any]) -> np.ndarray:
+    """The array that `encode` stored."""
+    return np.frombuffer(base64.b64decode(stored["float32"]), "<f4").reshape(stored["shape"])

@@ -10,7 +10,7 @@ import os
 import pickle
 import sys
 import traceback
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from tests.goldens.torch_reference import (  # first: it sets the pins
 from tests.goldens.load import checkpoint_tensors  # isort: skip
 
 _models: dict[str, TorchReference] = {}
+_pipelines: dict[str, Any] = {}
 
 
 def versions() -> str:
@@ -46,7 +47,52 @@ def alone(
         torch.set_num_threads(1)
 
 
-_ANSWERS = {f.__name__: f for f in (versions, alone, linear, layer_norm, gelu, attention)}
+def pipeline_answers(task: str, folder: str, options: dict, calls: list[tuple[tuple, dict]]) -> list:
+    """What a pipeline of transformers over a checkpoint answers to each call; a faulty one gets its error's text."""
+    key = f"{task} {folder} {options}"
+    if key not in _pipelines:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        pipe = transformers.pipeline(task, model=folder, tokenizer=tokenizer, **options)
+        if pipe.model.config.model_type == "distilbert":  # as its own tokenizer class has it
+            tokenizer.model_input_names = ["input_ids", "attention_mask"]
+        _pad_to_sixteen(pipe.model)
+        _pipelines[key] = pipe
+    answers = []
+    for positional, named in calls:
+        try:
+            answers.append(_plain(_pipelines[key](*positional, **named)))
+        except Exception as error:
+            answers.append(f"{type(error).__name__}: {error}")
+    return answers
+
+
+def _pad_to_sixteen(model: Any) -> None:
+    """Have a model compute a sentence as the pins ask: padded to a multiple of 16, and cut again."""
+    forward = model.forward
+
+    def padded(input_ids: Any, **inputs: Any) -> Any:
+        length = input_ids.shape[1]
+        inputs = {"input_ids": input_ids, **inputs}
+        inputs = {name: torch.nn.functional.pad(value, (0, -length % 16)) for name, value in inputs.items()}
+        output = forward(**inputs)
+        for name, value in output.items():
+            if value.shape[1:2] == inputs["input_ids"].shape[1:2] and value.shape[1] != length and value.ndim > 1:
+                output[name] = value[:, :length]
+        return output
+
+    model.forward = padded
+
+
+def _plain(value: Any) -> Any:
+    """The same in Python's own numbers and lists."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+_ANSWERS = {f.__name__: f for f in (versions, alone, pipeline_answers, linear, layer_norm, gelu, attention)}
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

@@ -18,6 +18,7 @@ CONFIGS = {
         **_DISTILBERT,
         "architectures": ["DistilBertForSequenceClassification"],
         "id2label": {"0": "NEGATIVE", "1": "POSITIVE"},
+        "label2id": {"NEGATIVE": 0, "POSITIVE": 1},
     },
     "topics": {**_DISTILBERT, "architectures": ["DistilBertForSequenceClassification"], "num_labels": 12},
     "several": {

@@ -1,7 +1,7 @@
 """The goldens of the heads: what PyTorch gave, stage by stage, and how near a backend must come.
 
 Bit for bit where the last hidden states' rows and the head's outputs are enough for the order of sums that minidistil
-keeps (docs/arithmetic.md: four rows, twelve outputs) and no tanh comes between; else within 2e-6 of the largest value.
+keeps (docs/arithmetic.md: four rows, twelve outputs) and no tanh comes between; else within 2e-6 of the largest value, or of 1.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def assert_stages(head: Head, got: dict[str, np.ndarray], want: dict[str, np.nda
         if exact_regime(head, name, expected):
             assert_same_bits(x, expected, f"{head.name}, {name}")
         else:
-            assert np.abs(x - expected).max() <= TOLERANCE * np.abs(expected).max(), f"{head.name}, {name}"
+            far = np.abs(x - expected).max() / max(1, np.abs(expected).max())  # a few logits may all be near zero
+            assert far <= TOLERANCE, f"{head.name}, {name}: off by {far} of the largest value"
 
 
 def exact_regime(head: Head, stage: str, want: np.ndarray) -> bool:

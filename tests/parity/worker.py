@@ -25,6 +25,7 @@ from tests.goldens.torch_reference import (  # first: it sets the pins
 )
 
 from tests.goldens.load import checkpoint_tensors  # isort: skip
+from tests.goldens.torch_heads import head_stages  # isort: skip
 
 _models: dict[str, TorchReference] = {}
 _pipelines: dict[str, Any] = {}
@@ -92,7 +93,7 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-_ANSWERS = {f.__name__: f for f in (versions, alone, pipeline_answers, linear, layer_norm, gelu, attention)}
+_ANSWERS = {f.__name__: f for f in (versions, alone, head_stages, pipeline_answers, linear, layer_norm, gelu, attention)}
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

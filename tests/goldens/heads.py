@@ -1,7 +1,8 @@
 """The goldens of the heads: what PyTorch gave, stage by stage, and how near a backend must come.
 
-Bit for bit where the last hidden states' rows and the head's outputs are enough for the order of sums that minidistil
-keeps (docs/arithmetic.md: four rows, twelve outputs) and no tanh comes between; else within 2e-6 of the largest value, or of 1.
+Bit for bit where the rows of the last hidden state and the head's outputs are enough for the order of sums that
+minidistil keeps (docs/arithmetic.md: four rows, twelve outputs) and no tanh comes between; else within 2e-6 of the
+largest value, or of 1.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def inputs(head: Head) -> dict[str, np.ndarray]:
 
 
 def stages(model: Model[Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a model gives: its logits and, where the head has two products, what comes before and after the activation."""
+    """What a model gives: its logits and, of a head of two products, what comes before and after the activation."""
     out = model(**arrays)
     result = {name: out[name] for name in out if name.endswith("logits")}
     dense = getattr(model._head, "dense", None)

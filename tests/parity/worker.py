@@ -93,7 +93,9 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-_ANSWERS = {f.__name__: f for f in (versions, alone, head_stages, pipeline_answers, linear, layer_norm, gelu, attention)}
+_ANSWERS = {
+    f.__name__: f for f in (versions, alone, head_stages, pipeline_answers, linear, layer_norm, gelu, attention)
+}
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

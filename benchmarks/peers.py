@@ -109,7 +109,7 @@ class Minidistil:
     def _packed(self, sentences: Sequence[np.ndarray]) -> Any:
         from minidistil.inputs import pack_sentences
 
-        batch = pack_sentences(list(sentences))
+        batch = pack_sentences(self._model.config, list(sentences))
         return np.split(self._model.encode_packed(batch), batch.offsets[1:-1])
 
     def answers(self, prepared: Any, results: list[Any]) -> list[np.ndarray]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from minidistil.weights import CheckpointError, locate, read_config
+from minidistil.weights import FAMILIES, CheckpointError, locate, read_config
 from minidistil.weights.config_values import family_of, labels, parse
 
+_OF_STORAGE = ("n_groups", "group_layers")  # how layers share weights: the weights say it themselves
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
@@ -21,15 +22,16 @@ class Config:
         model_type: the family, a key of `minidistil.weights.FAMILIES`.
         architectures: classes that saved the checkpoint, such as "DistilBertForMaskedLM".
         vocab_size: V, rows of the word embeddings.
-        max_position_embeddings: P, rows of the position table: the longest sentence.
+        max_position_embeddings: P, rows of the position table; see `longest_sentence`.
         type_vocab_size: token types, 0 for families that have none.
-        n_layers: L.
+        n_layers: L; layers that share their weights count each time that they are applied.
         n_heads: H, divides dim.
         dim: D, width of a token.
+        embedding_size: E, width of the embeddings before they are projected to D; D itself in most families.
         hidden_dim: F, width inside the feed-forward.
         activation: of the feed-forward (and of DistilBERT's masked-LM head), one of `minidistil.weights.ACTIVATIONS`.
         layer_norm_eps: added to the variance; always 1e-12 for DistilBERT, as in transformers.
-        pad_token_id: no effect on results.
+        pad_token_id: where `positions_skip_padding`, the positions begin after it; else no effect on results.
         tie_word_embeddings: whether the masked-LM projection is the word embeddings.
         id2label: class number -> label.
         label2id: label -> class number.
@@ -45,6 +47,7 @@ class Config:
     n_layers: int
     n_heads: int
     dim: int
+    embedding_size: int
     hidden_dim: int
     activation: str
     layer_norm_eps: float
@@ -108,8 +111,18 @@ class Config:
             label2id=label2id,
             problem_type=problem_type,
             raw=dict(raw),
-            **values,
+            **{name: value for name, value in values.items() if name not in _OF_STORAGE},
         )
+
+    @property
+    def positions_skip_padding(self) -> bool:
+        """Whether positions count, from pad_token_id + 1, the tokens that are not padding, as in RoBERTa."""
+        return FAMILIES[self.model_type].positions_skip_padding
+
+    @property
+    def longest_sentence(self) -> int:
+        """Tokens that the position table has room for."""
+        return self.max_position_embeddings - (self.pad_token_id + 1 if self.positions_skip_padding else 0)
 
     @property
     def num_labels(self) -> int:

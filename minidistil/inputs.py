@@ -80,8 +80,9 @@ def prepare(
         attention_mask: [B, S], nonzero = attend; or [B or 1, H or 1, S or 1, S], bool (True = attend) or float (added
             to the scores); None attends everything.
         token_type_ids: integers [B, S] or [1, S]; for a model without token types only zeros.
-        position_ids: integers [B, S], [1, S] or [S]; None counts from 0 in every row, padding included.
-        inputs_embeds: floats [B, S, D], in place of the word embeddings.
+        position_ids: integers [B, S], [1, S] or [S]; None counts from 0 in every row, padding included, or as
+            `Config.positions_skip_padding` says.
+        inputs_embeds: floats [B, S, E], in place of the word embeddings.
 
     Returns:
         The packed batch and its layout. A batch of no sentences is allowed; a sentence of no attended tokens is not.
@@ -97,11 +98,11 @@ def prepare(
         ids, embeds = _ids(input_ids, config.vocab_size), None
         B, S = ids.shape
     else:
-        ids, embeds = None, _embeds(inputs_embeds, config.dim)
+        ids, embeds = None, _embeds(inputs_embeds, config.embedding_size)
         B, S, _ = embeds.shape
-    if config.max_position_embeddings < S:
+    if config.longest_sentence < S:
         raise ValueError(
-            f"the sentences are {S} tokens long, this model has {config.max_position_embeddings} positions; "
+            f"the sentences are {S} tokens long, this model has {config.longest_sentence} positions; "
             "shorten them: tokenizer(..., truncation=True)"
         )
     if B and not S:
@@ -109,7 +110,7 @@ def prepare(
 
     kept, bias = _mask(attention_mask, B, S, config.n_heads)
     types = _token_types(token_type_ids, B, S, config)
-    positions = _positions(position_ids, B, S, config.max_position_embeddings)
+    positions = _positions(config, position_ids, ids, B, S)
 
     if kept is None:
         offsets = np.arange(0, B * S + 1, S, dtype=np.int64) if S else np.zeros(1, np.int64)
@@ -166,20 +167,25 @@ def flatten_choices(**arrays: Any) -> tuple[int, dict[str, Any]]:
     return (shape[1] if shape else 1), flat
 
 
-def pack_sentences(ids: Sequence[np.ndarray], token_type_ids: np.ndarray | None = None) -> PackedBatch:
-    """Pack token ids int [n] of one or more sentences, positions counted from 0; each needs at least one token.
+def pack_sentences(config: Config, ids: Sequence[np.ndarray], token_type_ids: np.ndarray | None = None) -> PackedBatch:
+    """Pack token ids of one or more sentences, at the positions that the model counts; each needs at least one token.
 
     Args:
+        config: the model's.
         ids: int [n] per sentence.
         token_type_ids: int32 [T], of all sentences one after another; None for all zeros.
     """
     lengths = [len(sentence) for sentence in ids]
     offsets = np.zeros(len(ids) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
-    counted = np.arange(max(lengths), dtype=np.int32)
+    if config.positions_skip_padding:
+        positions = [_positions_from_ids(sentence[None], config.pad_token_id)[0] for sentence in ids]
+    else:
+        counted = np.arange(max(lengths), dtype=np.int32)
+        positions = [counted[:n] for n in lengths]
     return PackedBatch(
         input_ids=np.concatenate(ids).astype(np.int32, copy=False),
-        position_ids=np.concatenate([counted[:n] for n in lengths]),
+        position_ids=np.concatenate(positions),
         token_type_ids=token_type_ids,
         inputs_embeds=None,
         offsets=offsets,
@@ -336,9 +342,13 @@ def _token_types(value: Any, B: int, S: int, config: Config) -> np.ndarray | Non
     return np.broadcast_to(types, (B, S))
 
 
-def _positions(value: Any, B: int, S: int, size: int) -> np.ndarray:
+def _positions(config: Config, value: Any, ids: np.ndarray | None, B: int, S: int) -> np.ndarray:
+    size = config.max_position_embeddings
+    if value is None and config.positions_skip_padding and ids is not None:
+        return _positions_from_ids(ids, config.pad_token_id)
     if value is None:
-        counted = np.arange(S, dtype=np.int32)
+        first = config.pad_token_id + 1 if config.positions_skip_padding else 0
+        counted = np.arange(first, first + S, dtype=np.int32)
         return counted if B == 1 else np.broadcast_to(counted, (B, S))
     positions = _integers(value, "position_ids")
     if positions.ndim == 1:
@@ -346,6 +356,12 @@ def _positions(value: Any, B: int, S: int, size: int) -> np.ndarray:
     positions = _rows(positions, "position_ids", B, S)
     _check_range(positions, "position_ids", size, f"this model has {size} positions")
     return np.broadcast_to(positions, (B, S))
+
+
+def _positions_from_ids(ids: np.ndarray, padding: int) -> np.ndarray:
+    """Positions int32 [B, S] that count a row's tokens from padding + 1, padding left out, which has its own place."""
+    real = ids != padding
+    return (np.cumsum(real, axis=1) * real + padding).astype(np.int32)
 
 
 def _rows(array: np.ndarray, name: str, B: int, S: int) -> np.ndarray:

@@ -43,11 +43,48 @@ BERT_SMALL = {
 }
 
 
+ROBERTA_SMALL = {
+    **BERT_SMALL,
+    "model_type": "roberta",
+    "architectures": ["RobertaForMaskedLM"],
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+    "layer_norm_eps": 1e-5,
+    "pad_token_id": 1,
+}
+ALBERT_SMALL = {
+    **BERT_SMALL,
+    "model_type": "albert",
+    "architectures": ["AlbertForMaskedLM"],
+    "embedding_size": 48,
+    "num_hidden_layers": 3,
+    "num_hidden_groups": 1,
+    "inner_group_num": 1,
+    "hidden_act": "gelu_pytorch_tanh",  # gelu_new, ALBERT's own, is made of a tanh of Intel's that nobody else has
+}
+ELECTRA_SMALL = {
+    **BERT_SMALL,
+    "model_type": "electra",
+    "architectures": ["ElectraForMaskedLM"],
+    "embedding_size": 64,
+    "hidden_act": "gelu",
+}
+TINYBERT_SMALL = {  # two layers of TinyBERT: heads of 26, no multiple of any vector
+    **BERT_SMALL,
+    "architectures": ["BertForMaskedLM"],
+    "hidden_size": 312,
+    "num_attention_heads": 12,
+    "intermediate_size": 1200,
+}
+
+
 def tensor_shapes(config: dict) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that transformers saves for this config: the class that `architectures` names."""
     if config["model_type"] == "distilbert":
         return _distilbert_shapes(config)
-    if config["model_type"] == "bert":
+    if config["model_type"] == "albert":
+        return _albert_shapes(config)
+    if config["model_type"] in ("bert", "roberta", "xlm-roberta", "camembert", "electra"):
         return _bert_shapes(config)
     raise ValueError(f"no synthetic weights for model_type {config['model_type']!r}")
 
@@ -81,14 +118,13 @@ def _distilbert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
 
 def _bert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
     D, F, V = c["hidden_size"], c["intermediate_size"], c["vocab_size"]
-    task = _task(c)
-    prefix = "bert." if task else ""
-    shapes: dict[str, tuple[int, ...]] = {
-        f"{prefix}embeddings.word_embeddings.weight": (V, D),
-        f"{prefix}embeddings.position_embeddings.weight": (c["max_position_embeddings"], D),
-        f"{prefix}embeddings.token_type_embeddings.weight": (c["type_vocab_size"], D),
-    }
-    _norm(shapes, f"{prefix}embeddings.LayerNorm", D)
+    task, kind = _task(c), c["model_type"]
+    base = {"bert": "bert.", "electra": "electra."}.get(kind, "roberta.")
+    prefix = base if task else ""
+    E = c["embedding_size"] if kind == "electra" else D
+    shapes = _embeddings(c, prefix, E)
+    if E != D:
+        _linear(shapes, f"{prefix}embeddings_project", D, E)
     for i in range(c["num_hidden_layers"]):
         layer = f"{prefix}encoder.layer.{i}"
         for name in ("query", "key", "value"):
@@ -98,13 +134,63 @@ def _bert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
         _linear(shapes, f"{layer}.intermediate.dense", F, D)
         _linear(shapes, f"{layer}.output.dense", D, F)
         _norm(shapes, f"{layer}.output.LayerNorm", D)
-    if task == "MaskedLM":
+    if task == "MaskedLM" and kind == "bert":
         _linear(shapes, "cls.predictions.transform.dense", D, D)
         _norm(shapes, "cls.predictions.transform.LayerNorm", D)
         shapes["cls.predictions.bias"] = (V,)
-    elif task in ("", "SequenceClassification", "MultipleChoice"):
+    elif task == "MaskedLM" and kind == "electra":
+        _linear(shapes, "generator_predictions.dense", E, D)
+        _norm(shapes, "generator_predictions.LayerNorm", E)
+        shapes["generator_lm_head.bias"] = (V,)
+    elif task == "MaskedLM":
+        _linear(shapes, "lm_head.dense", D, D)
+        _norm(shapes, "lm_head.layer_norm", D)
+        shapes["lm_head.bias"] = (V,)
+    elif (kind == "bert" and task == "SequenceClassification") or (
+        kind != "electra" and task in ("", "MultipleChoice")
+    ):
         _linear(shapes, f"{prefix}pooler.dense", D, D)
+    elif task == "SequenceClassification":
+        _linear(shapes, "classifier.dense", D, D)
+    elif task == "MultipleChoice":
+        _linear(shapes, "sequence_summary.summary", D, D)
+    last = "classifier.out_proj" if kind != "bert" and task == "SequenceClassification" else "classifier"
+    _output(shapes, task, last, D, c)
+    return shapes
+
+
+def _albert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
+    D, E, F, V = c["hidden_size"], c["embedding_size"], c["intermediate_size"], c["vocab_size"]
+    task = _task(c)
+    prefix = "albert." if task else ""
+    shapes = _embeddings(c, prefix, E)
+    _linear(shapes, f"{prefix}encoder.embedding_hidden_mapping_in", D, E)
+    for i in range(c["num_hidden_groups"]):
+        for j in range(c["inner_group_num"]):
+            layer = f"{prefix}encoder.albert_layer_groups.{i}.albert_layers.{j}"
+            for name in ("query", "key", "value", "dense"):
+                _linear(shapes, f"{layer}.attention.{name}", D, D)
+            _norm(shapes, f"{layer}.attention.LayerNorm", D)
+            _linear(shapes, f"{layer}.ffn", F, D)
+            _linear(shapes, f"{layer}.ffn_output", D, F)
+            _norm(shapes, f"{layer}.full_layer_layer_norm", D)
+    if task == "MaskedLM":
+        _linear(shapes, "predictions.dense", E, D)
+        _norm(shapes, "predictions.LayerNorm", E)
+        shapes["predictions.bias"] = (V,)
+    elif task in ("", "SequenceClassification", "MultipleChoice"):
+        _linear(shapes, f"{prefix}pooler", D, D)
     _output(shapes, task, "classifier", D, c)
+    return shapes
+
+
+def _embeddings(c: dict, prefix: str, width: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{prefix}embeddings.word_embeddings.weight": (c["vocab_size"], width),
+        f"{prefix}embeddings.position_embeddings.weight": (c["max_position_embeddings"], width),
+        f"{prefix}embeddings.token_type_embeddings.weight": (c["type_vocab_size"], width),
+    }
+    _norm(shapes, f"{prefix}embeddings.LayerNorm", width)
     return shapes
 
 
@@ -145,7 +231,7 @@ def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
         return np.float32(1) + np.float32(0.1) * x
     if len(shape) == 1:
         return np.float32(0.1) * x
-    if "embeddings" in name:
+    if name.endswith("embeddings.weight"):
         return np.float32(0.05) * x
     return np.float32(1.2 / np.sqrt(shape[1])) * x
 

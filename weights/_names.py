@@ -24,23 +24,28 @@ class StoredNames:
         layers: numbers of the layers of which any tensor is stored.
     """
 
-    def __init__(self, family: Family, names: Iterable[str]) -> None:
+    def __init__(self, family: Family, names: Iterable[str], group_layers: int = 1) -> None:
         self._family = family
         self._stored: dict[str, str] = {}
         self._used: set[str] = set()
         self.prefixed = False
         self.ambiguous: list[tuple[str, str]] = []
         self.layers: set[int] = set()
-        self._stem = next(stored for stored in family.modules.values() if "{i}" in stored).partition("{i}")[0]
-        self._layer = re.compile(re.escape(self._stem) + r"(0|[1-9][0-9]{0,5})\.")
+        self._group_layers = group_layers
+        template = next(stored for stored in family.modules.values() if "{i}" in stored)
+        self._stem = template.partition("{i}")[0]
+        stem = re.split(r"\{[ij]\}", template)[:-1]
+        number = r"(0|[1-9][0-9]{0,5})"
+        self._layer = re.compile(number.join(map(re.escape, stem)) + number + r"\.")
         for name in names:
             self.prefixed |= name.startswith(family.prefix)
             known = self._known_as(name)
             if known in self._stored:
                 self.ambiguous.append((self._stored[known], name))
             self._stored[known] = name
-            if layer := self._layer.match(known):
-                self.layers.add(int(layer[1]))
+            layer = self._layer_of(known)
+            if layer is not None:
+                self.layers.add(layer)
 
     def find(self, parameter: str) -> list[str]:
         """Stored names of a canonical parameter such as `layers.0.q_lin.weight`, the preferred first; often one."""
@@ -76,13 +81,23 @@ class StoredNames:
         """
         left = []
         for known, name in self._stored.items():
-            layer = self._layer.match(known)
-            beyond = layer is not None and n_layers is not None and int(layer[1]) >= n_layers
+            layer = self._layer_of(known)
+            beyond = layer is not None and n_layers is not None and layer >= n_layers
             foreign = self.prefixed and not name.startswith(self._family.prefix) and not incomplete
             buffer = known.rpartition(".")[2] in _BUFFERS
             if name not in self._used and not (beyond or foreign or buffer or known.startswith(self._family.heads)):
                 left.append(name)
         return left
+
+    def _layer_of(self, known: str) -> int | None:
+        """The number of the layer that a tensor belongs to, layers of groups counted through."""
+        found = self._layer.match(known)
+        if found is None:
+            return None
+        if self._layer.groups == 1:
+            return int(found[1])
+        within = int(found[2])
+        return int(found[1]) * self._group_layers + within if within < self._group_layers else None
 
     def _known_as(self, name: str) -> str:
         known = name.removeprefix(self._family.prefix)
@@ -97,7 +112,8 @@ class StoredNames:
         module, _, kind = parameter.rpartition(".")
         layer = re.match(r"layers\.(\d+)\.", module)
         if layer:
-            stored = self._family.modules[f"layers.{{i}}.{module[layer.end() :]}"].format(i=layer[1])
+            group, within = divmod(int(layer[1]), self._group_layers)
+            stored = self._family.modules[f"layers.{{i}}.{module[layer.end() :]}"].format(i=group, j=within)
         else:
             stored = self._family.modules[module]
         return (f"{stored}.{kind}",)

@@ -34,7 +34,27 @@ def parse(family: Family, config: Mapping[str, Any], faults: list[str]) -> dict[
         else:
             faults.append(f"config.json: {name} = {quoted(repr(config[name]))}, expected {_expected(key)}")
     _cross_checks(family, config, values, faults)
+    if "dim" in values:
+        values.setdefault("embedding_size", values["dim"])
+    if "n_layers" in values:
+        values["n_layers"] *= values.get("group_layers", 1)
     return values
+
+
+def stored_layers(values: Mapping[str, Any]) -> int | None:
+    """How many layers are stored: all L, or those of the groups that they share; None where config.json is faulty."""
+    if "n_groups" in values and "group_layers" in values:
+        return values["n_groups"] * values["group_layers"]
+    return values.get("n_layers")
+
+
+def layer_order(values: Mapping[str, Any]) -> list[int]:
+    """Which stored layer each of the L layers is."""
+    groups, within = values.get("n_groups"), values.get("group_layers", 1)
+    if groups is None:
+        return list(range(values["n_layers"]))
+    runs = values["n_layers"] // within
+    return [int(i / (runs / groups)) * within + j for i in range(runs) for j in range(within)]  # as transformers rounds
 
 
 def labels(config: Mapping[str, Any], faults: list[str]) -> dict[int, str]:

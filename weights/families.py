@@ -57,13 +57,15 @@ class Family:
         keys: canonical name -> key of config.json.
         fixed: canonical name -> value that config.json cannot change.
         only: key of config.json -> values that this implementation has; another value is refused.
-        modules: canonical module -> module of the checkpoint; `{i}` counts layers. Shapes are in
-            `model_weights.PARAMETERS`.
+        modules: canonical module -> module of the checkpoint; `{i}` counts layers, or groups with `{j}` layers each.
+            Shapes are in `model_weights.PARAMETERS`.
         heads: beginnings of tensor names that belong to heads, known but not necessarily read.
         aliases: canonical parameter -> tensor names it may have instead of its module's, the preferred first.
-        head_activations: head of two products (`model_weights.ClassifierWeights`) -> the activation between them, or
-            CONFIGURED for the one that config.json names.
+        head_activations: head of two products -> the activation between them, or CONFIGURED for the one that
+            config.json names.
         sinusoidal: key of config.json that says that an absent position table is the sinusoidal one, or None.
+        positions_skip_padding: whether positions count, from pad_token_id + 1, the tokens that are not padding.
+        projects_other_widths_only: whether the projection of the embeddings is there only where they are not D wide.
     """
 
     model_type: str
@@ -76,6 +78,8 @@ class Family:
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     head_activations: Mapping[str, str] = field(default_factory=dict)
     sinusoidal: str | None = None
+    positions_skip_padding: bool = False
+    projects_other_widths_only: bool = False
 
 
 DISTILBERT = Family(
@@ -115,7 +119,7 @@ DISTILBERT = Family(
         "token_classification.output": "classifier",
         "question_answering.output": "qa_outputs",
     },
-    head_activations={"sequence_classification": "relu", "multiple_choice": "relu"},
+    head_activations={"masked_lm": CONFIGURED, "sequence_classification": "relu", "multiple_choice": "relu"},
     heads=(
         "vocab_transform.",
         "vocab_layer_norm.",
@@ -168,13 +172,121 @@ BERT = Family(
         "token_classification.output": "classifier",
         "question_answering.output": "qa_outputs",
     },
-    head_activations={"sequence_classification": "tanh", "multiple_choice": "tanh"},
+    head_activations={"masked_lm": CONFIGURED, "sequence_classification": "tanh", "multiple_choice": "tanh"},
     # One tensor under two names. The first is the one that the model adds, the second the one usually saved.
     aliases={"masked_lm.vocab_projector.bias": ("cls.predictions.decoder.bias", "cls.predictions.bias")},
     heads=("cls.", "classifier.", "qa_outputs.", "fit_dense.", "fit_denses."),
 )
 
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (DISTILBERT, BERT)}
+_BERT_ENCODER = {name: stored for name, stored in BERT.modules.items() if name.startswith(("embeddings.", "layers."))}
+_ON_EVERY_TOKEN = {"token_classification.output": "classifier", "question_answering.output": "qa_outputs"}
+
+
+def _roberta(model_type: str) -> Family:
+    """RoBERTa, and the families that are RoBERTa with another tokenizer."""
+    return Family(
+        model_type=model_type,
+        prefix="roberta.",
+        keys={**BERT.keys, "pad_token_id": Key(("pad_token_id",), int, 1, least=0)},
+        only=BERT.only,
+        modules={
+            **_BERT_ENCODER,
+            "pooler": "pooler.dense",
+            "masked_lm.vocab_transform": "lm_head.dense",
+            "masked_lm.vocab_layer_norm": "lm_head.layer_norm",
+            "masked_lm.vocab_projector": "lm_head.decoder",
+            "sequence_classification.dense": "classifier.dense",
+            "sequence_classification.output": "classifier.out_proj",
+            "multiple_choice.dense": "pooler.dense",
+            "multiple_choice.output": "classifier",
+            **_ON_EVERY_TOKEN,
+        },
+        head_activations={"masked_lm": "gelu", "sequence_classification": "tanh", "multiple_choice": "tanh"},
+        aliases={"masked_lm.vocab_projector.bias": ("lm_head.decoder.bias", "lm_head.bias")},
+        heads=("lm_head.", "classifier.", "qa_outputs."),
+        positions_skip_padding=True,
+    )
+
+
+ROBERTA, XLM_ROBERTA, CAMEMBERT = map(_roberta, ("roberta", "xlm-roberta", "camembert"))
+
+_ALBERT_LAYER = "encoder.albert_layer_groups.{i}.albert_layers.{j}"
+ALBERT = Family(
+    model_type="albert",
+    prefix="albert.",
+    keys={
+        **BERT.keys,
+        "embedding_size": Key(("embedding_size",), int, 128),
+        "n_groups": Key(("num_hidden_groups",), int, 1),
+        "group_layers": Key(("inner_group_num",), int, 1),
+        "activation": Key(("hidden_act",), str, "gelu_new"),
+    },
+    only=BERT.only,
+    modules={
+        **{name: stored for name, stored in _BERT_ENCODER.items() if name.startswith("embeddings.")},
+        "embeddings.projection": "encoder.embedding_hidden_mapping_in",
+        "layers.{i}.q_lin": f"{_ALBERT_LAYER}.attention.query",
+        "layers.{i}.k_lin": f"{_ALBERT_LAYER}.attention.key",
+        "layers.{i}.v_lin": f"{_ALBERT_LAYER}.attention.value",
+        "layers.{i}.out_lin": f"{_ALBERT_LAYER}.attention.dense",
+        "layers.{i}.sa_layer_norm": f"{_ALBERT_LAYER}.attention.LayerNorm",
+        "layers.{i}.lin1": f"{_ALBERT_LAYER}.ffn",
+        "layers.{i}.lin2": f"{_ALBERT_LAYER}.ffn_output",
+        "layers.{i}.output_layer_norm": f"{_ALBERT_LAYER}.full_layer_layer_norm",
+        "pooler": "pooler",
+        "masked_lm.vocab_transform": "predictions.dense",
+        "masked_lm.vocab_layer_norm": "predictions.LayerNorm",
+        "masked_lm.vocab_projector": "predictions.decoder",
+        "sequence_classification.dense": "pooler",
+        "sequence_classification.output": "classifier",
+        "multiple_choice.dense": "pooler",
+        "multiple_choice.output": "classifier",
+        **_ON_EVERY_TOKEN,
+    },
+    head_activations=BERT.head_activations,
+    aliases={"masked_lm.vocab_projector.bias": ("predictions.decoder.bias", "predictions.bias")},
+    heads=("predictions.", "sop_classifier.", "classifier.", "qa_outputs."),
+)
+
+ELECTRA = Family(
+    model_type="electra",
+    prefix="electra.",
+    keys={**BERT.keys, "embedding_size": Key(("embedding_size",), int, 128)},
+    only=BERT.only,
+    modules={
+        **_BERT_ENCODER,
+        "embeddings.projection": "embeddings_project",
+        "masked_lm.vocab_transform": "generator_predictions.dense",
+        "masked_lm.vocab_layer_norm": "generator_predictions.LayerNorm",
+        "masked_lm.vocab_projector": "generator_lm_head",
+        "discriminator.dense": "discriminator_predictions.dense",
+        "discriminator.output": "discriminator_predictions.dense_prediction",
+        "sequence_classification.dense": "classifier.dense",
+        "sequence_classification.output": "classifier.out_proj",
+        "multiple_choice.dense": "sequence_summary.summary",
+        "multiple_choice.output": "classifier",
+        **_ON_EVERY_TOKEN,
+    },
+    head_activations={
+        "masked_lm": "gelu",
+        "discriminator": CONFIGURED,
+        "sequence_classification": "gelu",
+        "multiple_choice": "gelu",
+    },
+    heads=(
+        "generator_predictions.",
+        "generator_lm_head.",
+        "discriminator_predictions.",
+        "sequence_summary.",
+        "classifier.",
+        "qa_outputs.",
+    ),
+    projects_other_widths_only=True,
+)
+
+FAMILIES: dict[str, Family] = {
+    family.model_type: family for family in (DISTILBERT, BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ALBERT, ELECTRA)
+}
 """Supported families by model_type."""
 
 TIES = {"masked_lm.vocab_projector.weight": "embeddings.word_embeddings.weight"}

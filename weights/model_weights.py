@@ -26,12 +26,16 @@ class Norm:
 
 @dataclass(frozen=True)
 class EmbeddingWeights:
-    """word_embeddings float32 [V, D], position_embeddings [P, D], token_type_embeddings [Y, D] or None."""
+    """word_embeddings float32 [V, E], position_embeddings [P, E], token_type_embeddings [Y, E] or None.
+
+    E is D in most families; where the embeddings are narrower (or wider), `projection` [D, E] follows the LayerNorm.
+    """
 
     word_embeddings: np.ndarray
     position_embeddings: np.ndarray
     token_type_embeddings: np.ndarray | None
     layer_norm: Norm
+    projection: Linear | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """Embeddings and L layers."""
+    """Embeddings and L layers; where layers share their weights, the same object stands there again."""
 
     embeddings: EmbeddingWeights
     layers: tuple[LayerWeights, ...]
@@ -58,11 +62,12 @@ class EncoderWeights:
 
 @dataclass(frozen=True)
 class MaskedLMWeights:
-    """vocab_transform [D, D], its LayerNorm, and the projection [V, D] (usually the word embeddings themselves)."""
+    """vocab_transform [E, D], activation, LayerNorm, and projection [V, E], usually the word embeddings themselves."""
 
     vocab_transform: Linear
     vocab_layer_norm: Norm
     vocab_projector: Linear
+    activation: str = "gelu"
 
 
 @dataclass(frozen=True)
@@ -95,13 +100,15 @@ class ModelWeights:
 # Shapes of the parameters of each module, in numbers of the configuration, or as they are. `{i}` counts layers.
 _SQUARE: dict[str, tuple[str, ...]] = {"weight": ("dim", "dim"), "bias": ("dim",)}
 _NORM: dict[str, tuple[str, ...]] = {"weight": ("dim",), "bias": ("dim",)}
+_EMBEDDING_NORM: dict[str, tuple[str, ...]] = {"weight": ("embedding_size",), "bias": ("embedding_size",)}
 _LABELS: dict[str, tuple[str, ...]] = {"weight": ("num_labels", "dim"), "bias": ("num_labels",)}
 _ONE: dict[str, tuple[str, ...]] = {"weight": ("1", "dim"), "bias": ("1",)}
 PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
-    "embeddings.word_embeddings": {"weight": ("vocab_size", "dim")},
-    "embeddings.position_embeddings": {"weight": ("max_position_embeddings", "dim")},
-    "embeddings.token_type_embeddings": {"weight": ("type_vocab_size", "dim")},
-    "embeddings.layer_norm": _NORM,
+    "embeddings.word_embeddings": {"weight": ("vocab_size", "embedding_size")},
+    "embeddings.position_embeddings": {"weight": ("max_position_embeddings", "embedding_size")},
+    "embeddings.token_type_embeddings": {"weight": ("type_vocab_size", "embedding_size")},
+    "embeddings.layer_norm": _EMBEDDING_NORM,
+    "embeddings.projection": {"weight": ("dim", "embedding_size"), "bias": ("dim",)},
     "layers.{i}.q_lin": _SQUARE,
     "layers.{i}.k_lin": _SQUARE,
     "layers.{i}.v_lin": _SQUARE,
@@ -111,9 +118,9 @@ PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
     "layers.{i}.lin2": {"weight": ("dim", "hidden_dim"), "bias": ("dim",)},
     "layers.{i}.output_layer_norm": _NORM,
     "pooler": _SQUARE,
-    "masked_lm.vocab_transform": _SQUARE,
-    "masked_lm.vocab_layer_norm": _NORM,
-    "masked_lm.vocab_projector": {"weight": ("vocab_size", "dim"), "bias": ("vocab_size",)},
+    "masked_lm.vocab_transform": {"weight": ("embedding_size", "dim"), "bias": ("embedding_size",)},
+    "masked_lm.vocab_layer_norm": _EMBEDDING_NORM,
+    "masked_lm.vocab_projector": {"weight": ("vocab_size", "embedding_size"), "bias": ("vocab_size",)},
     "sequence_classification.dense": _SQUARE,
     "sequence_classification.output": _LABELS,
     "multiple_choice.dense": _SQUARE,

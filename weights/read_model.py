@@ -78,7 +78,8 @@ class _Reading:
         self.warnings: list[str] = []
         self.values = config_values.parse(family, checkpoint.config, faults)
         self.values["num_labels"] = len(config_values.labels(checkpoint.config, faults)) or None
-        self.names = StoredNames(family, checkpoint.names)
+        self.names = StoredNames(family, checkpoint.names, self.values.get("group_layers", 1))
+        self.stored_layers = config_values.stored_layers(self.values)
 
     def parts(self, heads: Collection[str] | None) -> list[str]:
         """The parts to read: the encoder, and the heads that are wanted."""
@@ -125,7 +126,7 @@ class _Reading:
         if missing:
             names = listing(self.names.expected(parameter) for parameter in missing)
             self.faults.append(f"missing tensors ({len(missing)}): {names}")
-        unexpected = self.names.unexpected(self.values.get("n_layers"), incomplete=bool(missing))
+        unexpected = self.names.unexpected(self.stored_layers, incomplete=bool(missing))
         if unexpected:
             self.faults.append(f"unexpected tensors ({len(unexpected)}): {listing(unexpected)}")
         for one, other in self.names.ambiguous:
@@ -134,9 +135,10 @@ class _Reading:
 
     def _parameters(self, parts: list[str]) -> list[str]:
         """Parameters of the parts; of the layers that are there, as the number of layers is a fault of its own."""
-        stored, n_layers = self.names.layers, self.values.get("n_layers")
+        stored, n_layers = self.names.layers, self.stored_layers
         if n_layers is not None and (len(stored) != n_layers or max(stored) != n_layers - 1):
-            key = config_values.key_name(self.family, "n_layers", self.checkpoint.config)
+            number = "n_groups" if "n_groups" in self.family.keys else "n_layers"
+            key = config_values.key_name(self.family, number, self.checkpoint.config)
             self.faults.append(f"config.json: {key} = {n_layers}, but the tensors say {self.names.layer_range()}")
         layers = sorted(layer for layer in stored if n_layers is None or layer < n_layers)
         return [
@@ -144,7 +146,12 @@ class _Reading:
             for part in parts
             for layer in (layers if part == "layers" else [None])
             for parameter in self.names.parameters(part, layer)
+            if not (parameter.startswith("embeddings.projection.") and self._without_projection())
         ]
+
+    def _without_projection(self) -> bool:
+        widths = self.values.get("embedding_size"), self.values.get("dim")
+        return self.family.projects_other_widths_only and widths[0] == widths[1]
 
     def _find(self, parameters: list[str]) -> tuple[dict[str, str], list[str]]:
         """Canonical parameter -> stored tensor, and the parameters that have none."""
@@ -209,7 +216,7 @@ class _Reading:
         said: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))  # number -> size -> tensors
         shapes: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {}
         for parameter, stored in found.items():
-            shape, numbers = self.checkpoint.stored(stored)[1], _numbers(parameter)
+            shape, numbers = self.checkpoint.stored(stored)[1], self._numbers(parameter)
             shapes[stored] = shape, numbers
             if len(shape) == len(numbers):
                 for size, number in zip(shape, numbers, strict=True):
@@ -237,6 +244,16 @@ class _Reading:
                 sizes = shape_text("?" if n is None else n for n in expected)  # type: ignore[misc]
                 meaning = ", ".join(self._key(n) for n in numbers if not n.isdecimal())
                 self.faults.append(f"{quoted(stored)} is {shape_text(shape)}, expected {sizes} ({meaning})")
+
+    def _numbers(self, parameter: str) -> tuple[str, ...]:
+        """The numbers of the configuration that give a parameter its shape."""
+        module, _, kind = parameter.rpartition(".")
+        if module.startswith("layers."):
+            module = f"layers.{{i}}.{module.split('.')[2]}"
+        names = PARAMETERS[module][kind]
+        if "embedding_size" in self.family.keys:
+            return names
+        return tuple("dim" if name == "embedding_size" else name for name in names)
 
     def _key(self, number: str) -> str:
         if number == "num_labels" and self.checkpoint.config.get("id2label") is not None:
@@ -267,14 +284,6 @@ def sinusoidal_positions(positions: int, dim: int) -> np.ndarray:
     return table
 
 
-def _numbers(parameter: str) -> tuple[str, ...]:
-    """The numbers of the configuration that give a parameter its shape."""
-    module, _, kind = parameter.rpartition(".")
-    if module.startswith("layers."):
-        module = f"layers.{{i}}.{module.split('.')[2]}"
-    return PARAMETERS[module][kind]
-
-
 def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list[str], family: Family) -> ModelWeights:
     def linear(module: str) -> Linear:
         return Linear(arrays[f"{module}.weight"], arrays[f"{module}.bias"])
@@ -295,12 +304,14 @@ def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list
             output_layer_norm=norm(f"{at}.output_layer_norm"),
         )
 
+    def activation(head: str) -> str:
+        name = family.head_activations[head]
+        return values["activation"] if name == CONFIGURED else name
+
     def classifier(head: str) -> ClassifierWeights | None:
         if head not in parts:
             return None
-        activation = family.head_activations[head]
-        activation = values["activation"] if activation == CONFIGURED else activation
-        return ClassifierWeights(linear(f"{head}.dense"), activation, linear(f"{head}.output"))
+        return ClassifierWeights(linear(f"{head}.dense"), activation(head), linear(f"{head}.output"))
 
     def output(head: str) -> Linear | None:
         return linear(f"{head}.output") if head in parts else None
@@ -310,13 +321,15 @@ def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list
         arrays["embeddings.position_embeddings.weight"],
         arrays.get("embeddings.token_type_embeddings.weight"),
         norm("embeddings.layer_norm"),
+        linear("embeddings.projection") if "embeddings.projection.weight" in arrays else None,
     )
+    stored = [layer(i) for i in range(config_values.stored_layers(values) or 0)]
     masked_lm = None
     if "masked_lm" in parts:
         transform, projector = linear("masked_lm.vocab_transform"), linear("masked_lm.vocab_projector")
-        masked_lm = MaskedLMWeights(transform, norm("masked_lm.vocab_layer_norm"), projector)
+        masked_lm = MaskedLMWeights(transform, norm("masked_lm.vocab_layer_norm"), projector, activation("masked_lm"))
     return ModelWeights(
-        EncoderWeights(embeddings, tuple(layer(i) for i in range(values["n_layers"]))),
+        EncoderWeights(embeddings, tuple(stored[i] for i in config_values.layer_order(values))),
         masked_lm=masked_lm,
         pooler=linear("pooler") if "pooler" in parts else None,
         sequence_classification=classifier("sequence_classification"),

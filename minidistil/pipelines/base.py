@@ -168,7 +168,7 @@ class Pipeline:
 
     def _answer_all(self, inputs: Sequence[Any], general: dict[str, Any], task: Any, first: int = 0) -> list[Any]:
         items = [self._read(item, f"text {first + i}", task) for i, item in enumerate(inputs)]
-        limit = input_limit(self.tokenizer, self.model.config.max_position_embeddings)
+        limit = input_limit(self.tokenizer, self.model.config.longest_sentence)
         limit = min(limit, general["max_length"] or limit)
         groups = [slice(i, i + _GROUP) for i in range(0, len(items), _GROUP)]
 
@@ -210,7 +210,7 @@ class Pipeline:
         types = None
         if self.model.config.type_vocab_size > 1:
             types = np.concatenate([np.array(w.type_ids, np.int32) for w in windows])
-        return pack_sentences([np.array(w.ids, np.int32) for w in windows], types)
+        return pack_sentences(self.model.config, [np.array(w.ids, np.int32) for w in windows], types)
 
     def _apply_truncation(self, cut: list[int], total: int, limit: int, truncation: Any, first: int) -> None:
         if truncation in ("error", False):

@@ -35,14 +35,14 @@ def embed(
     """Sum of the embeddings, before their LayerNorm: (word + token type) + position.
 
     Args:
-        weights: the tables, [V, D], [P, D] and [Y, D] or None.
-        input_ids: int [T], rows of the word table; None where `inputs_embeds` (float32 [T, D]) replaces the look-up.
+        weights: the tables, [V, E], [P, E] and [Y, E] or None.
+        input_ids: int [T], rows of the word table; None where `inputs_embeds` (float32 [T, E]) replaces the look-up.
         position_ids: int [T].
         token_type_ids: int [T]; None means type 0. Ignored by a model without token types.
-        inputs_embeds: float32 [T, D] or None.
+        inputs_embeds: float32 [T, E] or None.
 
     Returns:
-        float32 [T, D].
+        float32 [T, E].
     """
     x = weights.word_embeddings[input_ids] if inputs_embeds is None else inputs_embeds
     if weights.token_type_embeddings is not None:

@@ -1,12 +1,14 @@
-"""DistilBERT and BERT in plain NumPy, to be read from top to bottom.
+"""DistilBERT and its family in plain NumPy, to be read from top to bottom.
 
 The encoder of "DistilBERT, a distilled version of BERT" (Sanh et al., 2019): BERT's post-norm Transformer (Devlin et
-al., 2018) with half the layers. BERT differs by its token type embeddings alone, so one text serves both. What a
-matrix product, a LayerNorm, a GELU or an attention is, bit by bit, is the business of the operations: `exact` has
-PyTorch's bits, `blas` is ordinary NumPy. docs/arithmetic.md tells why the two differ.
+al., 2018) with half the layers. The family differs in what goes in: BERT adds token types, RoBERTa counts positions
+otherwise, ALBERT and ELECTRA project narrower embeddings to the model's width, and ALBERT's layers share their weights.
+So one text serves all. What a matrix product, a LayerNorm, an activation or an attention is, bit by bit, is the
+business of the operations: `exact` has PyTorch's bits, `blas` is ordinary NumPy. docs/arithmetic.md tells why the two
+differ.
 
-Legend: `B` sentences, `T` packed tokens, `n` tokens of one sentence, `D` width, `H` heads, `d` = D / H, `F`
-feed-forward width, `V` vocabulary, `L` layers, `R` rows asked for.
+Legend: `B` sentences, `T` packed tokens, `n` tokens of one sentence, `E` embedding width (`D` in most families), `D`
+width, `H` heads, `d` = D / H, `F` feed-forward width, `V` vocabulary, `L` layers, `R` rows asked for.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class Operations(Protocol):
         token_type_ids: np.ndarray | None,
         inputs_embeds: np.ndarray | None,
     ) -> np.ndarray:
-        """The sum of a token's embeddings: [T] -> [T, D]."""
+        """The sum of a token's embeddings: [T] -> [T, E]."""
         ...
 
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
@@ -61,13 +63,14 @@ class Reference:
     """The encoder and the masked-language-model head.
 
     Args:
-        config: of the model; the number of heads is the one thing that the weights do not tell.
+        config: of the model; the number of heads and the activation are what the weights do not tell.
         weights: of the encoder, and of the head where `masked_lm` is wanted.
         ops: the module `exact` (PyTorch's bits, slow) or `blas` (float tolerance, quick).
     """
 
     def __init__(self, config: Config, weights: ModelWeights, ops: Operations = exact) -> None:
         self.heads: int = config.n_heads
+        self.feed_forward_activation: str = config.activation
         self.weights = weights
         self.ops = ops
 
@@ -92,10 +95,12 @@ class Reference:
             `Encoded`: float32 [T, D] or [R, D], and what else was asked for.
         """
         encoder = self.weights.encoder
-        x = self.ops.embed(  # [T] -> [T, D]
+        x = self.ops.embed(  # [T] -> [T, E]
             encoder.embeddings, batch.input_ids, batch.position_ids, batch.token_type_ids, batch.inputs_embeds
         )
-        x = self.ops.layer_norm(x, encoder.embeddings.layer_norm)  # [T, D] -> [T, D]
+        x = self.ops.layer_norm(x, encoder.embeddings.layer_norm)  # [T, E] -> [T, E]
+        if encoder.embeddings.projection is not None:
+            x = self.ops.linear(x, encoder.embeddings.projection)  # [T, E] -> [T, D]
         states = [x]
         softmaxes = []
         for layer in encoder.layers:
@@ -125,9 +130,9 @@ class Reference:
         head = self.weights.masked_lm
         if head is None:
             raise ValueError("these weights have no masked-language-model head: read them with it to get logits")
-        x = self.ops.gelu(self.ops.linear(hidden, head.vocab_transform))  # [R, D] -> [R, D]
-        x = self.ops.layer_norm(x, head.vocab_layer_norm)  # [R, D] -> [R, D]
-        return self.ops.linear(x, head.vocab_projector)  # [R, D] -> [R, V]
+        x = self.ops.activation(head.activation, self.ops.linear(hidden, head.vocab_transform))  # [R, D] -> [R, E]
+        x = self.ops.layer_norm(x, head.vocab_layer_norm)  # [R, E] -> [R, E]
+        return self.ops.linear(x, head.vocab_projector)  # [R, E] -> [R, V]
 
     # The operations by themselves, for the heads (minidistil/heads.py), which every backend shares.
 
@@ -148,7 +153,7 @@ class Reference:
         context, probabilities = self._attention(x, w, batch)  # [T, D] -> [T, D]
         attended = self.ops.linear(context, w.out_lin)  # [T, D] -> [T, D]
         h = self.ops.layer_norm(attended + x, w.sa_layer_norm)  # [T, D] -> [T, D]
-        inner = self.ops.gelu(self.ops.linear(h, w.lin1))  # [T, D] -> [T, F]
+        inner = self.ops.activation(self.feed_forward_activation, self.ops.linear(h, w.lin1))  # [T, D] -> [T, F]
         y = self.ops.linear(inner, w.lin2)  # [T, F] -> [T, D]
         return self.ops.layer_norm(y + h, w.output_layer_norm), probabilities  # [T, D] -> [T, D]
 

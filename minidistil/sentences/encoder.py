@@ -104,8 +104,8 @@ class SentenceEncoder:
     @property
     def max_seq_length(self) -> int:
         """Longer sentences are cut to this many tokens, special ones included; may be set."""
-        limit = input_limit(self.tokenizer, self.config.max_position_embeddings)
-        return limit if self._max_seq_length is None else min(self._max_seq_length, self.config.max_position_embeddings)
+        limit = input_limit(self.tokenizer, self.config.longest_sentence)
+        return limit if self._max_seq_length is None else min(self._max_seq_length, self.config.longest_sentence)
 
     @max_seq_length.setter
     def max_seq_length(self, value: int | None) -> None:
@@ -301,7 +301,7 @@ class SentenceEncoder:
             order = np.argsort(-lengths, kind="stable")
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]
-                batch = pack_sentences([ids[i] for i in places])
+                batch = pack_sentences(self.config, [ids[i] for i in places])
                 self._check_ids(batch.input_ids)
                 yield start, _Batch(places, *self._forward(batch, skip, output_value), batch)
         with self._count_lock:

@@ -180,7 +180,7 @@ def test_token_batches_cover_everything_once_within_the_budget(
 
 
 def test_pack_sentences() -> None:
-    batch = pack_sentences([np.array([7, 8], np.int32), np.array([9], np.int32)])
+    batch = pack_sentences(DISTILBERT, [np.array([7, 8], np.int32), np.array([9], np.int32)])
     assert batch.input_ids is not None
     assert batch.input_ids.tolist() == [7, 8, 9]
     assert batch.position_ids.tolist() == [0, 1, 0]

@@ -416,9 +416,15 @@ FAULTS: dict[str, tuple[Callable[[dict, Tensors], None], list[str]]] = {
     "lacking keys": (forget("dim", "n_heads"), ["config.json lacks n_heads", "config.json lacks dim"]),
     "activation": (say(activation="gelo"), ["activation = gelo is unknown; known are gelu, gelu_new, gelu_fast"]),
     "ties": (say(tie_word_embeddings="no"), ["tie_word_embeddings = 'no', expected true or false"]),
-    "model_type": (say(model_type="gpt2"), ["model_type gpt2 is not supported; supported are bert, distilbert"]),
+    "model_type": (
+        say(model_type="gpt2"),
+        ["model_type gpt2 is not supported; supported are albert, bert, camembert, distilbert, electra, roberta, "],
+    ),
     "odd model_type": (say(model_type=["bert"]), ["model_type ['bert'] is not supported"]),
-    "no model_type": (forget("model_type"), ["config.json: has no model_type; supported are bert, distilbert"]),
+    "no model_type": (
+        forget("model_type"),
+        ["config.json: has no model_type; supported are albert, bert, camembert, distilbert, electra, roberta, "],
+    ),
     "everything": (
         all_of(
             spoil("vocab_projector.bias", np.nan),

@@ -12,7 +12,8 @@ import numpy as np
 from minidistil.kernels._compile import kernel
 from minidistil.kernels._tile import ROWS
 from minidistil.kernels.gelu import integer_bits, power_of_two
-from minidistil.kernels.gemm import PANEL, chain_length, multiply
+from minidistil.kernels.gemm import chain_length, multiply
+from minidistil.kernels.layout import PANEL
 from minidistil.kernels.simd import (
     address_of,
     first_lanes,
@@ -97,13 +98,6 @@ def round_up(n, multiple):
 
 
 @kernel
-def attention_scratch(n, head_dim):
-    """Floats of scratch that `attend` needs for n keys: k in panels, v, and a tile's rows of scores and of results."""
-    padded, width = round_up(n, PANEL), round_up(head_dim, 16)
-    return padded * head_dim + padded * width + ROWS * (padded + 16) + ROWS * width
-
-
-@kernel
 def attend(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context, ld_context, probabilities, scratch):
     """One head, one sentence; every array by its address.
 
@@ -113,7 +107,7 @@ def attend(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context, ld_
         bias: float32 [queries, n], rows `ld_bias` apart, added to the scaled scores; or 0.
         context: float32 [queries, head_dim], rows `ld_context` apart; overwritten.
         probabilities: float32 [queries, n], contiguous, overwritten; or 0.
-        scratch: float32 [attention_scratch(n, head_dim)].
+        scratch: float32 [layout.attention_scratch(n, head_dim)].
     """
     padded, width = round_up(n, PANEL), round_up(head_dim, 16)
     keys = scratch
@@ -170,16 +164,16 @@ def _pack_rows(v, ld, n, head_dim, width, out):
 
 
 @kernel
-def attention(q, k, v, scale, bias, context, probabilities):
+def attention(q, k, v, scale, bias, context, probabilities, scratch):
     """One head, one sentence, on arrays.
 
     Args:
         q: float32 [queries, head_dim]; k, v: float32 [n, head_dim]; contiguous.
         scale: float32; bias: float32 [queries, n] or [0, 0] for none.
         context: float32 [queries, head_dim] and probabilities: float32 [queries, n]; overwritten.
+        scratch: float32 [layout.attention_scratch(n, head_dim)].
     """
     n, head_dim = k.shape
-    scratch = np.empty(attention_scratch(n, head_dim), np.float32)
     attend(
         address_of(q),
         q.shape[0],

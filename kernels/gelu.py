@@ -33,9 +33,9 @@ from minidistil.kernels.simd import (
 
 f32 = np.float32
 _SQRT_HALF = f32(np.sqrt(0.5))
-_LOG2_E = f32(1.442695040888963407359924681001892137426645954152985934135449406931)
-_LN2_HIGH = f32(-0.693145751953125)
-_LN2_LOW = f32(-1.428606765330187045e-06)
+LOG2_E = f32(1.442695040888963407359924681001892137426645954152985934135449406931)
+LN2_HIGH = f32(-0.693145751953125)
+LN2_LOW = f32(-1.428606765330187045e-06)
 _E5, _E4, _E3 = f32(0.000198527617612853646278381), f32(0.00139304355252534151077271), f32(0.00833336077630519866943359)
 _E2, _E1, _E0 = f32(0.0416664853692054748535156), f32(0.166666671633720397949219), f32(0.5)
 _P = f32(0.3275911)
@@ -44,14 +44,14 @@ _A2, _A1 = f32(-0.284496736), f32(0.254829592)
 _TINY = f32(-104.0)
 
 # Adding 1.5 * 2^23 leaves an integer of up to 22 bits in the low bits of the sum: a conversion without undefined cases.
-_TO_INTEGER = f32(12582912.0)
-_TO_INTEGER_BITS = np.int32(0x4B400000)
+TO_INTEGER = f32(12582912.0)
+TO_INTEGER_BITS = np.int32(0x4B400000)
 
 
 @kernel
 def integer_bits(x):
     """int32 lanes of float32 lanes that hold integers of magnitude below 2^22; anything for other values."""
-    return bits(x + splat(_TO_INTEGER)) - splat_bits(_TO_INTEGER_BITS)
+    return bits(x + splat(TO_INTEGER)) - splat_bits(TO_INTEGER_BITS)
 
 
 @kernel
@@ -61,11 +61,11 @@ def power_of_two(n):
 
 
 @kernel
-def _exp(d):
-    """Sleef's expf with an error below 1.0 ULP; zero below -104."""
-    q = rint(d * splat(_LOG2_E))
-    s = fma(q, splat(_LN2_HIGH), d)
-    s = fma(q, splat(_LN2_LOW), s)
+def exp16(d):
+    """Sleef's expf with an error below 1.0 ULP, of at most 100; zero below -104."""
+    q = rint(d * splat(LOG2_E))
+    s = fma(q, splat(LN2_HIGH), d)
+    s = fma(q, splat(LN2_LOW), s)
     u = fma(splat(_E5), s, splat(_E4))
     u = fma(u, s, splat(_E3))
     u = fma(u, s, splat(_E2))
@@ -88,7 +88,7 @@ def gelu16(x):
     poly = fma(poly, t, splat(_A3))
     poly = fma(poly, t, splat(_A2))
     poly = fma(poly, t, splat(_A1))
-    e = _exp(negative(z * z))
+    e = exp16(negative(z * z))
     magnitude = fma(negative(e) * t, poly, one)
     # The magnitude is not negative, or NaN: z's sign goes onto it as a bit.
     return x * splat(f32(0.5)) * (one + copysign(magnitude, z))
@@ -104,10 +104,15 @@ def gelu_rows(x, ld, rows, width):
 
 
 @kernel
-def gelu(x, out):
-    """out = GELU(x), both float32 [n], contiguous."""
-    n = x.size
-    source, target = address_of(x), address_of(out)
+def gelu_in_place(x, n):
+    """GELU in place on float32 [n] at an address."""
     for i in range(0, n, 16):
         mask = first_lanes(n - i)
-        store_first(target, i, mask, gelu16(load_first(source, i, mask)))
+        store_first(x, i, mask, gelu16(load_first(x, i, mask)))
+
+
+@kernel
+def gelu(x, out):
+    """out = GELU(x), both float32 [n], contiguous."""
+    out[:] = x
+    gelu_in_place(address_of(out), x.size)

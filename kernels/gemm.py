@@ -4,22 +4,15 @@ Each element starts from its bias and takes the totals of blocks of k one after 
 multiply-adds over its block, k increasing from zero. `chain_length` gives the blocks. The order looks at K only: not at
 the rows that travel together, the tile, the threads or the vector width, so none of them changes a bit.
 
-Weights are packed once into panels of PANEL columns: panel p of W [N, K] is a contiguous [K, PANEL] whose column j is row
-p * PANEL + j of W, zero beyond N. A panel is a whole number of tiles on every CPU (48 = 3 x 16 = 6 x 8 = 12 x 4).
+Weights are packed once into panels of PANEL columns (layout.pack).
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from minidistil.kernels._compile import kernel
 from minidistil.kernels._tile import LANES, ROWS, VECTORS, tile
+from minidistil.kernels.layout import PANEL, ROW_BLOCK
 from minidistil.kernels.simd import address_of, get_f32, load, set_f32, store
-
-PANEL = 48
-
-# Rows that share a pass over the panels: with K = 768 they take 442 KB of a core's L2 and every panel is read once for them.
-ROW_BLOCK = 144
 
 
 @kernel
@@ -87,19 +80,3 @@ def copy_rows(source, ld_source, target, ld_target, rows, columns):
             store(t, j, load(s, j))
         for j in range(whole, columns):
             set_f32(t, j, get_f32(s, j))
-
-
-def panels(n: int) -> int:
-    """Panels that N columns take."""
-    return -(-n // PANEL)
-
-
-def pack(weight: np.ndarray, out: np.ndarray) -> None:
-    """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL]."""
-    n, _ = weight.shape
-    whole = n // PANEL
-    for p in range(whole):
-        out[p] = weight[p * PANEL : (p + 1) * PANEL].T
-    if whole < len(out):
-        out[whole] = 0
-        out[whole, :, : n - whole * PANEL] = weight[whole * PANEL :].T

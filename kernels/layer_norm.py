@@ -23,6 +23,7 @@ from minidistil.kernels.simd import (
     set_f32,
     splat,
     splat8,
+    sqrt_scalar,
     store,
     store_first,
 )
@@ -116,7 +117,7 @@ def moments(x, n, scratch):
 def normalize_row(row, n, gain, shift, eps, scratch):
     """y = (x - mean) / sqrt(var + eps) * gain + shift, in place on one row of n elements at an address."""
     mean, square = moments(row, n, scratch)
-    rstd = f32(1.0) / np.sqrt(square / f32(n) + eps)
+    rstd = f32(1.0) / sqrt_scalar(square / f32(n) + eps)
     center, scale = splat(mean), splat(rstd)
     whole = n - n % 16
     for j in range(0, whole, 16):

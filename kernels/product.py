@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from minidistil.kernels._compile import kernel
 from minidistil.kernels._tile import ROWS
-from minidistil.kernels.gelu import gelu_rows
-from minidistil.kernels.gemm import PANEL, ROW_BLOCK, chain_length, copy_rows, multiply
+from minidistil.kernels.activations import activate_rows
+from minidistil.kernels.gemm import chain_length, copy_rows, multiply
+from minidistil.kernels.layout import LINEAR_ACTIVATION, PANEL, ROW_BLOCK
 from minidistil.kernels.team import next_task
-
-NO_ACTIVATION, GELU = 0, 1
 
 
 @kernel
@@ -26,7 +25,7 @@ def product(x, ldx, rows, weight, bias, k, first_panel, end_panel, out, ld_out, 
         x: float32 [rows, k], rows `ldx` apart.
         weight: packed W (gemm.py); bias: float32, padded to whole panels.
         out: float32 [rows, ld_out], written in whole panels.
-        activation: NO_ACTIVATION or GELU, applied while a block's panel is in the cache.
+        activation: a number of layout.ACTIVATIONS, applied while a block's panel is in the cache.
         team, phase: where tasks are drawn (team.py).
     """
     block, chain = row_block(rows), chain_length(k)
@@ -41,8 +40,8 @@ def product(x, ldx, rows, weight, bias, k, first_panel, end_panel, out, ld_out, 
         multiply(
             x + m * ldx * 4, ldx, height, panel, PANEL, PANEL, target, ld_out, bias + p * PANEL * 4, k, chain
         )
-        if activation == GELU:
-            gelu_rows(target, ld_out, height, PANEL)
+        if activation != LINEAR_ACTIVATION:
+            activate_rows(target, ld_out, height, PANEL, activation)
 
 
 @kernel

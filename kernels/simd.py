@@ -113,7 +113,6 @@ def _unary(name: str) -> Callable:
 rint = _unary("rint")  # to the nearest integer, ties to even
 floor = _unary("floor")
 fabs = _unary("fabs")
-sqrt = _unary("sqrt")
 
 
 @intrinsic
@@ -379,6 +378,17 @@ def fma_scalar(typing_context, x, y, z):
         return builder.call(function, args)
 
     return types.float32(types.float32, types.float32, types.float32), emit
+
+
+@intrinsic
+def sqrt_scalar(typing_context, x):
+    """The square root of a float32 scalar, correctly rounded."""
+
+    def emit(context, builder, sig, args):
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_F32, [_F32]), "llvm.sqrt.f32")
+        return builder.call(function, args)
+
+    return types.float32(types.float32), emit
 
 
 @intrinsic

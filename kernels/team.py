@@ -3,8 +3,8 @@
 Every thread of a team enters the same kernel without the GIL. In a phase, threads draw tasks from a shared counter until
 none is left, so a thread that the machine holds up takes fewer; at the phase's end they meet at a barrier.
 
-A team's memory is int64 [16 + phases]: arrivals, generation and the abort flag on cache lines of their own, then one counter
-a phase, zero before the kernel starts.
+A team's memory is layout.team_memory: arrivals and generation on cache lines of their own, the flag that sends everyone home,
+then one counter a phase, all zero before the kernel starts.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minidistil.kernels._compile import kernel
+from minidistil.kernels.layout import ABORT, COUNTERS
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
-_ARRIVALS, _GENERATION, _ABORT, COUNTERS = 0, 8, 9, 16
+_ARRIVALS, _GENERATION = 0, 8
 
 # A barrier is usually met within a microsecond; a core that is not ours for longer is left to others.
 _SPINS = 2000
@@ -77,12 +78,9 @@ def meet(team, threads):
     while atomic_load(team + _GENERATION * 8) == generation:
         spins += 1
         if spins > _SPINS:
-            if atomic_load(team + _ABORT * 8) != 0:
+            if atomic_load(team + ABORT * 8) != 0:
                 return False
             yield_thread()
             spins = 0
     return True
 
-
-ABORT = _ABORT
-"""Position in a team's memory of the flag that sends waiting threads home: for a member that will never come."""

@@ -39,14 +39,12 @@ def create_backend(
         packed: the weights in the engine's layout, from `packed_beside`; None to make them.
 
     Raises:
-        ValueError: an unknown name, fewer than one thread, or an activation that no backend has.
+        ValueError: an unknown name, or fewer than one thread.
     """
     if name not in BACKENDS:
         raise ValueError(f"backend must be one of {list(BACKENDS)}, got {name!r}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
-    if config.activation != "gelu":
-        raise ValueError(f"activation {config.activation!r} is not implemented yet; this version computes gelu only")
     if name == "engine":
         return _engine(config, weights, threads, packed)
     from minidistil.reference import Reference, blas, exact
@@ -61,10 +59,8 @@ def packed_beside(name: str, checkpoint: Checkpoint) -> PackedWeights | None:
     """
     if name != "engine" or not (checkpoint.folder / PACKED_FILE).exists():
         return None
-    try:
-        from minidistil.weights.packed_file import open_packed
-    except ModuleNotFoundError:  # without Numba there is no engine to read it
-        return None
+    from minidistil.weights.packed_file import open_packed
+
     try:
         return open_packed(checkpoint)
     except CheckpointError as error:
@@ -73,17 +69,12 @@ def packed_beside(name: str, checkpoint: Checkpoint) -> PackedWeights | None:
 
 
 def _engine(config: Config, weights: ModelWeights, threads: int | None, packed: PackedWeights | None) -> Backend:
+    from minidistil.engine import Engine, EngineUnavailable
+
     try:
-        from minidistil.engine import Engine, EngineUnavailable
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
-            raise
-        reason = f"{error.name} is not installed"
-    else:
-        try:
-            return Engine(config, weights, threads=threads, packed=packed)
-        except EngineUnavailable as error:
-            reason = str(error)
+        return Engine(config, weights, threads=threads, packed=packed)
+    except EngineUnavailable as error:
+        reason = str(error)
     message = (
         f"the compiled engine cannot run here ({reason}); using NumPy instead, which is slower and agrees with it to "
         'float tolerance only. backend="blas" asks for this without a warning'

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minidistil.kernels import gemm
+from minidistil.kernels import layout
 from minidistil.weights import safetensors_file
 from minidistil.weights._storage import map_file
 from minidistil.weights.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ from minidistil.weights.packing import PackedWeights
 
 _LINE_BYTES = 64
 # Of the file's own structure, and of the panels in it: other numbers mean that the file must be made anew.
-_LAYOUT = f"1, panels of {gemm.PANEL}"
+_LAYOUT = f"1, panels of {layout.PANEL}"
 
 
 def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.PathLike[str] | None = None) -> Path:
@@ -91,7 +91,9 @@ def open_packed(checkpoint: Checkpoint, path: str | os.PathLike[str] | None = No
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(path, "is no file of packed weights: `minidistil pack` makes one") from None
     if layout != _LAYOUT:
-        raise CheckpointError(path, f"has layout {layout!r}, this version reads {_LAYOUT!r}: run `minidistil pack` again")
+        raise CheckpointError(
+            path, f"has layout {layout!r}, this version reads {_LAYOUT!r}: run `minidistil pack` again"
+        )
     inside = all(
         min(start, *shape) >= 0 and start + math.prod(shape) <= block.count for start, shape in places.values()
     )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from minidistil.kernels import gemm
+from minidistil.kernels import layout
 from minidistil.weights._storage import release_pages
-from minidistil.weights.model_weights import Linear, ModelWeights, Norm
+from minidistil.weights.model_weights import LayerWeights, Linear, ModelWeights, Norm
 
 _LINE = 16  # floats of a cache line; every array starts on one
-_ROWS_AT_A_TIME = 64 * gemm.PANEL
+_ROWS_AT_A_TIME = 64 * layout.PANEL
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,12 @@ def is_packed_from(packed: PackedWeights, weights: ModelWeights) -> bool:
     return all(packed.places.get(name, (0, ()))[1] == shape for name, shape, _ in _parts(weights))
 
 
+def first_places(layers: Sequence[LayerWeights]) -> list[int]:
+    """For each layer the number under which it is packed: its own, or that of the first that has the same weights."""
+    first: dict[int, int] = {}
+    return [first.setdefault(id(layer), i) for i, layer in enumerate(layers)]
+
+
 def aligned_zeros(size: int) -> np.ndarray:
     """float32 [size] of zeros that starts on a cache line."""
     raw = np.zeros(size + _LINE, np.float32)
@@ -74,7 +80,12 @@ def aligned_zeros(size: int) -> np.ndarray:
 def _parts(weights: ModelWeights) -> Iterator[tuple[str, tuple[int, ...], list[np.ndarray]]]:
     """Name, packed shape and sources of every array, in the order in which a forward pass reads them."""
     yield from _norm("embeddings.layer_norm", weights.encoder.embeddings.layer_norm)
+    if weights.encoder.embeddings.projection is not None:
+        yield from _product("embeddings.projection", weights.encoder.embeddings.projection)
+    stored = first_places(weights.encoder.layers)
     for i, layer in enumerate(weights.encoder.layers):
+        if stored[i] != i:
+            continue
         yield from _product(f"layer.{i}.qkv", layer.q_lin, layer.k_lin, layer.v_lin)
         yield from _product(f"layer.{i}.out_lin", layer.out_lin)
         yield from _norm(f"layer.{i}.sa_layer_norm", layer.sa_layer_norm)
@@ -88,10 +99,10 @@ def _parts(weights: ModelWeights) -> Iterator[tuple[str, tuple[int, ...], list[n
 
 
 def _product(name: str, *linears: Linear) -> Iterator[tuple[str, tuple[int, ...], list[np.ndarray]]]:
-    panels = sum(gemm.panels(len(linear.bias)) for linear in linears)
+    panels = sum(layout.panels(len(linear.bias)) for linear in linears)
     k = linears[0].weight.shape[1]
-    yield f"{name}.weight", (panels, k, gemm.PANEL), [linear.weight for linear in linears]
-    yield f"{name}.bias", (panels * gemm.PANEL,), [linear.bias for linear in linears]
+    yield f"{name}.weight", (panels, k, layout.PANEL), [linear.weight for linear in linears]
+    yield f"{name}.bias", (panels * layout.PANEL,), [linear.bias for linear in linears]
 
 
 def _norm(name: str, norm: Norm) -> Iterator[tuple[str, tuple[int, ...], list[np.ndarray]]]:
@@ -107,12 +118,12 @@ def _fill(out: np.ndarray, sources: list[np.ndarray]) -> None:
             # By and by, so that a mapped file does not stand in memory whole beside what is made of it.
             for row in range(0, len(source), _ROWS_AT_A_TIME):
                 some = source[row : row + _ROWS_AT_A_TIME]
-                count = gemm.panels(len(some))
-                gemm.pack(some, out[panel : panel + count])
+                count = layout.panels(len(some))
+                layout.pack(some, out[panel : panel + count])
                 release_pages(some)
                 panel += count
         elif len(sources) == 1:
             out[: len(source)] = source
         else:
-            out[panel * gemm.PANEL :][: len(source)] = source
-            panel += gemm.panels(len(source))
+            out[panel * layout.PANEL :][: len(source)] = source
+            panel += layout.panels(len(source))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 
@@ -14,21 +13,9 @@ from minidistil.config import Config
 from minidistil.engine.operations import Operations
 from minidistil.engine.threads import Team, default_threads
 from minidistil.engine.workspace import WorkspacePool
-from minidistil.kernels import encoder, masked_lm
-from minidistil.kernels._compile import cache_directory, is_cached
-from minidistil.kernels._target import target
-from minidistil.weights.model_weights import (
-    EmbeddingWeights,
-    EncoderWeights,
-    LayerWeights,
-    Linear,
-    MaskedLMWeights,
-    ModelWeights,
-    Norm,
-)
-from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
-
-logger = logging.getLogger("minidistil")
+from minidistil.kernels import layout, native
+from minidistil.weights.model_weights import EmbeddingWeights, MaskedLMWeights, ModelWeights
+from minidistil.weights.packing import PackedWeights, first_places, is_packed_from, pack_model
 
 # Tokens of one pass. Enough that the weights' way from memory is forgotten; few enough that a pass ends, and Ctrl-C is
 # heard, within half a second on one core, and that activations stay near 60 MB at DistilBERT's size.
@@ -38,8 +25,8 @@ TOKEN_BUDGET = 2048
 _HEAD_ROWS = 512
 
 
-class EngineUnavailable(RuntimeError):
-    """The engine cannot run on this machine; the message says why."""
+EngineUnavailable = native.Unavailable
+"""The engine cannot run on this machine; the message says why."""
 
 
 class Engine(Operations):
@@ -62,12 +49,9 @@ class Engine(Operations):
 
         Raises:
             EngineUnavailable: the CPU (as Numba compiles for it) has no fused multiply-add.
-            ValueError: the model needs something that the kernels do not have.
         """
         super().__init__()
-        check_cpu()
-        if config.activation != "gelu":
-            raise ValueError(f"the engine has no activation {config.activation!r}, only 'gelu' (the erf form)")
+        native.entry("encode")  # compiled now where it never was, or found impossible here
         self.config = config
         self.threads = default_threads() if threads is None else threads
         self._embeddings = weights.encoder.embeddings
@@ -76,20 +60,21 @@ class Engine(Operations):
         self._packed = packed
         self._team = Team(self.threads)
         self._workspaces = WorkspacePool(config, self.threads)
-        self._sizes = encoder.Sizes(
+        self._sizes = layout.Sizes(
             config.dim,
+            config.embedding_size,
             config.n_heads,
             config.hidden_dim,
-            np.float32(self._embeddings.layer_norm.eps),
-            np.float32(1 / math.sqrt(config.head_dim)),
+            config.n_layers,
+            layout.ACTIVATIONS[config.activation],
+            self._embeddings.layer_norm.eps,
+            1 / math.sqrt(config.head_dim),
         )
-        self._tables = _tables(self._embeddings, self._packed)
-        self._layers = np.array([_layer_addresses(self._packed, i) for i in range(config.n_layers)], np.int64)
+        stored = first_places(weights.encoder.layers)
+        self._layers = np.array([_layer_addresses(self._packed, i) for i in stored], np.int64)
+        self._tables = _tables(self._layers, self._embeddings, self._packed)
         head = weights.masked_lm
-        self._head = None if head is None else _head(config, head.vocab_layer_norm.eps, self._packed)
-        if not is_cached(encoder.encode):
-            place = f"kept in {cache_directory()}" if cache_directory() else "for this process: no folder can keep it"
-            logger.warning("compiling kernels for %s, once, %s; this takes some seconds", target().name, place)
+        self._head = None if head is None else _head(config, head, self._packed)
 
     def encode(
         self,
@@ -127,13 +112,14 @@ class Engine(Operations):
         logits = np.empty((len(hidden), self.config.vocab_size), np.float32)
         for start in range(0, len(hidden), _HEAD_ROWS):
             some, out = hidden[start : start + _HEAD_ROWS], logits[start : start + _HEAD_ROWS]
-            memory = encoder.team_memory(masked_lm.PHASES)
+            memory = layout.team_memory(layout.HEAD_PHASES)
             with self._workspaces.borrow(len(some), 1) as work:
                 w = work.addresses
-                self._team.run(
-                    masked_lm.masked_lm, self._head, _address(some), len(some), w.x, w.ld_x, _address(out), w.scratch,
-                    w.scratch_floats, memory=memory, keep=(some, logits, work, self._packed),
-                )  # fmt: skip
+                call = layout.HeadCall(
+                    _address(some), len(some), w.hidden, w.ld_hidden, _address(out), w.scratch, w.scratch_floats
+                )
+                keep = (self, some, logits, work)
+                self._team.run("score_vocabulary", (self._head, call), memory, keep)
         return logits
 
     def _run(self, batch: PackedBatch, hidden_states: bool, attentions: bool, rows: np.ndarray | None) -> Encoded:
@@ -148,7 +134,7 @@ class Engine(Operations):
             np.cumsum(config.n_heads * lengths**2, out=places[1:])
             maps = np.empty(config.n_layers * int(places[-1]), np.float32)
         row_offsets = None if rows is None else np.searchsorted(rows, batch.offsets)
-        tokens = encoder.Tokens(
+        tokens = layout.Tokens(
             _address(batch.input_ids),
             _address(batch.token_type_ids),
             _address(batch.position_ids),
@@ -164,13 +150,11 @@ class Engine(Operations):
         tables = self._tables
         if batch.inputs_embeds is not None:
             tables = tables._replace(words=_address(batch.inputs_embeds))
-        outputs = encoder.Outputs(_address(last), _address(states), _address(maps), _address(places))
-        memory = encoder.team_memory(encoder.phases(config.n_layers))
+        outputs = layout.Outputs(_address(last), _address(states), _address(maps), _address(places))
+        memory = layout.team_memory(layout.encoder_phases(config.n_layers))
         with self._workspaces.borrow(T, int(lengths.max())) as work:
-            self._team.run(
-                encoder.encode, self._layers, self._sizes, tables, tokens, work.addresses, outputs,
-                memory=memory, keep=(self, batch, last, states, maps, places, rows, row_offsets, work),
-            )  # fmt: skip
+            keep = (self, batch, last, states, maps, places, rows, row_offsets, work)
+            self._team.run("encode", (self._sizes, tables, tokens, work.addresses, outputs), memory, keep)
         return Encoded(
             last,
             None if states is None else tuple(states),
@@ -192,46 +176,14 @@ class Engine(Operations):
         return Encoded(none, (none,) * (depth + 1) if hidden_states else None, ((),) * depth if attentions else None)
 
 
-def check_cpu() -> None:
-    """Raise EngineUnavailable where Numba compiles for a CPU without fused multiply-add."""
-    if not target().lanes:
-        raise EngineUnavailable(
-            f"the CPU that Numba compiles for ({target().name}) has no fused multiply-add of vectors, without which the "
-            "kernels would be slow and lean on the C library's arithmetic"
-        )
-
-
 def warmup() -> None:
-    """Compile every kernel of the engine, or load it from the cache of compiled kernels.
+    """Compile every kernel of the engine, or load what is kept of them.
 
     Raises:
         EngineUnavailable: see `Engine`.
     """
-    config = Config.from_dict(
-        {
-            "model_type": "distilbert",
-            "vocab_size": 2,
-            "max_position_embeddings": 2,
-            "dim": 16,
-            "n_heads": 1,
-            "n_layers": 1,
-            "hidden_dim": 16,
-            "activation": "gelu",
-        }
-    )
-    norm = Norm(np.ones(16, np.float32), np.zeros(16, np.float32), 1e-12)
-    square = Linear(np.zeros((16, 16), np.float32), np.zeros(16, np.float32))
-    layer = LayerWeights(square, square, square, square, norm, square, square, norm)
-    table = np.zeros((2, 16), np.float32)
-    weights = ModelWeights(
-        EncoderWeights(EmbeddingWeights(table, table, None, norm), (layer,)),
-        MaskedLMWeights(square, norm, Linear(table, np.zeros(2, np.float32))),
-    )
-    engine = Engine(config, weights, threads=1)
-    token = np.zeros(1, np.int32)
-    hidden = engine.encode(PackedBatch(token, token, None, None, np.array([0, 1]))).last
-    engine.masked_lm(hidden)
-    engine.activation("gelu", engine.linear(engine.layer_norm(hidden, norm), square))
+    for name in native.NAMES:
+        native.entry(name)
 
 
 def _passes(batch: PackedBatch, rows: np.ndarray | None) -> Iterator[tuple[PackedBatch, np.ndarray | None]]:
@@ -268,13 +220,16 @@ def _in_order_asked(last: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return last if np.array_equal(ordered, rows) else last[place]
 
 
-def _tables(embeddings: EmbeddingWeights, packed: PackedWeights) -> encoder.Tables:
-    return encoder.Tables(
+def _tables(layers: np.ndarray, embeddings: EmbeddingWeights, packed: PackedWeights) -> layout.Tables:
+    projected = embeddings.projection is not None
+    return layout.Tables(
+        _address(layers),
         _address(embeddings.word_embeddings),
         _address(embeddings.token_type_embeddings),
         _address(embeddings.position_embeddings),
         packed.address("embeddings.layer_norm.weight"),
         packed.address("embeddings.layer_norm.bias"),
+        *(packed.address(f"embeddings.projection.{kind}") if projected else 0 for kind in ("weight", "bias")),
     )
 
 
@@ -283,10 +238,11 @@ def _layer_addresses(packed: PackedWeights, i: int) -> list[int]:
     return [packed.address(f"layer.{i}.{part}.{kind}") for part in parts for kind in ("weight", "bias")]
 
 
-def _head(config: Config, eps: float, packed: PackedWeights) -> masked_lm.Head:
+def _head(config: Config, head: MaskedLMWeights, packed: PackedWeights) -> layout.Head:
     parts = ("vocab_transform", "vocab_layer_norm", "vocab_projector")
     addresses = [packed.address(f"{part}.{kind}") for part in parts for kind in ("weight", "bias")]
-    return masked_lm.Head(*addresses, config.dim, config.vocab_size, np.float32(eps))
+    activation, eps = layout.ACTIVATIONS[head.activation], head.vocab_layer_norm.eps
+    return layout.Head(*addresses, config.dim, config.embedding_size, config.vocab_size, activation, eps)
 
 
 def _address(array: np.ndarray | None) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from minidistil.kernels import gelu, gemm, layer_norm
+from minidistil.kernels import layout, native
 from minidistil.weights.model_weights import Linear, Norm
 from minidistil.weights.packing import aligned_zeros
 
@@ -22,40 +24,51 @@ class Operations:
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
         """x W^T + b: float32 [M, K] -> [M, N]; W is packed on first use and kept."""
         _, weight, bias = self._products.get(id(w)) or self._products.setdefault(id(w), _pack(w))
-        out = np.empty((len(x), len(bias)), np.float32)
-        gemm.linear(_floats(x), weight, bias, out)
-        return np.ascontiguousarray(out[:, : len(w.bias)])
+        x = np.ascontiguousarray(x, np.float32)
+        n, k = w.weight.shape
+        out, scratch = np.empty((len(x), n), np.float32), _scratch()
+        memory = layout.team_memory(1)
+        call = layout.LinearCall(
+            _address(x), len(x), _address(weight), _address(bias), k, n, _address(out), _address(scratch)
+        )
+        _run("linear", call, layout.Team(_address(memory)))
+        return out
 
     def activation(self, name: str, x: np.ndarray) -> np.ndarray:
         """An activation by its name in config.json: float32, any shape."""
-        x = _floats(x)
-        if name == "gelu":
-            out = np.empty_like(x)
-            gelu.gelu(x.reshape(-1), out.reshape(-1))
-            return out
-        if name == "relu":
-            return np.maximum(x, np.float32(0))
-        if name == "tanh":
-            return np.tanh(x.astype(np.float64)).astype(np.float32)
-        raise ValueError(f"the engine has no activation {name!r}")
+        out = np.array(x, np.float32, order="C")
+        if name not in layout.ACTIVATIONS:
+            raise ValueError(f"there is no activation {name!r}; known are {', '.join(layout.ACTIVATIONS)}")
+        _run("activate", layout.ActivationCall(layout.ACTIVATIONS[name], _address(out), out.size))
+        return out
 
     def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
         """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis: float32 [M, D] -> [M, D]."""
-        x = _floats(x)
-        out = np.empty_like(x)
-        layer_norm.layer_norm(x, _floats(w.weight), _floats(w.bias), np.float32(w.eps), out)
+        out = np.array(x, np.float32, order="C")
+        gain, shift, scratch = np.ascontiguousarray(w.weight), np.ascontiguousarray(w.bias), _scratch()
+        rows, n = out.shape
+        call = layout.NormCall(_address(out), rows, n, _address(gain), _address(shift), float(w.eps), _address(scratch))
+        _run("layer_norm", call)
         return out
 
 
+def _run(name: str, *parts: NamedTuple) -> None:
+    call = layout.call(*parts)
+    native.entry(name)(_address(call), 0, 1)
+
+
+def _scratch() -> np.ndarray:
+    return np.empty(layout.ROW_BLOCK * layout.PANEL, np.float32)
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
 def _pack(w: Linear) -> tuple[Linear, np.ndarray, np.ndarray]:
-    panels, k = gemm.panels(len(w.bias)), w.weight.shape[1]
-    weight = aligned_zeros(panels * k * gemm.PANEL).reshape(panels, k, gemm.PANEL)
-    gemm.pack(w.weight, weight)
-    bias = aligned_zeros(panels * gemm.PANEL)
+    panels, k = layout.panels(len(w.bias)), w.weight.shape[1]
+    weight = aligned_zeros(panels * k * layout.PANEL).reshape(panels, k, layout.PANEL)
+    layout.pack(w.weight, weight)
+    bias = aligned_zeros(panels * layout.PANEL)
     bias[: len(w.bias)] = w.bias
     return w, weight, bias
-
-
-def _floats(x: np.ndarray) -> np.ndarray:
-    """float32, contiguous, and writable: a read-only array would be another type, and a kernel compiled once more."""
-    return np.require(x, np.float32, ["C", "W"])

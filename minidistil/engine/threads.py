@@ -1,4 +1,4 @@
-"""The threads that run a kernel together."""
+"""The threads that run a compiled function together."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidistil.kernels.team import ABORT
+from minidistil.kernels import layout, native
 
 
 def default_threads() -> int:
@@ -52,7 +52,7 @@ def _read(path: Path) -> str:
 
 
 class Team:
-    """The caller's thread and `threads - 1` workers, which enter one kernel together.
+    """The caller's thread and `threads - 1` workers, which enter one compiled function together.
 
     Callers from several threads take turns. Workers start with the first job, sleep between jobs and end with the team; a
     forked child starts its own.
@@ -64,17 +64,21 @@ class Team:
         self._crew: _Crew | None = None
         self._pid = 0
 
-    def run(self, kernel: Callable[..., bool], *arguments: Any, memory: np.ndarray, keep: Any) -> None:
-        """Call kernel(*arguments, address of memory, thread, threads) once on every thread.
+    def run(self, name: str, parts: Sequence[NamedTuple], memory: np.ndarray, keep: Any) -> None:
+        """Call an entry once on every thread.
 
         Args:
-            memory: zeroed team memory, int64 (kernels/team.py).
-            keep: what the arguments' addresses point into; it lives until the last thread has left the kernel, even where
+            name: of native.NAMES.
+            parts: of its call, but the last, the team's memory.
+            memory: layout.team_memory, fresh.
+            keep: what the addresses in the call point into; it lives until the last thread has left the entry, even where
                 an exception (Ctrl-C) takes the caller out early.
         """
-        address = memory.__array_interface__["data"][0]
+        entry = native.entry(name)
+        call = layout.call(*parts, layout.Team(memory.__array_interface__["data"][0]))
+        address = call.__array_interface__["data"][0]
         if self.threads == 1:
-            kernel(*arguments, address, 0, 1)
+            entry(address, 0, 1)
             return
         if self._pid != os.getpid():  # first use, or a forked child: locks and threads of the parent mean nothing here
             self._pid, self._turn, self._crew = os.getpid(), threading.Lock(), None
@@ -83,15 +87,22 @@ class Team:
                 self._crew = _Crew(self, self.threads - 1)
             crew = self._crew
             try:
-                crew.start((kernel, (*arguments, address), self.threads, (memory, keep)))
-                kernel(*arguments, address, 0, self.threads)
+                crew.start(_Job(entry, address, self.threads, (call, memory, keep)))
+                entry(address, 0, self.threads)
                 crew.wait()
             except BaseException:
                 # Whoever waits for this thread goes home, and nobody reuses threads in an unknown state.
-                memory[ABORT] = 1
+                memory[layout.ABORT] = 1
                 crew.dismiss()
                 self._crew = None
                 raise
+
+
+class _Job(NamedTuple):
+    entry: native.Entry
+    address: int
+    threads: int
+    keep: Any
 
 
 class _Crew:
@@ -104,7 +115,7 @@ class _Crew:
         for member in self._members:
             threading.Thread(target=member.work, name=f"minidistil-{member.number}", daemon=True).start()
 
-    def start(self, job: tuple) -> None:
+    def start(self, job: _Job) -> None:
         for member in self._members:
             member.job = job
             member.go.release()
@@ -122,7 +133,7 @@ class _Crew:
 class _Member:
     def __init__(self, number: int) -> None:
         self.number = number
-        self.job: tuple | None = None
+        self.job: _Job | None = None
         self.error: BaseException | None = None
         self.leave = False
         self.go, self.done = threading.Lock(), threading.Lock()
@@ -134,14 +145,13 @@ class _Member:
             self.go.acquire()
             if self.leave:
                 return
-            kernel, arguments, threads, kept = self.job or (None, (), 0, None)
-            self.job = None
+            job, self.job = self.job, None
             try:
-                if kernel is not None:
-                    kernel(*arguments, self.number, threads)
+                if job is not None:
+                    job.entry(job.address, self.number, job.threads)
             except BaseException as error:
                 self.error = error
-            del kernel, arguments, kept  # between jobs a worker keeps nothing alive
+            del job  # between jobs a worker keeps nothing alive
             self.done.release()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from minidistil.config import Config
-from minidistil.kernels import encoder
+from minidistil.kernels import layout
 from minidistil.weights.packing import aligned_zeros
 
 
@@ -15,11 +15,11 @@ class Workspace:
     """Activations of up to `tokens` tokens and scratch for `threads` threads, in one block."""
 
     def __init__(self, config: Config, tokens: int, longest: int, threads: int) -> None:
-        columns = encoder.padded_columns(config.dim)
-        ld_x = encoder.leading_dimension(columns)
-        ld_qkv = encoder.leading_dimension(3 * columns)
-        ld_hidden = encoder.leading_dimension(encoder.padded_columns(config.hidden_dim))
-        scratch = -(-encoder.scratch_floats(longest, config.head_dim) // 16) * 16
+        columns = layout.padded_columns(config.dim)
+        ld_x = layout.leading_dimension(columns)
+        ld_qkv = layout.leading_dimension(3 * columns)
+        ld_hidden = layout.leading_dimension(layout.padded_columns(max(config.hidden_dim, config.embedding_size)))
+        scratch = layout.scratch_floats(longest, config.head_dim)
         self.tokens, self.longest = tokens, longest
         widths = (ld_x, ld_x, ld_qkv, ld_x, ld_hidden)
         self.block = aligned_zeros(tokens * sum(widths) + threads * scratch)
@@ -28,7 +28,7 @@ class Workspace:
         for width in widths:
             addresses.append(start)
             start += tokens * width * 4
-        self.addresses = encoder.Workspace(*addresses, ld_x, ld_qkv, ld_hidden, start, scratch)
+        self.addresses = layout.Workspace(*addresses, ld_x, ld_qkv, ld_hidden, start, scratch)
 
 
 class WorkspacePool:

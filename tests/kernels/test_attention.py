@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minidistil.kernels import attention
+from minidistil.kernels import attention, layout
 
 from minidistil.reference import exact
 from tests.bits import assert_same_bits
@@ -18,7 +18,8 @@ def run(q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None) ->
     probabilities = np.full((len(q), len(k)), 3e33, np.float32)
     none = np.empty((0, 0), np.float32)
     scale = np.float32(1 / np.sqrt(q.shape[1]))
-    attention.attention(q, k, v, scale, none if bias is None else bias, context, probabilities)
+    scratch = np.full(layout.attention_scratch(*k.shape), np.nan, np.float32)
+    attention.attention(q, k, v, scale, none if bias is None else bias, context, probabilities, scratch)
     return context, probabilities
 
 

@@ -54,18 +54,26 @@ def test_eight_callers_at_once(parts: tuple, count: int) -> None:
     assert not wrong, wrong
 
 
+def started_since(before: set[threading.Thread]) -> int:
+    return len(set(threading.enumerate()) - before)
+
+
+def soon_none_since(before: set[threading.Thread]) -> bool:
+    deadline = time.monotonic() + 10
+    while started_since(before) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not started_since(before)
+
+
 def test_threads_end_with_the_engine(parts: tuple) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     engine = Engine(*parts, threads=3)
-    assert threading.active_count() == before, "workers start with the first job"
+    assert not started_since(before), "workers start with the first job"
     engine.encode(batch())
-    assert threading.active_count() == before + 2
+    assert started_since(before) == 2
     del engine
     gc.collect()
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    assert soon_none_since(before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -100,16 +108,15 @@ def test_an_interrupted_call_leaves_the_engine_usable(parts: tuple, monkeypatch:
         start(crew, job)
         raise KeyboardInterrupt
 
-    before = threading.active_count()
+    before = set(threading.enumerate())
     monkeypatch.setattr(threads._Crew, "start", start_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Engine(*parts, threads=3).encode(batch())
+    assert soon_none_since(before), "the interrupted call's workers still wait"
     with pytest.raises(KeyboardInterrupt):
         engine.encode(batch())
     monkeypatch.undo()
     assert_same_bits(engine.encode(batch()).last, want)
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before, "the interrupted call's workers still wait"
 
 
 _LONG = """

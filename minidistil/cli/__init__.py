@@ -77,9 +77,8 @@ def _describe(error: Exception, traced: bool) -> str:
 
 
 def _with_note(message: str, error: BaseException) -> str:
-    """The message and, where a command left one on the exception, what became of its output."""
-    note = getattr(error, "minidistil_note", "")
-    return f"{message}; {note}" if note else message
+    """The message and the notes that the library left on the exception: what became of a file."""
+    return "; ".join([message, *getattr(error, "__notes__", ())])
 
 
 def _fail(message: str, status: int = FAILED) -> int:

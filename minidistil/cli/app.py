@@ -7,6 +7,7 @@ import click
 from minidistil.cli.checkpoints import inspect, verify, warmup
 from minidistil.cli.masks import fill_mask
 from minidistil.cli.options import traceback_option
+from minidistil.cli.rerank import rerank
 from minidistil.cli.sentences import embed, search
 
 
@@ -37,5 +38,5 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (fill_mask, embed, search, inspect, verify, warmup):
+for command in (fill_mask, embed, search, rerank, inspect, verify, warmup):
     app.add_command(traceback_option(command))

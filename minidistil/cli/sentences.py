@@ -15,7 +15,7 @@ import numpy as np
 from minidistil.cli.matches import Match, Matches, print_json, print_matches
 from minidistil.cli.options import json_option, load_sentence_encoder, model_options
 from minidistil.cli.text import STANDARD_INPUT, check_encoding, chunks, count_lines, read_lines
-from minidistil.cli.writers import JsonLinesWriter, NpyWriter, Writer
+from minidistil.sentences.quantization import PRECISIONS
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -31,34 +31,73 @@ encoding_option = click.option(
 
 @click.command(short_help="Embed each line of a file.")
 @click.argument("file", default=STANDARD_INPUT)
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A .npy or .jsonl file.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A .npy, .arrow or .jsonl file.")
+@click.option("--prompt-name", help="Put the model's prompt of this name before each line.")
+@click.option("--normalize", is_flag=True, help="Scale the embeddings to length 1.")
+@click.option("--truncate-dim", type=click.IntRange(min=1), metavar="N", help="Keep the first N dimensions.")
+@click.option("--precision", type=click.Choice(list(PRECISIONS)), default="float32", show_default=True)
+@click.option(
+    "--ranges",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A .npy file [2, D], least and greatest value of each dimension, for int8 and uint8.",
+)
+@click.option("--restart", is_flag=True, help="Begin anew where an interrupted run has left its part.")
 @encoding_option
 @model_options(default_sentence_model=True)
-def embed(file: str, output: Path | None, encoding: str, model: str | None, **options: Any) -> None:
+def embed(
+    file: str,
+    output: Path | None,
+    prompt_name: str | None,
+    normalize: bool,
+    truncate_dim: int | None,
+    precision: str,
+    ranges: Path | None,
+    restart: bool,
+    encoding: str,
+    model: str | None,
+    **options: Any,
+) -> None:
     """Embed each line of FILE (or of standard input).
 
-    OUTPUT ending in .npy becomes a float32 array with a row per line, empty lines included; anything else, and
-    standard output, gets a line of JSON per text: {"text": ..., "embedding": [...]}. While it is written, the file is
-    called OUTPUT.partial, and holds all that is finished: stop when you like.
+    OUTPUT ending in .npy becomes an array with a row per line, empty lines included; .arrow or .feather (with pyarrow)
+    columns text and embedding; anything else, and standard output, gets a line of JSON per text: {"text": ...,
+    "embedding": [...]}. While it is written, the file is called OUTPUT.partial, and holds all that is finished: stop
+    when you like, and the same command goes on from there.
 
     \b
     Example:
       minidistil embed docs/examples/amendments.txt -o amendments.npy
     """
+    from minidistil.sentences import encode_chunks, encode_to_file
+    from minidistil.sentences.sinks import SUFFIXES, json_lines
+
     total = count_lines(file)  # also: a file that is missing is named before a model is loaded
     encoder = load_sentence_encoder(model, **options)
-    writer: Writer = NpyWriter(output) if output and output.suffix == ".npy" else JsonLinesWriter(output)
+    wanted = {
+        "prompt_name": prompt_name,
+        "normalize_embeddings": normalize,
+        "truncate_dim": truncate_dim,
+        "precision": precision,
+        "ranges": None if ranges is None else _load_ranges(ranges),
+        "truncation": True,
+    }
     texts = (text for _, text in read_lines(file, encoding))
-    try:
-        with _progress(total, "texts", when=output is not None) as bar:
-            for chunk in chunks(texts, _CHUNK):
-                writer.append(chunk, encoder.encode(chunk, truncation=True))
-                bar.update(len(chunk))
-        writer.finish()
-        _warn_of_cut_lines(encoder)
-    except BaseException as error:
-        error.minidistil_note = writer.abandon()  # type: ignore[attr-defined]
-        raise
+    if output is None:
+        for chunk, embeddings in encode_chunks(encoder, texts, **wanted):
+            sys.stdout.buffer.write(json_lines(chunk, embeddings))
+            sys.stdout.buffer.flush()
+    else:
+        encode_to_file(
+            encoder,
+            texts,
+            output,
+            file_format=None if output.suffix.lower() in SUFFIXES else "jsonl",
+            resume=not restart,
+            show_progress_bar=sys.stderr.isatty(),
+            total=total,
+            **wanted,
+        )
+    _warn_of_cut_lines(encoder)
 
 
 @click.command(short_help="Find lines of files by meaning.")
@@ -111,6 +150,14 @@ def search(
         print_json(best.sorted())
     else:
         print_matches(best.sorted(), query, shorten=not full)
+
+
+def _load_ranges(path: Path) -> np.ndarray:
+    try:
+        found: np.ndarray = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise click.ClickException(f"{path} is no .npy file: {error}") from error
+    return found
 
 
 def _similarities(encoder: SentenceEncoder, texts: list[str], query: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,11 +16,12 @@ import numpy as np
 
 from minidistil.batch import PackedBatch
 from minidistil.inputs import pack_sentences, token_batches
+from minidistil.sentences.comparison import check_similarity, similarity, similarity_pairwise
 from minidistil.sentences.files import SENTENCE, TOKENS, SentenceFiles, read_sentence_files
 from minidistil.sentences.modules import Modules, read_modules
 from minidistil.sentences.pooling import normalize, pool, single_rows
+from minidistil.sentences.progress import progress
 from minidistil.sentences.quantization import check_precision, check_ranges, quantize_embeddings, stored_width
-from minidistil.sentences.similarity import check_similarity, similarity, similarity_pairwise
 from minidistil.tokenization import Tokenizer, check_truncation, input_limit, refuse_truncation, warn_of_truncation
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ class SentenceEncoder:
         *,
         ranges: Any = None,
         truncation: str | bool = "warn",
+        first_index: int = 0,
     ) -> Any:
         """Embed one sentence or many. The same sentence gives the same bits in any batch.
 
@@ -174,6 +176,7 @@ class SentenceEncoder:
                 `calibration_ranges` measures them.
             truncation: what to do with sentences longer than `max_seq_length`: "warn" (cut, and one
                 `TruncationWarning` with their number), True (cut), "error" or False (refuse). `truncated` counts all.
+            first_index: what errors call the first sentence, for callers that pass many in parts.
 
         Returns:
             float32 [D] for a str; float32 [B, D] otherwise, in the order of the sentences; other numbers by
@@ -196,15 +199,14 @@ class SentenceEncoder:
         texts = [sentences] if isinstance(sentences, str) else list(sentences)
         for i, text in enumerate(texts):
             if not isinstance(text, str):
-                raise TypeError(f"sentences[{i}] must be a str, got {type(text).__name__}")
-        before = self._prompt(prompt, prompt_name)
+                raise TypeError(f"sentences[{first_index + i}] must be a str, got {type(text).__name__}")
+        before = self.prompt_text(prompt, prompt_name)
 
         embeddings = np.empty((len(texts), self._modules.width), np.float32)
         others: list[Any] = [None] * len(texts)
-        with _progress(len(texts), show_progress_bar) as bar:
-            for start, batch in self._run(
-                [before + text for text in texts], before, batch_size, output_value, truncation
-            ):
+        with progress(len(texts), show_progress_bar) as bar:
+            prompted = [before + text for text in texts]
+            for start, batch in self._run(prompted, before, batch_size, output_value, truncation, first_index):
                 if batch.embeddings is not None:
                     embeddings[start + batch.places] = batch.embeddings
                 if output_value != SENTENCE:
@@ -251,6 +253,10 @@ class SentenceEncoder:
         full = self._modules.width
         return stored_width(min(full, truncate_dim or self.truncate_dim or full), precision)
 
+    def digest(self) -> str:
+        """Return 64 hexadecimal digits that identify the model's files: weights, tokenizer, modules."""
+        return self._files.digest()
+
     def _task_prompt(self, names: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
         if options.get("prompt") is None and options.get("prompt_name") is None:
             found = next((name for name in names if name in self.prompts), None)
@@ -276,7 +282,8 @@ class SentenceEncoder:
             raise ValueError(f"truncate_dim must be positive, got {truncate_dim}")
         check_truncation(truncation)
 
-    def _prompt(self, prompt: str | None, name: str | None) -> str:
+    def prompt_text(self, prompt: str | None = None, name: str | None = None) -> str:
+        """Return what `encode` puts before the sentences: `prompt`, else what `name` or the default name stands for."""
         if prompt is not None:
             return prompt
         name = self.default_prompt_name if name is None else name
@@ -287,7 +294,13 @@ class SentenceEncoder:
         return self.prompts[name]
 
     def _run(
-        self, texts: list[str], prompt: str, most: int | None, output_value: str | None, truncation: str | bool
+        self,
+        texts: list[str],
+        prompt: str,
+        most: int | None,
+        output_value: str | None,
+        truncation: str | bool,
+        first_index: int,
     ) -> Iterator[tuple[int, _Batch]]:
         """Start of a window and what became of a batch of its sentences, window by window, longest sentences first."""
         skip = self._prompt_tokens(prompt) if prompt and not self._files.include_prompt else 0
@@ -295,7 +308,7 @@ class SentenceEncoder:
         for start in range(0, len(texts), _WINDOW):
             ids, cut = self.tokenizer.encode_limited(texts[start : start + _WINDOW], limit)
             if truncation in ("error", False):
-                refuse_truncation(cut, limit, start)
+                refuse_truncation(cut, limit, first_index + start)
             cut_count += len(cut)
             lengths = np.array([len(sentence) for sentence in ids])
             order = np.argsort(-lengths, kind="stable")
@@ -359,16 +372,3 @@ def _one(batch: _Batch, i: int, output_value: str | None) -> Any:
         TOKENS: tokens,
         SENTENCE: batch.embeddings[i].copy(),
     }
-
-
-class _NoBar:
-    def update(self, count: int) -> None:
-        """Show nothing."""
-
-
-def _progress(total: int, show: bool | None) -> Any:
-    if not show:
-        return nullcontext(_NoBar())
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, desc="Encoding", unit=" sentences")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minidistil.sentences.comparison import SIMILARITIES
 from minidistil.sentences.pooling import POOLING_MODES
-from minidistil.sentences.similarity import SIMILARITIES
 
 # In the order in which several are concatenated.
 _LEGACY_MODES = {
@@ -19,6 +20,7 @@ _LEGACY_MODES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+_CONTENT = (".json", ".txt", ".model", ".safetensors", ".bin")
 TOKENS, SENTENCE = "token_embeddings", "sentence_embedding"
 _SUPPORTED = ("Transformer", "WeightedLayerPooling", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
 _ANY_LEVEL = ("Dense", "Normalize")  # these say in their config.json what they read and write
@@ -81,6 +83,19 @@ class SentenceFiles:
         """Whether the last module scales the vectors to length 1."""
         return bool(self.modules) and self.modules[-1].kind == "Normalize"
 
+    def digest(self) -> str:
+        """Return the SHA-256 of all files that say what an embedding is: weights, tokenizer, configs; 64 digits."""
+        whole = hashlib.sha256()
+        folders = dict.fromkeys((self.folder, self.transformer, *(module.folder for module in self.modules)))
+        for folder in folders:
+            for path in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
+                if path.suffix in _CONTENT and path.is_file():
+                    whole.update(f"\0{path.name}\0{path.stat().st_size}\0".encode())
+                    with path.open("rb") as file:
+                        while block := file.read(1 << 20):
+                            whole.update(block)
+        return whole.hexdigest()
+
 
 def read_sentence_files(folder: Path | None) -> SentenceFiles:
     """Read modules.json and what it names; without it, mean pooling.
@@ -98,7 +113,7 @@ def read_sentence_files(folder: Path | None) -> SentenceFiles:
     transformer = modules[0].folder
     pooling_file = next(module for module in modules if module.kind == "Pooling")
     pooling = _json(pooling_file.folder / "config.json")
-    options = next((_json(p) for name in _TRANSFORMER_CONFIGS if (p := transformer / name).is_file()), {})
+    options = _transformer_options(transformer)
     general = _json(folder / "config_sentence_transformers.json")
     similarity = general.get("similarity_fn_name") or "cosine"
     if similarity not in SIMILARITIES:
@@ -127,6 +142,56 @@ def read_sentence_files(folder: Path | None) -> SentenceFiles:
         similarity=similarity,
         truncate_dim=general.get("truncate_dim"),
     )
+
+
+@dataclass(frozen=True)
+class RerankerFiles:
+    """What a cross-encoder's folder says.
+
+    Attributes:
+        transformer: folder of the model's checkpoint and tokenizer.
+        activation: dotted name of what makes scores of logits, or None.
+        max_seq_length: in tokens, or None for the model's own limit.
+        prompts: text by name.
+        default_prompt: name of the prompt that is used unless told otherwise.
+    """
+
+    transformer: Path
+    activation: str | None
+    max_seq_length: int | None
+    prompts: dict[str, str]
+    default_prompt: str | None
+
+
+def read_reranker_files(folder: Path) -> RerankerFiles:
+    """Read what a cross-encoder's folder says, with modules.json or without.
+
+    Raises:
+        ValueError: modules other than the model itself.
+    """
+    transformer = folder
+    if (folder / "modules.json").is_file():
+        modules = _modules(folder)
+        if [module.kind for module in modules] != ["Transformer"]:
+            kinds = ", ".join(module.kind for module in modules)
+            raise ValueError(f"{folder / 'modules.json'}: a cross-encoder is one Transformer; found {kinds}")
+        transformer = modules[0].folder
+    general = _json(folder / "config_sentence_transformers.json")
+    config = _json(transformer / "config.json")
+    newer = config.get("sentence_transformers")
+    return RerankerFiles(
+        transformer=transformer,
+        activation=general.get("activation_fn")
+        or (newer.get("activation_fn") if isinstance(newer, dict) else None)
+        or config.get("sbert_ce_default_activation_function"),
+        max_seq_length=_transformer_options(transformer).get("max_seq_length"),
+        prompts={name: text or "" for name, text in (general.get("prompts") or {}).items()},
+        default_prompt=general.get("default_prompt_name"),
+    )
+
+
+def _transformer_options(transformer: Path) -> dict[str, Any]:
+    return next((_json(p) for name in _TRANSFORMER_CONFIGS if (p := transformer / name).is_file()), {})
 
 
 def _modules(folder: Path) -> list[ModuleFile]:

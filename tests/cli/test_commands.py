@@ -112,6 +112,63 @@ def test_embed_interrupted_keeps_what_is_finished(tmp_path, sentence_small):
     assert not (tmp_path / "out.npy").exists()
 
 
+def test_embed_goes_on_where_an_interrupted_run_ended(capsys, tmp_path, lines, sentence_small):
+    out, partial, broken = tmp_path / "out.npy", tmp_path / "out.npy.partial", tmp_path / "broken.txt"
+    content = lines.read_bytes()
+    broken.write_bytes(content[: content.index(b"\n" * 1, len(content) - 900)] + b"\n\xff\n")
+    asked = ("-o", out, "-m", sentence_small, *QUICK)
+    result = run(capsys, "embed", broken, *asked)
+    assert result.status == 2
+    assert result.err.endswith(f"; the first 256 embeddings are in {partial}\n")
+    other = run(capsys, "embed", lines, *asked, "--normalize")
+    assert other.status == 2
+    assert "normalize_embeddings was False and is True" in other.err
+    assert other.err.count("\n") == 1
+    assert run(capsys, "embed", lines, *asked) == (0, "", "")
+    run(capsys, "embed", lines, "-o", tmp_path / "whole.npy", "-m", sentence_small, *QUICK)
+    assert out.read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert not partial.exists()
+
+
+def test_embed_anew_where_asked_to(capsys, tmp_path, lines, sentence_small):
+    (tmp_path / "out.npy.partial").write_bytes(b"of something else")
+    asked = ("embed", lines, "-o", tmp_path / "out.npy", "-m", sentence_small, *QUICK)
+    assert "there is no out.npy.partial.journal" in run(capsys, *asked).err
+    assert run(capsys, *asked, "--restart") == (0, "", "")
+    assert len(np.load(tmp_path / "out.npy")) == 300
+
+
+def test_embed_in_fewer_bits(capsys, tmp_path, lines, sentence_small):
+    model = minidistil.load(sentence_small, backend="blas")
+    texts = lines.read_text().split("\n")[:-1]
+    ranges = minidistil.calibration_ranges(model.encode(texts, truncate_dim=16))
+    np.save(tmp_path / "ranges.npy", ranges)
+    options = ("--precision", "int8", "--ranges", tmp_path / "ranges.npy", "--truncate-dim", "16")
+    out = tmp_path / "out.npy"
+    assert run(capsys, "embed", lines, "-o", out, "-m", sentence_small, *options, *QUICK) == (0, "", "")
+    expected = model.encode(texts, truncate_dim=16, precision="int8", ranges=ranges)
+    assert np.load(out).dtype == np.int8
+    assert np.abs(np.load(out).astype(int) - expected).max() <= 1  # BLAS: a chunk's last bits are its own
+    missing = run(capsys, "embed", lines, "-o", out, "-m", sentence_small, "--precision", "int8", *QUICK)
+    assert missing.status == 2
+    assert "needs ranges" in missing.err
+    (tmp_path / "ranges.npy").write_text("nothing")
+    assert "is no .npy file" in run(capsys, "embed", lines, "-o", out, "-m", sentence_small, *options, *QUICK).err
+
+
+def test_rerank_orders_the_lines_by_the_models_scores(capsys, lines, reranker_small):
+    texts = lines.read_text().split("\n")[:-1]
+    result = run(capsys, "rerank", "cat and dog", lines, "-m", reranker_small, "-k", "12", "--json", *QUICK)
+    found = json.loads(result.out)
+    assert [row["text"] for row in found] == [texts[row["line"] - 1] for row in found]
+    filled = [text for text in texts if text.strip()]
+    expected = minidistil.CrossEncoder(reranker_small, backend="blas").rank("cat and dog", filled, top_k=12)
+    np.testing.assert_allclose([row["score"] for row in found], [row["score"] for row in expected], rtol=0, atol=1e-5)
+    shown = run(capsys, "rerank", "cat and dog", lines, "-m", reranker_small, "-k", "2", *QUICK).out.splitlines()
+    assert shown[0].startswith(f"{lines}:{found[0]['line']} {found[0]['score']:.3f} ")
+    assert len(shown) == 2
+
+
 def test_search_finds_the_lines_that_encode_ranks_first(capsys, lines, sentence_small):
     texts = lines.read_text().split("\n")[:-1]
     result = run(capsys, "search", "cat and dog", lines, "-m", sentence_small, "-k", "12", "--json", *QUICK)

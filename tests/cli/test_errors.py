@@ -36,6 +36,8 @@ CASES = {
     "an unknown backend": (["embed", "--backend", "gpu"], ["gpu", "engine"]),
     "an unknown encoding": (["embed", "--encoding", "klingon"], ["klingon", "utf-8"]),
     "an empty query": (["search", " ", "{text}"], ["query is empty"]),
+    "an empty query to rerank": (["rerank", " ", "{text}", "-m", "{model}"], ["query is empty"]),
+    "no model to rerank with": (["rerank", "q", "{text}", "-m", "{model}"], ["classifier"]),
     "a missing text file": (["search", "q", "nowhere.txt", "-m", "{model}"], ["nowhere.txt", "No such file"]),
     "a folder for a file": (["embed", "{model}", "-m", "{model}"], ["is a folder"]),
     "a missing checkpoint": (["inspect", "./nowhere"], ["nowhere", "no such file or folder"]),

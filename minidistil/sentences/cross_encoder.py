@@ -1,0 +1,289 @@
+"""Rerankers: a score for a pair of texts that the model reads together, by the conventions of sentence-transformers."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minidistil._warn import warn_caller
+from minidistil.inputs import pack_sentences, token_batches
+from minidistil.pipelines.scores import softmax
+from minidistil.sentences.files import RerankerFiles, read_reranker_files
+from minidistil.sentences.modules import activation_name
+from minidistil.sentences.progress import progress
+from minidistil.tasks import SequenceClassification
+from minidistil.tokenization import Tokenizer, check_truncation, input_limit, refuse_truncation, warn_of_truncation
+
+if TYPE_CHECKING:
+    from minidistil.config import Config
+
+Activation = Callable[[np.ndarray], np.ndarray]
+_TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
+_WINDOW = 8192  # pairs that are tokenized and sorted by length together
+
+
+class CrossEncoder:
+    """A sequence-classification model that scores pairs of texts, such as a query and a passage.
+
+    Args:
+        name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
+        max_length: longer pairs are cut to this many tokens, the longer text first; unset, the model's limit.
+        activation_fn: what makes scores of logits: a function of float32 [b, N], or the name of an activation. Unset,
+            what the checkpoint says, else the sigmoid for one label, nothing for more.
+        device: None or "cpu".
+        revision: hub branch, tag or commit.
+        cache_dir: where hub files are kept.
+        local_files_only: never open a connection.
+        token: hub credentials.
+        threads: to compute with; None for what the process may use.
+        backend: "engine", "exact" or "blas".
+
+    Attributes:
+        model: the encoder with its head.
+        prompts: text by name, put before the first text of every pair.
+        default_prompt_name: the one that is used unless told otherwise, or None.
+        truncated: how many pairs have been cut so far.
+
+    Raises:
+        CheckpointError: files that are missing, damaged or contradict each other; or no classification head.
+        ValueError: an unknown option, or a module that minidistil does not have.
+    """
+
+    def __init__(
+        self,
+        name_or_path: str | os.PathLike[str],
+        *,
+        max_length: int | None = None,
+        activation_fn: str | Activation | None = None,
+        device: Any = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        threads: int | None = None,
+        backend: str = "engine",
+    ) -> None:
+        from minidistil.auto import AutoModelForSequenceClassification
+        from minidistil.weights import locate
+
+        if device is not None and str(device) != "cpu":
+            raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
+        folder = locate(
+            name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+        )
+        files: RerankerFiles = read_reranker_files(Path(folder))
+        self.model: SequenceClassification = AutoModelForSequenceClassification.from_pretrained(
+            files.transformer, threads=threads, backend=backend
+        )
+        self.prompts = dict(files.prompts)
+        self.default_prompt_name = files.default_prompt
+        self.truncated = 0
+        self._count_lock = threading.Lock()
+        self._limit = files.max_seq_length
+        if max_length is not None:
+            self.max_length = max_length
+        self._activation = self._resolve(activation_fn, files.activation)
+
+    @property
+    def config(self) -> Config:
+        """The encoder's config."""
+        return self.model.config
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The encoder's tokenizer."""
+        return self.model.tokenizer
+
+    @property
+    def num_labels(self) -> int:
+        """N, the number of scores of a pair."""
+        return self.config.num_labels
+
+    @property
+    def max_length(self) -> int:
+        """Longer pairs are cut to this many tokens, special ones included; may be set."""
+        limit = input_limit(self.tokenizer, self.config.longest_sentence)
+        return limit if self._limit is None else min(self._limit, self.config.longest_sentence)
+
+    @max_length.setter
+    def max_length(self, value: int | None) -> None:
+        if value is not None and value < 1:
+            raise ValueError(f"max_length must be positive, got {value}")
+        self._limit = value
+
+    max_seq_length = max_length
+
+    def predict(
+        self,
+        sentences: Any,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = False,
+        activation_fn: str | Activation | None = None,
+        apply_softmax: bool | None = False,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        *,
+        truncation: str | bool = "warn",
+    ) -> Any:
+        """Score one pair of texts or many. A pair's score has the same bits in any batch.
+
+        Args:
+            sentences: a pair (two str), or an iterable of pairs.
+            prompt_name: key of `prompts`, whose text goes before the first text of every pair.
+            prompt: that text itself; wins over `prompt_name`.
+            batch_size: most pairs per call of the model; speed alone depends on it. Tokens bound it anyway.
+            show_progress_bar: show one on standard error.
+            activation_fn: what makes scores of logits, for this call.
+            apply_softmax: where there are several labels, make the scores of a pair sum to 1.
+            convert_to_numpy: True; there is nothing else to convert to.
+            convert_to_tensor: False.
+            truncation: what to do with pairs longer than `max_length`: "warn" (cut, and one `TruncationWarning` with
+                their number), True (cut), "error" or False (refuse). `truncated` counts all.
+
+        Returns:
+            For one label float32 [n], or a float32 for one pair; for N labels float32 [n, N] or [N].
+
+        Raises:
+            TypeError: something other than pairs of text.
+            ValueError: an unknown option or prompt, or pairs that are too long where that is an error.
+        """
+        if convert_to_tensor or not convert_to_numpy:
+            raise ValueError("scores are NumPy arrays; torch.from_numpy(...) makes a tensor of one")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be positive, got {batch_size}")
+        check_truncation(truncation)
+        activation = self._activation if activation_fn is None else self._function(activation_fn)
+        single, pairs = _pairs(sentences)
+        before = self._prompt(prompt, prompt_name)
+        logits = np.empty((len(pairs), self.num_labels), np.float32)
+        with progress(len(pairs), show_progress_bar, "pairs") as bar:
+            for places, found in self._logits([(before + a, b) for a, b in pairs], batch_size, truncation):
+                logits[places] = found
+                bar.update(len(places))
+        scores = np.asarray(activation(logits), np.float32) if len(logits) else logits
+        if self.num_labels == 1:
+            scores = scores.reshape(-1)
+        elif apply_softmax and len(scores):
+            scores = softmax(scores)
+        return scores[0] if single else scores
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        """Order documents by their score with a query, best first; of equal scores the earlier document first.
+
+        Args:
+            query: what is looked for.
+            documents: where.
+            top_k: how many to return; None for all.
+            return_documents: also return the documents' texts.
+            **options: `predict`'s.
+
+        Returns:
+            A dictionary per document: corpus_id (its place in `documents`), score, and text where asked for.
+
+        Raises:
+            TypeError: something other than text.
+            ValueError: a model with several labels, or as `predict`.
+        """
+        if self.num_labels != 1:
+            raise ValueError(f"only models with one label rank, this one has {self.num_labels}: use predict(pairs)")
+        if not isinstance(query, str):
+            raise TypeError(f"query must be a str, got {type(query).__name__}")
+        if isinstance(documents, str):
+            raise TypeError("documents must be a list of str, got one str")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be positive, got {top_k}")
+        texts = list(documents)
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"documents[{i}] must be a str, got {type(text).__name__}")
+        scores = self.predict([(query, text) for text in texts], **options)
+        order = np.argsort(-scores, kind="stable").tolist()[:top_k]
+        rows = [{"corpus_id": i, "score": float(scores[i])} for i in order]
+        return [{**row, "text": texts[row["corpus_id"]]} for row in rows] if return_documents else rows
+
+    def _logits(
+        self, pairs: list[tuple[str, str]], most: int | None, truncation: str | bool
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Places int64 [b] and logits float32 [b, N], batch by batch, longest pairs first."""
+        limit, cut_count = self.max_length, 0
+        for start in range(0, len(pairs), _WINDOW):
+            windows = self.tokenizer.encode_windows(pairs[start : start + _WINDOW], limit)
+            cut = [i for i, own in enumerate(windows) if len(own) > 1]
+            if truncation in ("error", False):
+                refuse_truncation(cut, limit, start)
+            cut_count += len(cut)
+            lengths = np.array([len(own[0]) for own in windows])
+            order = np.argsort(-lengths, kind="stable")
+            for run in token_batches(lengths[order].tolist(), _TOKENS, most):
+                places = order[run]
+                encoded = [windows[i][0] for i in places]
+                types = np.concatenate([np.array(e.type_ids, np.int32) for e in encoded])
+                ids = [np.array(e.ids, np.int32) for e in encoded]
+                batch = pack_sentences(self.config, ids, types if self.config.type_vocab_size > 1 else None)
+                yield start + places, self.model.logits_packed(batch)
+        with self._count_lock:
+            self.truncated += cut_count
+        if truncation == "warn":
+            warn_of_truncation(cut_count, len(pairs), limit)
+
+    def _resolve(self, given: str | Activation | None, stored: str | None) -> Activation:
+        """The function given, else the checkpoint's, else the usual one."""
+        if given is not None:
+            return self._function(given)
+        if stored is not None and stored.startswith("torch."):
+            return self._function(stored)
+        usual = "torch.nn.Sigmoid" if self.num_labels == 1 else "torch.nn.Identity"
+        if stored is not None:
+            warn_caller(
+                UserWarning(f"the checkpoint's activation function {stored!r} is none of torch.nn; using {usual}")
+            )
+        return self._function(usual)
+
+    def _function(self, activation: str | Activation) -> Activation:
+        if not isinstance(activation, str):
+            return activation
+        name = activation_name(activation) if activation.startswith("torch.") else activation
+        if name == "linear":
+            return lambda logits: logits
+        return lambda logits: self.model._backend.activation(name, logits)
+
+    def _prompt(self, prompt: str | None, name: str | None) -> str:
+        if prompt is not None:
+            return prompt
+        name = self.default_prompt_name if name is None else name
+        if name is not None and name not in self.prompts:
+            raise ValueError(f"no prompt is named {name!r}; there are {sorted(self.prompts)}")
+        return "" if name is None else self.prompts[name]
+
+
+def _pairs(sentences: Any) -> tuple[bool, list[tuple[str, str]]]:
+    """Whether one pair was given, and the list of pairs."""
+    if isinstance(sentences, str) or not isinstance(sentences, Iterable):
+        raise TypeError(f"predict takes a pair of texts or a list of pairs, got {type(sentences).__name__}")
+    items = list(sentences)
+    single = bool(items) and isinstance(items[0], str)
+    pairs = [items] if single else items
+    for i, pair in enumerate(pairs):
+        name = "the pair" if single else f"pair {i}"
+        if isinstance(pair, str) or not isinstance(pair, Iterable):
+            raise TypeError(f"{name} must be two texts, got {type(pair).__name__}")
+        held = list(pair)
+        if len(held) != 2 or not all(isinstance(text, str) for text in held):
+            raise TypeError(
+                f"{name} must be two texts, got {', '.join(type(text).__name__ for text in held) or 'none'}"
+            )
+    return single, [(str(a), str(b)) for a, b in pairs]

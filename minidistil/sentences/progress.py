@@ -1,0 +1,28 @@
+"""A progress bar on standard error, or none."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+
+class _NoBar:
+    def update(self, count: int) -> None:
+        """Show nothing."""
+
+
+def progress(total: int | None, show: bool | None, unit: str = "sentences", done: int = 0, delay: float = 0) -> Any:
+    """Return a context that gives something with `update(count)`.
+
+    Args:
+        total: how many there are, or None.
+        show: whether to show anything.
+        unit: what is counted.
+        done: how many were done before.
+        delay: seconds before the bar appears; with any, it vanishes at the end.
+    """
+    if not show:
+        return contextlib.nullcontext(_NoBar())
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, initial=done, desc="Encoding", unit=f" {unit}", delay=delay, leave=not delay)

@@ -1,0 +1,190 @@
+"""Any number of sentences to a file, in bounded memory, to be gone on with after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minidistil.sentences.journal import Journal
+from minidistil.sentences.progress import progress
+from minidistil.sentences.quantization import PRECISIONS
+from minidistil.sentences.sinks import Sink, open_sink, partial_path, sink_kind
+from minidistil.tokenization import warn_of_truncation
+
+if TYPE_CHECKING:
+    from minidistil.model import Model
+    from minidistil.sentences.encoder import SentenceEncoder
+
+CHUNK = 256  # sentences at once: enough to sort by length and fill the cores, little enough to lose or to wait for
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `encode_to_file` did.
+
+    Attributes:
+        path: the finished file.
+        rows: embeddings in it.
+        resumed: how many of them an earlier, interrupted call had written.
+        truncated: how many sentences this call has cut to the model's length.
+    """
+
+    path: Path
+    rows: int
+    resumed: int
+    truncated: int
+
+
+def encode_chunks(
+    model: SentenceEncoder | Model[Any], sentences: Iterable[str], *, chunk_size: int = CHUNK, **options: Any
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Embed sentences as they come, and hand them on chunk by chunk with their embeddings.
+
+    Args:
+        model: what makes the embeddings.
+        sentences: any iterable of str; not more than a chunk is held.
+        chunk_size: sentences at once.
+        **options: `SentenceEncoder.encode`'s.
+
+    Returns:
+        An iterator over the sentences of a chunk and their embeddings [n, D].
+
+    Raises:
+        TypeError, ValueError: as `SentenceEncoder.encode`.
+    """
+    _check(sentences, chunk_size)
+    return _chunks(_encoder(model), iter(sentences), 0, chunk_size, options)
+
+
+def encode_to_file(
+    model: SentenceEncoder | Model[Any],
+    sentences: Iterable[str],
+    path: str | Path,
+    *,
+    file_format: str | None = None,
+    resume: bool = True,
+    chunk_size: int = CHUNK,
+    show_progress_bar: bool = False,
+    total: int | None = None,
+    truncation: str | bool = "warn",
+    **options: Any,
+) -> Written:
+    """Embed any number of sentences into a file, in memory for a chunk of them.
+
+    Until it is finished the file is called PATH.partial. Interrupted, by whatever means, the same call goes on where it
+    ended: the sentences that are embedded already are read again and compared with what PATH.partial.journal notes of
+    them, but not computed. The finished file has the same bytes whether or not it was interrupted.
+
+    Args:
+        model: what makes the embeddings: `minidistil.load(...)`.
+        sentences: any iterable of str, in an order that is the same in every call.
+        path: a .npy file (an array [rows, D]); .jsonl (a line {"text", "embedding"} each); .arrow or .feather
+            (columns text and embedding; needs pyarrow). A file of that name is replaced at the end.
+        file_format: "npy", "jsonl" or "arrow", where the name does not say it.
+        resume: whether to go on with what an earlier call left; False begins anew.
+        chunk_size: sentences that are embedded and written at once.
+        show_progress_bar: show one on standard error.
+        total: how many sentences there are, for the progress bar.
+        truncation: as for `SentenceEncoder.encode`; "warn" warns once, at the end.
+        **options: `SentenceEncoder.encode`'s: `prompt_name`, `precision` with `ranges`, `truncate_dim`, ...
+
+    Returns:
+        What was written.
+
+    Raises:
+        TypeError: something other than text, or an option that there is not.
+        ValueError: as `SentenceEncoder.encode`; or what is there to be resumed was made by another model, with other
+            options or of other sentences.
+        OSError: the file cannot be written.
+    """
+    _check(sentences, chunk_size)
+    encoder, path = _encoder(model), Path(path)
+    for name in ("output_value", "first_index"):
+        if name in options:
+            raise TypeError(f"encode_to_file has no {name}: it writes the embeddings of all sentences")
+    encoder.encode([], truncation=truncation, **options)  # a wrong option is an error before any file is touched
+    precision, cut_quietly = options.get("precision", "float32"), truncation in ("warn", True)
+    width = encoder.embedding_width(precision, options.get("truncate_dim"))
+    kind = sink_kind(path, file_format)
+    journal = Journal(partial_path(path), _circumstances(encoder, kind, width, options), resume=resume)
+    sink: Sink | None = None
+    try:
+        sink = open_sink(kind, path, width, PRECISIONS[precision], resume=journal.resumes)
+        source, resumed, before = iter(sentences), sink.rows, encoder.truncated
+        journal.skip(source, resumed)
+        options["truncation"] = True if cut_quietly else truncation
+        with progress(total, show_progress_bar, done=resumed, delay=1) as bar:
+            for texts, embeddings in _chunks(encoder, source, resumed, chunk_size, options):
+                journal.note(texts, sink.rows)
+                sink.append(texts, embeddings)
+                bar.update(len(texts))
+        sink.finish()
+    except BaseException as error:
+        _add_note(error, sink.abandon() if sink else "nothing was written")
+        journal.close(remove=not (sink.rows if sink else journal.resumes))
+        raise
+    journal.close(remove=True)
+    cut = encoder.truncated - before
+    if truncation == "warn":
+        warn_of_truncation(cut, sink.rows - resumed, encoder.max_seq_length)
+    return Written(path, sink.rows, resumed, cut)
+
+
+def _check(sentences: Any, chunk_size: int) -> None:
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be positive, got {chunk_size}")
+    if isinstance(sentences, str):
+        raise TypeError("sentences must be an iterable of str, got one str: put it into a list")
+
+
+def _encoder(model: SentenceEncoder | Model[Any]) -> SentenceEncoder:
+    from minidistil.model import Model
+    from minidistil.sentences.encoder import SentenceEncoder
+
+    if isinstance(model, Model):
+        return model.sentence_encoder
+    if not isinstance(model, SentenceEncoder):
+        raise TypeError(f"model must be what minidistil.load(...) returns, got {type(model).__name__}")
+    return model
+
+
+def _chunks(
+    encoder: SentenceEncoder, source: Iterator[str], first: int, size: int, options: dict[str, Any]
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    while chunk := list(islice(source, size)):
+        yield chunk, encoder.encode(chunk, first_index=first, **options)
+        first += len(chunk)
+
+
+def _circumstances(encoder: SentenceEncoder, kind: str, width: int, options: dict[str, Any]) -> dict[str, Any]:
+    """What every byte of the file depends on, but for the sentences."""
+    precision, ranges = options.get("precision", "float32"), options.get("ranges")
+    used = ranges is not None and precision in ("int8", "uint8")
+    return {
+        "format": kind,
+        "model": encoder.digest(),
+        "bits": _bits(encoder),
+        "max_seq_length": encoder.max_seq_length,
+        "prompt": encoder.prompt_text(options.get("prompt"), options.get("prompt_name")),
+        "numbers": width,
+        "precision": precision,
+        "normalize_embeddings": bool(options.get("normalize_embeddings", False)),
+        "ranges": hashlib.sha256(np.asarray(ranges, "<f4").tobytes()).hexdigest() if used else None,
+    }
+
+
+def _bits(encoder: SentenceEncoder) -> str:
+    """Engine and `exact` have the same bits, so that one may go on where the other ended; `blas` has its own."""
+    operations = getattr(encoder.model._backend, "ops", None)
+    return "blas" if getattr(operations, "__name__", "").endswith(".blas") else "exact"
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    """`BaseException.add_note` of Python 3.11, which shows it below the traceback; the command line shows it too."""
+    error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]

@@ -1,0 +1,178 @@
+"""Files of embeddings are whole after every append, wherever an interruption falls, and can be gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidistil.sentences.sinks import ArrowSink, JsonLinesSink, NpySink, Sink, npy_header, open_sink, sink_kind
+from tests.bits import assert_same_bits
+
+TEXT = '"ü\u2028\\'
+_shapes = st.tuples(st.lists(st.integers(1, 5), max_size=6), st.integers(1, 9), st.integers(0, 2**31))
+
+
+def _parts(counts: list[int], width: int, seed: int) -> list[np.ndarray]:
+    """Any float32 bits that are numbers, a few rows at a time."""
+    rng = np.random.default_rng(seed)
+    bits = [rng.integers(0, 2**32, (n, width), dtype=np.uint32).view(np.float32) for n in counts]
+    return [np.where(np.isfinite(x), x, np.float32(-0.0)) for x in bits]
+
+
+def read(kind: type[Sink], path: Path, width: int) -> np.ndarray:
+    """What a file holds, finished or not."""
+    if kind is NpySink:
+        found: np.ndarray = np.load(path)
+        return found
+    if kind is JsonLinesSink:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        assert {row["text"] for row in rows} <= {TEXT}
+        return np.array([row["embedding"] for row in rows], np.float32).reshape(-1, width)
+    import pyarrow
+
+    with pyarrow.memory_map(str(path)) as source:
+        opened = pyarrow.ipc.open_stream(source) if path.name.endswith(".partial") else pyarrow.ipc.open_file(source)
+        table = opened.read_all()
+    assert set(table["text"].to_pylist()) <= {TEXT}
+    flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False) if len(table) else []
+    return np.array(flat, np.float32).reshape(-1, width)
+
+
+@pytest.fixture(scope="module", params=[NpySink, JsonLinesSink, ArrowSink])
+def kind(request: pytest.FixtureRequest) -> type[Sink]:
+    if request.param is ArrowSink:
+        pytest.importorskip("pyarrow", reason="Arrow files need pyarrow")
+    found: type[Sink] = request.param
+    return found
+
+
+@given(_shapes, st.integers(0, 6))
+@settings(deadline=None, max_examples=30)
+def test_whole_after_every_append_and_gone_on_with(
+    kind: type[Sink], tmp_path_factory: pytest.TempPathFactory, shape: tuple, again: int
+) -> None:
+    path, width, parts = tmp_path_factory.mktemp("sink") / "out", shape[1], _parts(*shape)
+    sink = kind(path, width, np.float32)
+    for i, part in enumerate(parts, 1):
+        if i == again:
+            said = f"the first {sink.rows} embeddings are in {sink.partial}" if i > 1 else "nothing was written"
+            assert sink.abandon() == said
+            sink = kind(path, width, np.float32, resume=True)
+            assert sink.rows == sum(map(len, parts[: i - 1]))
+        sink.append([TEXT] * len(part), part)
+        assert_same_bits(read(kind, sink.partial, width), np.concatenate(parts[:i]))
+    sink.finish()
+    assert [p.name for p in path.parent.iterdir()] == ["out"]
+    whole = np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+    assert_same_bits(read(kind, path, width), whole)
+    if kind is NpySink:
+        assert read(kind, path, width).shape == whole.shape
+
+
+class _Interrupted:
+    """A file whose n-th operation is where Ctrl-C comes: before it is done, half done, or after."""
+
+    def __init__(self, file: Any, n: int, how: str) -> None:
+        self.file, self.left, self.how = file, n, how
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self.file, name)
+        if name not in ("write", "seek"):
+            return operation
+
+        def once(*arguments: Any) -> Any:
+            self.left -= 1
+            if self.left:
+                return operation(*arguments)
+            if self.how == "half" and name == "write":
+                operation(bytes(arguments[0])[: len(arguments[0]) // 2])
+            if self.how == "after":
+                operation(*arguments)
+            raise KeyboardInterrupt
+
+        return once
+
+
+@pytest.mark.parametrize("how", ["before", "half", "after"])
+@pytest.mark.parametrize("n", range(1, 10))
+def test_interrupted_anywhere_the_file_holds_what_is_said(kind: type[Sink], tmp_path: Path, n: int, how: str) -> None:
+    rows = np.arange(15, dtype=np.float32).reshape(5, 3)
+    sink = kind(tmp_path / "out", 3, np.float32)
+    sink._file = _Interrupted(sink._file, n, how)
+    with contextlib.suppress(KeyboardInterrupt):
+        sink.append([TEXT] * 2, rows[:2])
+        sink.append([TEXT] * 3, rows[2:])
+    sink._file = sink._file.file
+    said = sink.abandon()
+    if not sink.rows:
+        assert said == "nothing was written"
+        assert not list(tmp_path.iterdir())
+        return
+    assert said == f"the first {sink.rows} embeddings are in {sink.partial}"
+    assert_same_bits(read(kind, sink.partial, 3), rows[: sink.rows])
+
+
+def test_killed_anywhere_whole_rows_are_found_again(kind: type[Sink], tmp_path: Path) -> None:
+    """No `abandon` here: the process is gone, and the file ends at any byte."""
+    rows = np.arange(15, dtype=np.float32).reshape(5, 3)
+    sink = kind(tmp_path / "whole", 3, np.float32)
+    ends = [0]
+    for row in rows:
+        sink.append([TEXT], row[None])
+        ends.append(sink._done[1])
+    content = sink.partial.read_bytes()
+    sink._file.close()
+    for size in range(0, len(content) + 1, 3):
+        (tmp_path / "out.partial").write_bytes(content[:size])
+        again = kind(tmp_path / "out", 3, np.float32, resume=True)
+        assert again.rows == max(i for i, end in enumerate(ends) if end <= size or i == 0)
+        again.append([TEXT] * (5 - again.rows), rows[again.rows :])
+        again.finish()
+        assert_same_bits(read(kind, tmp_path / "out", 3), rows)
+
+
+def test_an_old_file_stands_until_the_new_one_is_finished(kind: type[Sink], tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("from last time")
+    sink = kind(tmp_path / "out", 3, np.float32)
+    sink.append([TEXT] * 2, np.ones((2, 3), np.float32))
+    sink.abandon()
+    assert (tmp_path / "out").read_text() == "from last time"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.uint8])
+def test_types(kind: type[Sink], tmp_path: Path, dtype: type) -> None:
+    rows = np.array([[0, 1, 127], [100, 3, 5]], dtype)
+    sink = kind(tmp_path / "out", 3, dtype)
+    sink.append([TEXT] * 2, rows)
+    sink.finish()
+    found = read(kind, tmp_path / "out", 3)
+    assert kind is not NpySink or found.dtype == dtype
+    assert found.tolist() == rows.tolist()
+
+
+@given(st.integers(0, 10**15), st.integers(0, 10**6), st.sampled_from(["<f4", "|i1", "|u1"]))
+def test_npy_header_is_what_numpy_reads(rows: int, width: int, descr: str) -> None:
+    header = npy_header(rows, width, np.dtype(descr))
+    assert len(header) == 128
+    file = io.BytesIO(header)
+    assert np.lib.format.read_magic(file) == (1, 0)
+    assert np.lib.format.read_array_header_1_0(file) == ((rows, width), False, np.dtype(descr))
+
+
+def test_the_format_goes_by_the_name(tmp_path: Path) -> None:
+    names = {"a.npy": "npy", "a.NPY": "npy", "a.jsonl": "jsonl", "a.ndjson": "jsonl", "a.arrow": "arrow"}
+    assert {name: sink_kind(Path(name)) for name in names} == names
+    assert sink_kind(Path("a.txt"), "npy") == "npy"
+    for path, asked in [("a.csv", None), ("a", None), ("a.npy", "parquet")]:
+        with pytest.raises(ValueError, match="the format must be one of npy, jsonl, arrow"):
+            sink_kind(Path(path), asked)
+    with pytest.raises(OSError, match="No such file"):
+        open_sink("npy", tmp_path / "no" / "out.npy", 3, np.float32)

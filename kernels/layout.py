@@ -30,7 +30,8 @@ QKV_WEIGHT, QKV_BIAS, OUT_WEIGHT, OUT_BIAS, SA_GAIN, SA_SHIFT = range(6)
 LIN1_WEIGHT, LIN1_BIAS, LIN2_WEIGHT, LIN2_BIAS, OUTPUT_GAIN, OUTPUT_SHIFT = range(6, 12)
 LAYER_ADDRESSES = 12
 
-# Counters of the encoder: one for the embeddings, then for each layer the state that goes in and its nine phases, one at last.
+# Counters of the encoder: one for the embeddings, then for each layer the state that goes in and its nine phases, one
+# for the end and one for the embeddings' projection.
 PHASES_PER_LAYER = 10
 HEAD_PHASES = 3
 
@@ -132,13 +133,14 @@ class Outputs(NamedTuple):
 
     last: float32 [R, D] ([T, D] where no rows were asked for); hidden_states: float32 [L, T, D], what goes into each layer;
     attentions: float32, for each layer and sentence of n tokens [H, n, n], one after another; attention_offsets: int64
-    [B + 1], where a sentence's begin within a layer.
+    [B + 1], where a sentence's begin within a layer; clock: int64 [encoder_phases(L)], when each phase ended, nanoseconds.
     """
 
     last: int
     hidden_states: int
     attentions: int
     attention_offsets: int
+    clock: int
 
 
 class Head(NamedTuple):

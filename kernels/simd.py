@@ -367,6 +367,7 @@ get_f32 = _scalar(types.float32, _F32, False)
 set_f32 = _scalar(types.float32, _F32, True)
 get_i32 = _scalar(types.int32, _I32, False)
 get_i64 = _scalar(types.int64, _I64, False)
+set_i64 = _scalar(types.int64, _I64, True)
 
 
 @intrinsic

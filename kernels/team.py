@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from minidistil.kernels._compile import kernel
 from minidistil.kernels.layout import ABORT, COUNTERS
+from minidistil.kernels.simd import set_i64
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 _ARRIVALS, _GENERATION = 0, 8
@@ -58,6 +59,25 @@ def yield_thread(typing_context):
     return types.void(), emit
 
 
+@intrinsic
+def nanoseconds(typing_context):
+    """Of the monotonic clock; 0 where the C library has none (Windows)."""
+
+    def emit(context, builder, sig, args):
+        if platform.system() == "Windows":
+            return ir.Constant(_I64, 0)
+        spec = cgutils.alloca_once(builder, ir.ArrayType(_I64, 2))
+        pointer = builder.bitcast(spec, _I64.as_pointer())
+        function_type = ir.FunctionType(_I32, [_I32, _I64.as_pointer()])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "clock_gettime")
+        builder.call(function, [ir.Constant(_I32, 6 if platform.system() == "Darwin" else 1), pointer])
+        seconds = builder.load(pointer)
+        rest = builder.load(builder.gep(pointer, [ir.Constant(_I64, 1)]))
+        return builder.add(builder.mul(seconds, ir.Constant(_I64, 10**9)), rest)
+
+    return types.int64(), emit
+
+
 @kernel
 def next_task(team, phase):
     """The next task number of a phase, from 0; `team` is the address of the team's memory."""
@@ -84,3 +104,11 @@ def meet(team, threads):
             spins = 0
     return True
 
+
+@kernel
+def end_phase(team, thread, threads, clock, phase):
+    """`meet`, and where a clock (the address of int64 [phases]) is given, the first thread's time there."""
+    together = meet(team, threads)
+    if clock != 0 and thread == 0:
+        set_i64(clock, phase, nanoseconds())
+    return together

@@ -122,7 +122,25 @@ class Engine(Operations):
                 self._team.run("score_vocabulary", (self._head, call), memory, keep)
         return logits
 
-    def _run(self, batch: PackedBatch, hidden_states: bool, attentions: bool, rows: np.ndarray | None) -> Encoded:
+    def clock(self, batch: PackedBatch) -> np.ndarray:
+        """Encode a batch of at most TOKEN_BUDGET tokens and tell when each phase of it ended.
+
+        Returns:
+            int64 [phases], nanoseconds of the monotonic clock by phase (layout.encoder_phases); 0 where a phase did not
+            take place. See `minidistil.engine.profile`, which makes sense of it.
+        """
+        times = np.zeros(layout.encoder_phases(self.config.n_layers), np.int64)
+        self._run(batch, False, False, None, times)
+        return times
+
+    def _run(
+        self,
+        batch: PackedBatch,
+        hidden_states: bool,
+        attentions: bool,
+        rows: np.ndarray | None,
+        clock: np.ndarray | None = None,
+    ) -> Encoded:
         """One pass over a few sentences; `rows` in increasing order."""
         config, T = self.config, batch.tokens
         lengths = np.diff(batch.offsets)
@@ -150,10 +168,10 @@ class Engine(Operations):
         tables = self._tables
         if batch.inputs_embeds is not None:
             tables = tables._replace(words=_address(batch.inputs_embeds))
-        outputs = layout.Outputs(_address(last), _address(states), _address(maps), _address(places))
+        outputs = layout.Outputs(_address(last), _address(states), _address(maps), _address(places), _address(clock))
         memory = layout.team_memory(layout.encoder_phases(config.n_layers))
         with self._workspaces.borrow(T, int(lengths.max())) as work:
-            keep = (self, batch, last, states, maps, places, rows, row_offsets, work)
+            keep = (self, batch, last, states, maps, places, rows, row_offsets, clock, work)
             self._team.run("encode", (self._sizes, tables, tokens, work.addresses, outputs), memory, keep)
         return Encoded(
             last,

@@ -7,12 +7,38 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
+from tests.synthetic import (
+    ALBERT_SMALL,
+    BERT_SMALL,
+    DISTILBERT_SMALL,
+    ELECTRA_SMALL,
+    ROBERTA_SMALL,
+    write_checkpoint,
+)
 
-FAMILIES = {"DistilBert": DISTILBERT_SMALL, "Bert": BERT_SMALL}
+FAMILIES = {
+    "DistilBert": DISTILBERT_SMALL,
+    "Bert": BERT_SMALL,
+    "Roberta": ROBERTA_SMALL,
+    "Albert": {**ALBERT_SMALL, "num_hidden_layers": 2},
+    "Electra": ELECTRA_SMALL,
+}
 TASKS = ("SequenceClassification", "QuestionAnswering", "TokenClassification", "MultipleChoice")
+OF_SENTENCES = ("SequenceClassification", "MultipleChoice")
 CHOICES = 2
 LABELS = 16  # enough for the last product to stay in the order that minidistil keeps (docs/arithmetic.md)
+
+# The modules of the two products of a class, or of a family's heads on sentences; and what stands between them.
+TWO_PRODUCTS = {
+    "DistilBert": ("pre_classifier", "classifier", "relu"),
+    "Bert": ("bert.pooler.dense", "classifier", "tanh"),
+    "RobertaForSequenceClassification": ("classifier.dense", "classifier.out_proj", "tanh"),
+    "RobertaForMultipleChoice": ("roberta.pooler.dense", "classifier", "tanh"),
+    "Albert": ("albert.pooler", "classifier", "tanh"),
+    "ElectraForSequenceClassification": ("classifier.dense", "classifier.out_proj", "gelu"),
+    "ElectraForMultipleChoice": ("sequence_summary.summary", "classifier", "gelu"),
+    "ElectraForPreTraining": ("discriminator_predictions.dense", "discriminator_predictions.dense_prediction", "gelu"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +57,26 @@ class Head:
     def name(self) -> str:
         """The class of transformers and of minidistil."""
         return f"{self.family}For{self.task}"
+
+    @property
+    def field(self) -> str:
+        """The head in `ModelWeights`."""
+        if self.task == "PreTraining":
+            return "discriminator"
+        return "".join(f"_{c.lower()}" if c.isupper() else c for c in self.task)[1:]
+
+    @property
+    def products(self) -> tuple[str, str, str] | None:
+        """Of a head of two products: the tensors' names of both, and the activation between them."""
+        found = TWO_PRODUCTS.get(self.name, TWO_PRODUCTS.get(self.family))
+        return found if self.task in (*OF_SENTENCES, "PreTraining") else None
+
+    @property
+    def output(self) -> str:
+        """The tensors' name of the last product."""
+        if self.products:
+            return self.products[1]
+        return "qa_outputs" if self.task == "QuestionAnswering" else "classifier"
 
     def config(self, **changes: object) -> dict:
         """config.json of a small checkpoint with LABELS labels."""
@@ -57,4 +103,4 @@ class Head:
         return inputs
 
 
-HEADS = [Head(family, task) for family in FAMILIES for task in TASKS]
+HEADS = [Head(family, task) for family in FAMILIES for task in TASKS] + [Head("Electra", "PreTraining")]

@@ -154,6 +154,9 @@ def _bert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
         _linear(shapes, "classifier.dense", D, D)
     elif task == "MultipleChoice":
         _linear(shapes, "sequence_summary.summary", D, D)
+    elif task == "PreTraining" and kind == "electra":
+        _linear(shapes, "discriminator_predictions.dense", D, D)
+        _linear(shapes, "discriminator_predictions.dense_prediction", 1, D)
     last = "classifier.out_proj" if kind != "bert" and task == "SequenceClassification" else "classifier"
     _output(shapes, task, last, D, c)
     return shapes

@@ -42,15 +42,14 @@ def inputs(head: Head) -> dict[str, np.ndarray]:
 
 
 def stages(model: Model[Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a model gives: its logits and, of a head of two products, what comes before and after the activation."""
+    """What a model gives: its logits and, of a head on sentences, what comes before and after the activation."""
     out = model(**arrays)
     result = {name: out[name] for name in out if name.endswith("logits")}
-    dense = getattr(model._head, "dense", None)
-    if dense is not None:
+    if model.reads_first_only:
         flat = {name: x.reshape(-1, x.shape[-1]) for name, x in arrays.items()}
         batch = prepare(model.config, **flat).batch
-        rows = first_tokens(batch) if model.reads_first_only else None
-        result["dense"] = model._backend.linear(model.encode_packed(batch, rows), dense)
+        first = model.encode_packed(batch, first_tokens(batch))
+        result["dense"] = model._backend.linear(first, model._head.dense)
         result["activated"] = model._backend.activation(model._head.activation, result["dense"])
     return result
 
@@ -75,9 +74,8 @@ def assert_stages(head: Head, got: dict[str, np.ndarray], want: dict[str, np.nda
 
 def exact_regime(head: Head, stage: str, want: np.ndarray) -> bool:
     """Whether a stage [rows, outputs] must have PyTorch's bits."""
-    activation = "relu" if head.family == "DistilBert" else "gelu" if head.family == "Electra" else "tanh"
-    after_tanh = activation == "tanh" and head.task in ("SequenceClassification", "MultipleChoice")
-    if stage != "dense" and after_tanh:
+    after_tanh = stage != "dense" and head.products is not None and head.products[2] == "tanh"
+    if after_tanh:
         return False
     return len(want) >= _ROWS and want.shape[-1] >= _OUTPUTS and want.ndim > 1
 

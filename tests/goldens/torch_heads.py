@@ -8,17 +8,16 @@ import numpy as np
 
 from tests.goldens.torch_reference import torch, transformers  # first: it sets the pins
 
-from tests.heads import Head  # isort: skip
+from tests.heads import OF_SENTENCES, Head  # isort: skip
 from tests.synthetic import tensors  # isort: skip
 
 _models: dict[str, Any] = {}
 
 
 def head_stages(head: Head, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a head gives for a padded batch: its logits and, where it has two products, what comes before the activation
-    between them (`dense`) and after it (`activated`)."""
+    """What a head gives for a padded batch: its logits; of one on sentences, `dense` and `activated` as well, which come
+    before and after the activation between its two products."""
     model = _model(head)
-    two_products = head.task in ("SequenceClassification", "MultipleChoice", "PreTraining")
     *_, dense, output = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
     stages: dict[str, np.ndarray] = {}
 
@@ -26,7 +25,7 @@ def head_stages(head: Head, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
         return x.numpy().reshape(-1, x.shape[-1]).copy()
 
     hooks = []
-    if two_products:
+    if head.task in OF_SENTENCES:
         hooks.append(dense.register_forward_hook(lambda _m, _x, y: stages.update(dense=flat(y))))
         hooks.append(output.register_forward_pre_hook(lambda _m, x: stages.update(activated=flat(x[0]))))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ from minidistil.inputs import prepare
 from minidistil.model import Model, first_tokens
 from minidistil.weights import open_checkpoint, read_model
 from tests.bits import assert_same_bits
-from tests.heads import CHOICES, FAMILIES, HEADS, LABELS, TASKS, Head
+from tests.heads import CHOICES, FAMILIES, HEADS, LABELS, OF_SENTENCES, TASKS, Head
 from tests.synthetic import tensors, write_checkpoint
 
 IDS = np.random.default_rng(5).integers(3, 1200, (3, 7))
 MASK = np.array([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 1, 1]])
+ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "tanh": np.tanh,
+    "gelu": lambda x: x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2,
+}
 each_head = pytest.mark.parametrize("head", HEADS, ids=lambda head: head.name)
 
 
@@ -54,8 +60,9 @@ def test_every_family_has_every_head() -> None:
 def test_load_and_the_auto_class_find_it(head: Head, folders: dict[Head, Path]) -> None:
     chosen = minidistil.load(folders[head], backend="blas")
     assert type(chosen) is getattr(minidistil, head.name)
-    auto = getattr(minidistil, f"AutoModelFor{head.task}").from_pretrained(folders[head], backend="blas")
-    assert type(auto) is type(chosen)
+    if head.task in TASKS:
+        auto = getattr(minidistil, f"AutoModelFor{head.task}").from_pretrained(folders[head], backend="blas")
+        assert type(auto) is type(chosen)
 
 
 @each_head
@@ -102,17 +109,16 @@ def _formula(head: Head, w: dict[str, np.ndarray], hidden: np.ndarray) -> dict[s
         return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
 
     on = MASK[..., None]
+    x = hidden[np.arange(3), MASK.argmax(axis=1)] if head.task in OF_SENTENCES else hidden
+    if head.products:
+        x = ACTIVATIONS[head.products[2]](linear(x, head.products[0]))
+    logits = linear(x, head.output)
     if head.task == "QuestionAnswering":
-        start, end = np.moveaxis(linear(hidden, "qa_outputs") * on, -1, 0)
+        start, end = np.moveaxis(logits * on, -1, 0)
         return {"start_logits": start, "end_logits": end}
-    if head.task == "TokenClassification":
-        return {"logits": linear(hidden, "classifier") * on}
-    first = hidden[np.arange(3), MASK.argmax(axis=1)]
-    if head.family == "DistilBert":
-        pooled = np.maximum(linear(first, "pre_classifier"), 0)
-    else:
-        pooled = np.tanh(linear(first, f"{head.family.lower()}.pooler.dense"))
-    return {"logits": linear(pooled, "classifier")}
+    if head.task in OF_SENTENCES:
+        return {"logits": logits}
+    return {"logits": (logits * on)[..., 0] if head.task == "PreTraining" else logits * on}
 
 
 @each_head
@@ -122,7 +128,7 @@ def test_the_rows_that_the_head_reads_are_all_that_is_asked_for(head: Head, fold
     encode = model._backend.encode
     model._backend.encode = lambda batch, **options: asked.append(options.get("rows")) or encode(batch, **options)
     call(model, IDS, MASK)
-    if head.task in ("SequenceClassification", "MultipleChoice"):
+    if head.task in OF_SENTENCES:
         assert asked[0].tolist() == [0, 7, 10]
     else:
         assert asked == [None]
@@ -141,15 +147,17 @@ def test_company_changes_no_bit(head: Head, folders: dict[Head, Path]) -> None:
         for b, n in enumerate(lengths):
             place = slice(S - n, S) if left else slice(0, n)
             ids[b, place], mask[b, place] = generator.integers(3, 1200, n), 1
-        positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
-        shape = (len(lengths), 1, S) if head.task == "MultipleChoice" else (len(lengths), S)
-        together = results(call(model, ids, mask, position_ids=positions.reshape(shape)))
+        options = {}
+        if not model.config.positions_skip_padding:
+            shape = (len(lengths), 1, S) if head.task == "MultipleChoice" else (len(lengths), S)
+            options = {"position_ids": np.maximum(np.cumsum(mask, axis=1) - 1, 0).reshape(shape)}
+        together = results(call(model, ids, mask, **options))
         for b in range(len(lengths)):
             on = mask[b].astype(bool)
             alone = results(call(model, ids[b : b + 1, on]))
             for name, x in alone.items():
-                own = together[name][b] if head.task in ("SequenceClassification", "MultipleChoice") else None
-                assert_same_bits(together[name][b][on] if own is None else own, x[0], name)
+                own = together[name][b]
+                assert_same_bits(own if head.task in OF_SENTENCES else own[on], x[0], name)
 
     check()
 
@@ -183,7 +191,8 @@ def test_choices_are_sentences_of_their_own(folders: dict[Head, Path]) -> None:
             )
         words = read_model(open_checkpoint(model.folder)).encoder.embeddings.word_embeddings
         assert_same_bits(model(inputs_embeds=words[ids], attention_mask=mask).logits, out.logits)
-        assert_same_bits(model(ids, mask, position_ids=np.arange(6)).logits, out.logits)
+        first = model.config.pad_token_id + 1 if model.config.positions_skip_padding else 0
+        assert_same_bits(model(ids, mask, position_ids=np.arange(first, first + 6)).logits, out.logits)
 
 
 @each_head
@@ -240,9 +249,8 @@ class TestConfigurations:
         folder = write_checkpoint(tmp_path, bare)
         with pytest.raises(CheckpointError) as error:
             getattr(minidistil, head.name).from_pretrained(folder)
-        name = "qa_outputs" if head.task == "QuestionAnswering" else "classifier"
-        assert f"head; it was saved as {head.family}Model" in str(error.value)
-        assert f"{name}.weight, {name}.bias" in str(error.value)
+        assert f"no {head.field} head; it was saved as {head.family}Model" in str(error.value)
+        assert f"{head.output}.weight, {head.output}.bias" in str(error.value)
 
     def test_a_classifier_without_its_pooler(self, tmp_path: Path) -> None:
         from safetensors.numpy import save_file
@@ -285,11 +293,11 @@ class TestConfigurations:
             minidistil.load(folder)
 
     def test_of_heads_that_share_a_name_the_saved_one_is_read(self, folders: dict[Head, Path]) -> None:
-        fields = ("sequence_classification", "token_classification", "multiple_choice", "question_answering")
+        fields = {head.field for head in HEADS}
         for head in HEADS:
             weights = read_model(open_checkpoint(folders[head]))
             there = [field for field in fields if getattr(weights, field) is not None]
-            assert there == ["".join(f"_{c.lower()}" if c.isupper() else c for c in head.task)[1:]]
+            assert there == [head.field]
 
     def test_weights_in_memory_without_the_head(self, folders: dict[Head, Path]) -> None:
         model = minidistil.load(folders[HEADS[0]], backend="blas")

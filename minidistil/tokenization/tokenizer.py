@@ -394,9 +394,21 @@ class Tokenizer:
                 if stride >= max(length, 1):
                     raise ValueError(f"stride={stride} must be less than the {length} tokens of a window's text")
                 encoding.truncate(length, stride=stride, direction=self.truncation_side)
-        pair = encodings[1] if second is not None else None
-        window = self.backend_tokenizer.post_process(encodings[0], pair, add_special_tokens=special)
-        return [window, *window.overflowing]
+        # Each window is put together by itself: in those that come with the first one, tokens have the wrong types.
+        windows = [[e, *e.overflowing] for e in encodings]
+        for sequence, own in enumerate(windows):
+            if sequence and len(own) == 1:
+                # What was never cut remains a first text as well, whatever else it is told; cutting off a token helps.
+                own[0].pad(len(own[0]) + 1)
+                own[0].truncate(len(own[0]) - 1)
+            for window in own:
+                window.set_sequence_id(sequence)
+        if second is None:
+            return [self.backend_tokenizer.post_process(w, None, add_special_tokens=special) for w in windows[0]]
+        return [
+            self.backend_tokenizer.post_process(windows[0][i], windows[1][j], add_special_tokens=special)
+            for i, j in _pairs_of_windows(len(windows[0]), len(windows[1]))
+        ]
 
     def _pad(self, encodings: list[Encoding], length: int | None, multiple: int | None, side: str | None) -> None:
         assert length is not None
@@ -416,6 +428,12 @@ class AutoTokenizer:
     """Loads the tokenizer of any checkpoint."""
 
     from_pretrained = Tokenizer.from_pretrained
+
+
+def _pairs_of_windows(first: int, second: int) -> list[tuple[int, int]]:
+    """All pairs of the windows of two texts, in the order of the `tokenizers` library."""
+    rest = [(i, j) for i in range(1, first) for j in range(second)]
+    return [(0, 0), *rest, *((0, j) for j in range(1, second))]
 
 
 def _to_array(rows: list[Any], name: str) -> np.ndarray:

@@ -88,6 +88,48 @@ def test_tokenizer(minilm: Path) -> None:
     assert compared > 150
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_windows_over_long_texts(minilm: Path, side: str) -> None:
+    theirs = transformers.AutoTokenizer.from_pretrained(minilm, truncation_side=side)
+    ours = minidistil.AutoTokenizer.from_pretrained(minilm)
+    ours.truncation_side = side
+    texts = [text for text in AWKWARD if len(text) < 1000]
+    rng = random.Random(4)
+    several = 0
+    for _ in range(800):
+        first, second = rng.choice(texts), rng.choice([None, *texts])
+        options: dict[str, Any] = {
+            "truncation": rng.choice([True, "only_first", "only_second"] if second else [True, "only_first"]),
+            "max_length": rng.choice([24, 31, 40, 100]),
+            "stride": rng.choice([0, 1, 5, 9]),
+            "padding": rng.choice([True, False, "max_length"]),
+            "add_special_tokens": rng.choice([True, True, False]),
+            "return_overflowing_tokens": True,
+            "return_offsets_mapping": True,
+            "return_special_tokens_mask": True,
+        }
+        batch: tuple[Any, Any] = (first, second)
+        if rng.random() < 0.3:
+            batch = [first, "short"], None if second is None else [second, "too"]
+        try:
+            got = ours(*batch, **options)
+        except ValueError:  # the part that stays is too long; transformers panics, or leaves the text too long
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            want = theirs(*batch, **options)
+        assert dict(got) == dict(want), (batch, options)
+        for row in range(len(want.encodings)):
+            assert got.tokens(row) == want.tokens(row)
+            assert got.word_ids(row) == want.word_ids(row)
+            assert got.sequence_ids(row) == want.sequence_ids(row), (batch, options)
+        for token in range(len(want["input_ids"][0])):
+            assert got.token_to_chars(0, token) == want.token_to_chars(0, token)
+            assert got.token_to_word(token) == want.token_to_word(token)
+        several += len(want.encodings) > 2
+    assert several > 50
+
+
 def test_tokenizer_batches_and_back(minilm: Path) -> None:
     theirs = transformers.AutoTokenizer.from_pretrained(minilm)
     ours = minidistil.AutoTokenizer.from_pretrained(minilm)

@@ -15,8 +15,8 @@ _models: dict[str, Any] = {}
 
 
 def head_stages(head: Head, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a head gives for a padded batch: its logits; of one on sentences, `dense` and `activated` as well, which come
-    before and after the activation between its two products."""
+    """What a head gives for a padded batch: its logits; of one on sentences, also what comes before the activation
+    between its two products (`dense`) and after it (`activated`)."""
     model = _model(head)
     *_, dense, output = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
     stages: dict[str, np.ndarray] = {}

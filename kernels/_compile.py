@@ -1,7 +1,7 @@
 """How kernels are compiled: the one place that decides.
 
-Kernels compile lazily and without the GIL, for the process; what people run is kept as machine code (native.py). Nothing
-global is changed: no environment variable, no `numba.config`.
+Kernels compile lazily and without the GIL, for the process; what people run is kept as machine code (native.py).
+Nothing global is changed: no environment variable, no `numba.config`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numba
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a kernel of a Python function: nopython, nogil, strict IEEE arithmetic, compiled at the first call.
 
-    Division by zero follows IEEE (no Python exception inside a kernel); `fastmath` is never on, because it would let the
-    compiler change the order of sums, and the bits with it.
+    Division by zero follows IEEE (no Python exception inside a kernel); `fastmath` is never on, because it would let
+    the compiler change the order of sums, and the bits with it.
     """
     return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a part of one kernel, to be read by itself: it is compiled into its caller only, which halves the compiling."""
+    """Make a part of one kernel, to be read by itself: it is compiled into its caller only, which halves the work."""
     return numba.njit(nogil=True, error_model="numpy", inline="always")(function)

@@ -1,7 +1,8 @@
 """The register tile of the matrix product, as LLVM code for every tile shape that the CPU's registers hold.
 
-A tile is C[rows, vectors * lanes]: each element is one accumulator lane, so each is one chain of fused multiply-adds over
-a block of k in increasing order, whatever the shape. Chains of later blocks are added to C in memory, block after block.
+A tile is C[rows, vectors * lanes]: each element is one accumulator lane, so each is one chain of fused multiply-adds
+over a block of k in increasing order, whatever the shape. Chains of later blocks are added to C in memory, block after
+block.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class _TileCode:
         return totals
 
     def _add_to_c(self, totals: list[list[Any]], is_first: Any) -> ir.Block:
-        """C = bias + totals or C = totals for the first block, C = C + totals after it; returns the block it ends in."""
+        """C = bias + totals or C = totals for the first block, C = C + totals later; returns the block it ends in."""
         builder = self.builder
         first, plain, biased, later, done = (
             builder.append_basic_block(name) for name in ("first", "plain", "biased", "later", "block.done")

@@ -1,8 +1,9 @@
 """Attention of one head over one sentence: softmax(q k^T scale) v without padding.
 
-The order of sums is that of PyTorch's CPU flash kernel with all keys in one block (docs/arithmetic.md): a score is one chain
-over head_dim (up to 192 wide, as in every product); the exponentials are summed in eight lanes and a tree; the product with v follows the matrix product's rule
-for a length rounded up to a multiple of sixteen; the result is multiplied by the rounded reciprocal of the sum.
+The order of sums is that of PyTorch's CPU flash kernel with all keys in one block (docs/arithmetic.md): a score is one
+chain over head_dim (up to 192 wide, as in every product); the exponentials are summed in eight lanes and a tree; the
+product with v follows the matrix product's rule for a length rounded up to a multiple of sixteen; the result is
+multiplied by the rounded reciprocal of the sum.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def softmax_numerators(scores, n, scale, bias):
 
 @kernel
 def round_up(n, multiple):
+    """The next multiple, or n itself."""
     return (n + multiple - 1) // multiple * multiple
 
 

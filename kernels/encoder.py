@@ -3,8 +3,8 @@
 A phase is one operation over all rows; its tasks are blocks of rows by panels of columns (products), sentences by heads
 (attention) or blocks of rows (the rest), never slices of a sum. The threads meet after each phase.
 
-Activations are float32 [T, leading dimension]: columns padded to whole panels, and a leading dimension that is no multiple
-of 4096 bytes, so that the rows of a register tile fall into different cache sets (`leading_dimension`).
+Activations are float32 [T, leading dimension]: columns padded to whole panels, and a leading dimension that is no
+multiple of 4096 bytes, so that the rows of a register tile fall into different cache sets (`leading_dimension`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def encode(sizes, tables, tokens, work, outputs, team, thread, threads):
 
 @part
 def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, phase, thread, threads):
-    """One layer on the stream x. With `some`, only the wanted rows: they become a stream of their own in y, and x is spare."""
+    """One layer on the stream x. With `some`, only the wanted rows: a stream of their own in y, and x is spare."""
     n, ld = sizes.dim, work.ld_x
     panels, hidden_panels = (n + PANEL - 1) // PANEL, (sizes.hidden_dim + PANEL - 1) // PANEL
     rows = tokens.wanted if some else tokens.tokens
@@ -101,9 +101,7 @@ def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, 
         _gather(work.x, ld, tokens.rows, stream, rows, n, team, phase + 1)
         if not end_phase(team, thread, threads, clock, phase + 1):
             return False
-        product(
-            stream, ld, rows, weight, bias, n, 0, panels, work.qkv, work.ld_qkv, LINEAR_ACTIVATION, team, phase + 2
-        )
+        product(stream, ld, rows, weight, bias, n, 0, panels, work.qkv, work.ld_qkv, LINEAR_ACTIVATION, team, phase + 2)
     if not end_phase(team, thread, threads, clock, phase + 2):
         return False
 
@@ -120,7 +118,10 @@ def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, 
         return False
 
     weight, bias = get_i64(addresses, LIN1_WEIGHT), get_i64(addresses, LIN1_BIAS)
-    product(stream, ld, rows, weight, bias, n, 0, hidden_panels, work.hidden, work.ld_hidden, sizes.activation, team, phase + 6)
+    product(
+        stream, ld, rows, weight, bias, n, 0, hidden_panels,
+        work.hidden, work.ld_hidden, sizes.activation, team, phase + 6,
+    )  # fmt: skip
     if not end_phase(team, thread, threads, clock, phase + 6):
         return False
     weight, bias, k = get_i64(addresses, LIN2_WEIGHT), get_i64(addresses, LIN2_BIAS), sizes.hidden_dim
@@ -155,7 +156,7 @@ def _embed(sizes, tables, tokens, work, scratch, team):
 
 @part
 def _attention(sizes, tokens, work, outputs, index, some, columns, scratch, team, phase):
-    """A task is a sentence and a head; `columns` of padded queries come before the keys, as many keys before the values."""
+    """A task is a sentence and a head; `columns` of padded queries come before the keys, as many before the values."""
     head_dim = sizes.dim // sizes.heads
     while True:
         task = next_task(team, phase)

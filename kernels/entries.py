@@ -1,4 +1,4 @@
-"""The functions that machine code is kept of: each takes the address of a call (layout.py), its thread and the team's size."""
+"""The functions that machine code is kept of: each takes the address of a call (layout.py), its thread, the team."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Matrix product y = x W^T + b over packed weights, in the reference's order of sums.
 
-Each element starts from its bias and takes the totals of blocks of k one after another; each total is one chain of fused
-multiply-adds over its block, k increasing from zero. `chain_length` gives the blocks. The order looks at K only: not at
-the rows that travel together, the tile, the threads or the vector width, so none of them changes a bit.
+Each element starts from its bias and takes the totals of blocks of k one after another; each total is one chain of
+fused multiply-adds over its block, k increasing from zero. `chain_length` gives the blocks. The order looks at K only:
+not at the rows that travel together, the tile, the threads or the vector width, so none of them changes a bit.
 
 Weights are packed once into panels of PANEL columns (layout.pack).
 """

@@ -1,8 +1,8 @@
 """LayerNorm, with the moments summed in eight lanes whatever the CPU (PyTorch's RowwiseMoments on AVX2).
 
-Welford's recurrence runs lane by lane over chunks of sixteen vectors, each chunk from zero; chunks are merged in pairs like
-the carries of a binary counter; then the lanes are merged one by one, lane 0 first. Elements beyond the last whole vector
-come before the lanes, one by one, their squares unfused.
+Welford's recurrence runs lane by lane over chunks of sixteen vectors, each chunk from zero; chunks are merged in pairs
+like the carries of a binary counter; then the lanes are merged one by one, lane 0 first. Elements beyond the last whole
+vector come before the lanes, one by one, their squares unfused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the planning side and the compiled side agree on: where numbers and arrays lie. Imports nothing compiled.
 
-A compiled entry takes the address of one int64 array, a `call`: the fields of its NamedTuples one after another. A float32
-field lies in the low half of its slot. Addresses are bytes; 0 stands for an array that is not there.
+A compiled entry takes the address of one int64 array, a `call`: the fields of its NamedTuples one after another. A
+float32 field lies in the low half of its slot. Addresses are bytes; 0 stands for an array that is not there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PANEL = 48
 """Columns of a panel of packed weights: a whole number of register tiles on every CPU (3 x 16 = 6 x 8 = 12 x 4)."""
 
 ROW_BLOCK = 144
-"""Rows that share a pass over the panels: with K = 768 they take 442 KB of a core's L2, and every panel is read once."""
+"""Rows that share a pass over the panels: with K = 768 they take 442 KB of a core's L2; a panel is read once."""
 
 TILE_ROWS = 8
 """Most rows of a register tile on any CPU; scratch is laid out for so many."""
@@ -76,8 +76,8 @@ class Sizes(NamedTuple):
 class Tables(NamedTuple):
     """Addresses of the weights.
 
-    layers: int64 [L, LAYER_ADDRESSES]; words: float32 [V, E] (or [T, E], embeddings given); types: [Y, E]; positions: [P, E];
-    gain and shift: of the embeddings' LayerNorm; projection: [D, E], packed, with its bias, where there is one.
+    layers: int64 [L, LAYER_ADDRESSES]; words: float32 [V, E] (or [T, E], embeddings given); types: [Y, E]; positions:
+    [P, E]; gain and shift: of the embeddings' LayerNorm; projection: [D, E], packed, with its bias, where there is one.
     """
 
     layers: int
@@ -94,7 +94,8 @@ class Tokens(NamedTuple):
     """One batch.
 
     word_ids, type_ids, position_ids: int32 [T]; offsets: int64 [B + 1]; rows: int64 [R], the tokens wanted of the last
-    layer; row_offsets: int64 [B + 1], where each sentence's rows begin among the R; bias: float32 [B, bias_heads, S, S].
+    layer; row_offsets: int64 [B + 1], where each sentence's rows begin among the R; bias: float32 [B, bias_heads, S,
+    S].
     """
 
     word_ids: int
@@ -131,9 +132,10 @@ class Workspace(NamedTuple):
 class Outputs(NamedTuple):
     """What the caller wants.
 
-    last: float32 [R, D] ([T, D] where no rows were asked for); hidden_states: float32 [L, T, D], what goes into each layer;
-    attentions: float32, for each layer and sentence of n tokens [H, n, n], one after another; attention_offsets: int64
-    [B + 1], where a sentence's begin within a layer; clock: int64 [encoder_phases(L)], when each phase ended, nanoseconds.
+    last: float32 [R, D] ([T, D] where no rows were asked for); hidden_states: float32 [L, T, D], what goes into each
+    layer; attentions: float32, for each layer and sentence of n tokens [H, n, n], one after another; attention_offsets:
+    int64 [B + 1], where a sentence's begin within a layer; clock: int64 [encoder_phases(L)], when each phase ended,
+    nanoseconds.
     """
 
     last: int
@@ -166,7 +168,7 @@ class Team(NamedTuple):
 
 
 class HeadCall(NamedTuple):
-    """Hidden states float32 [rows, D] in, logits float32 [rows, V] out; `transformed` float32 [rows, ld] is workspace."""
+    """Hidden states float32 [rows, D] in, logits float32 [rows, V] out; `transformed` [rows, ld] is workspace."""
 
     hidden: int
     rows: int

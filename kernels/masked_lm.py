@@ -8,6 +8,7 @@ from minidistil.kernels.layout import PANEL
 from minidistil.kernels.product import product, product_exact_width
 from minidistil.kernels.team import meet, next_task
 
+
 @kernel
 def masked_lm(head, work, team, thread, threads):
     """logits = projector(LayerNorm(activation(transform(hidden)))).

@@ -1,10 +1,10 @@
 """Machine code of the entries: compiled once with Numba, kept as object files, called without Numba.
 
-Loading a kept entry takes milliseconds and needs llvmlite only; Numba, whose import alone takes longer than a whole first
-result should, is imported where something must be compiled. A call releases the GIL.
+Loading a kept entry takes milliseconds and needs llvmlite only; Numba, whose import alone takes longer than a whole
+first result should, is imported where something must be compiled. A call releases the GIL.
 
-The file's name is a digest of everything that the code follows from: the sources of this folder, the CPU and its features,
-llvmlite. So nothing stale is ever found, and nothing needs to be thrown out.
+The file's name is a digest of everything that the code follows from: the sources of this folder, the CPU and its
+features, llvmlite. So nothing stale is ever found, and nothing needs to be thrown out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ Entry = Callable[[int, int, int], bool]
 """Takes the address of a call (layout.py), the thread's number and the team's size; False where the team gave up."""
 
 _FOLDER = Path(__file__).resolve().parent
-_ALLOWED = ("sched_yield", "SwitchToThread", "clock_gettime", "memcpy", "memset", "memmove")  # of the C library; the kernels need no other
+# Of the C library; the kernels need no other.
+_ALLOWED = ("sched_yield", "SwitchToThread", "clock_gettime", "memcpy", "memset", "memmove")
 _lock = threading.Lock()
 
 
@@ -38,13 +39,13 @@ class Unavailable(RuntimeError):
     """There is no machine code here, and none can be made; the message says why."""
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def entry(name: str) -> Entry:
     """An entry by its name, from its object file or compiled now.
 
     Raises:
-        Unavailable: the CPU that code is compiled for has no fused multiply-add of vectors; or nothing is kept, and Numba
-            is missing.
+        Unavailable: the CPU that code is compiled for has no fused multiply-add of vectors; or nothing is kept, and
+            Numba is missing.
     """
     with _lock:
         try:
@@ -62,12 +63,12 @@ def is_kept(name: str) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def cache_directory() -> Path | None:
-    """The folder of object files: NUMBA_CACHE_DIR, else beside the sources, else the user's cache; None where none is writable."""
+    """The folder of object files: NUMBA_CACHE_DIR, else beside the sources, else the user's cache; or None."""
     if chosen := os.environ.get("NUMBA_CACHE_DIR"):
         candidates = [Path(chosen) / "minidistil"]
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        candidates = [_FOLDER / "__pycache__", Path(base) / "minidistil"]
+        base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        candidates = [_FOLDER / "__pycache__", Path(base, "minidistil")]
     for folder in candidates:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,7 @@ def _key() -> str:
 
 
 def cpu() -> tuple[str, str]:
-    """LLVM's name and features of the CPU that code is made for: the host's, or what NUMBA_CPU_NAME and _FEATURES say."""
+    """LLVM's name and features of the CPU to make code for: the host's, or what NUMBA_CPU_NAME and _FEATURES say."""
     from llvmlite import binding
 
     name = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
@@ -122,8 +123,8 @@ def _compile(name: str) -> tuple[str, bytes]:
 
     if not target().lanes:
         raise Unavailable(
-            f"the CPU that code is compiled for ({target().name}) has no fused multiply-add of vectors, without which the "
-            "kernels would be slow and lean on the C library's arithmetic"
+            f"the CPU that code is compiled for ({target().name}) has no fused multiply-add of vectors, without which "
+            "the kernels would be slow and lean on the C library's arithmetic"
         )
     _announce()
     from minidistil.kernels import entries
@@ -135,8 +136,8 @@ def _compile(name: str) -> tuple[str, bytes]:
         try:
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{name}-", delete=False) as file:
                 file.write(head.encode() + b"\n" + code)
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)  # two processes that compile at once both leave a whole file
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)  # two processes that compile at once both leave a whole file
         except OSError as error:
             logger.info("compiled kernels cannot be kept: %s", error)
     return symbol, code

@@ -37,9 +37,7 @@ def product(x, ldx, rows, weight, bias, k, first_panel, end_panel, out, ld_out, 
         m, p = task // count * block, first_panel + task % count
         height, target = min(block, rows - m), out + (m * ld_out + p * PANEL) * 4
         panel = weight + p * k * PANEL * 4
-        multiply(
-            x + m * ldx * 4, ldx, height, panel, PANEL, PANEL, target, ld_out, bias + p * PANEL * 4, k, chain
-        )
+        multiply(x + m * ldx * 4, ldx, height, panel, PANEL, PANEL, target, ld_out, bias + p * PANEL * 4, k, chain)
         if activation != LINEAR_ACTIVATION:
             activate_rows(target, ld_out, height, PANEL, activation)
 

@@ -1,8 +1,9 @@
 """Vectors of lanes as values: kernels that read like their formulas, in instructions that are the same on every CPU.
 
-`F32x16` (and `F32x8`) is a Numba type whose values are LLVM vectors. Operators work lane by lane; `fma` rounds once. LLVM
-splits sixteen lanes into what the CPU has (one zmm, two ymm, four NEON registers), so one source serves all of them and a
-lane's bits never depend on its width. Comparisons give masks for `where`; loads and stores of a row's last lanes are masked.
+`F32x16` (and `F32x8`) is a Numba type whose values are LLVM vectors. Operators work lane by lane; `fma` rounds once.
+LLVM splits sixteen lanes into what the CPU has (one zmm, two ymm, four NEON registers), so one source serves all of
+them and a lane's bits never depend on its width. Comparisons give masks for `where`; loads and stores of a row's last
+lanes are masked.
 
 An address is an integer of bytes (`array.ctypes.data`); positions count float32 elements. No alignment is assumed.
 """
@@ -62,7 +63,7 @@ for _type in (Float32Vector, Int32Vector, MaskVector):
     register_model(_type)(_VectorModel)
 
 
-# Operators ----------------------------------------------------------------------------------------------------------------
+# Operators
 
 
 def _operator(symbol: Callable, kinds: Sequence[type], emit: Callable, result: Callable = lambda v: v) -> None:
@@ -91,7 +92,7 @@ _operator(operator.add, [Int32Vector], lambda b, x, y: b.add(x, y))
 _operator(operator.sub, [Int32Vector], lambda b, x, y: b.sub(x, y))
 
 
-# Functions of lanes ---------------------------------------------------------------------------------------------------------
+# Functions of lanes
 
 
 def _call(builder: ir.IRBuilder, name: str, vector: _Vector, args: Sequence[ir.Value]) -> ir.Value:
@@ -106,6 +107,7 @@ def _unary(name: str) -> Callable:
     def function(typing_context, x):
         if isinstance(x, Float32Vector):
             return x(x), lambda context, builder, sig, args: _call(builder, name, x, args)
+        return None
 
     return function
 
@@ -120,6 +122,7 @@ def fma(typing_context, x, y, z):
     """x * y + z in every lane, rounded once."""
     if isinstance(x, Float32Vector) and x == y == z:
         return x(x, x, x), lambda context, builder, sig, args: _call(builder, "fma", x, args)
+    return None
 
 
 @intrinsic
@@ -127,13 +130,17 @@ def negative(typing_context, x):
     """The sign of every lane turned, NaN and zero included."""
     if isinstance(x, Float32Vector):
         return x(x), lambda context, builder, sig, args: builder.fneg(args[0])
+    return None
 
 
 @intrinsic
 def copysign(typing_context, magnitude, sign):
     """The magnitude of one vector with the sign of another."""
     if isinstance(magnitude, Float32Vector) and magnitude == sign:
-        return magnitude(magnitude, sign), lambda context, builder, sig, args: _call(builder, "copysign", magnitude, args)
+        return magnitude(magnitude, sign), lambda context, builder, sig, args: _call(
+            builder, "copysign", magnitude, args
+        )
+    return None
 
 
 @intrinsic
@@ -141,6 +148,7 @@ def where(typing_context, mask, x, y):
     """x in the lanes of the mask, y in the others."""
     if isinstance(mask, MaskVector) and x == y:
         return x(mask, x, y), lambda context, builder, sig, args: builder.select(*args)
+    return None
 
 
 @intrinsic
@@ -148,6 +156,7 @@ def bits(typing_context, x):
     """The bits of float32 lanes as int32."""
     if x == F32x16:
         return I32x16(x), lambda context, builder, sig, args: builder.bitcast(args[0], I32x16.llvm)
+    return None
 
 
 @intrinsic
@@ -155,6 +164,7 @@ def from_bits(typing_context, x):
     """int32 lanes as the float32 with these bits."""
     if x == I32x16:
         return F32x16(x), lambda context, builder, sig, args: builder.bitcast(args[0], F32x16.llvm)
+    return None
 
 
 @intrinsic
@@ -163,6 +173,7 @@ def shift_left(typing_context, x, count):
     if x == I32x16 and isinstance(count, types.IntegerLiteral):
         amount = ir.Constant(I32x16.llvm, [count.literal_value] * 16)
         return x(x, count), lambda context, builder, sig, args: builder.shl(args[0], amount)
+    return None
 
 
 @intrinsic
@@ -171,9 +182,10 @@ def shift_right(typing_context, x, count):
     if x == I32x16 and isinstance(count, types.IntegerLiteral):
         amount = ir.Constant(I32x16.llvm, [count.literal_value] * 16)
         return x(x, count), lambda context, builder, sig, args: builder.ashr(args[0], amount)
+    return None
 
 
-# Making and taking apart ------------------------------------------------------------------------------------------------------
+# Making and taking apart
 
 
 def broadcast(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
@@ -207,6 +219,7 @@ def _half(start: int) -> Callable:
                 return builder.shuffle_vector(args[0], ir.Constant(F32x16.llvm, ir.Undefined), pick)
 
             return F32x8(x), emit
+        return None
 
     return function
 
@@ -221,9 +234,12 @@ def lane(typing_context, x, index):
     if isinstance(x, Float32Vector) and isinstance(index, types.Integer):
 
         def emit(context, builder, sig, args):
-            return builder.extract_element(args[0], builder.trunc(args[1], _I32) if args[1].type.width > 32 else args[1])
+            return builder.extract_element(
+                args[0], builder.trunc(args[1], _I32) if args[1].type.width > 32 else args[1]
+            )
 
         return types.float32(x, index), emit
+    return None
 
 
 def _fold(builder: ir.IRBuilder, x: ir.Value, combine: Callable) -> ir.Value:
@@ -245,6 +261,7 @@ def tree_sum(typing_context, x):
     """Sum of the lanes as a tree: i with i + half, and so on down to one."""
     if isinstance(x, Float32Vector):
         return types.float32(x), lambda context, builder, sig, args: _fold(builder, args[0], builder.fadd)
+    return None
 
 
 @intrinsic
@@ -256,6 +273,7 @@ def maximum(typing_context, x):
 
     if isinstance(x, Float32Vector):
         return types.float32(x), emit
+    return None
 
 
 @intrinsic
@@ -269,9 +287,10 @@ def first_lanes(typing_context, count):
 
     if isinstance(count, types.Integer):
         return M1x16(count), emit
+    return None
 
 
-# Memory -------------------------------------------------------------------------------------------------------------------------
+# Memory
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, position: ir.Value, pointee: ir.Type) -> ir.Value:
@@ -308,6 +327,7 @@ def store(typing_context, address, position, value):
 
     if isinstance(value, Float32Vector):
         return types.void(types.intp, types.intp, value), emit
+    return None
 
 
 @intrinsic
@@ -322,6 +342,7 @@ def load_first(typing_context, address, position, mask):
 
     if mask == M1x16:
         return F32x16(types.intp, types.intp, mask), emit
+    return None
 
 
 @intrinsic
@@ -337,6 +358,7 @@ def store_first(typing_context, address, position, mask, value):
 
     if mask == M1x16 and value == F32x16:
         return types.void(types.intp, types.intp, mask, value), emit
+    return None
 
 
 def _scalar(element: types.Type, llvm: ir.Type, store_it: bool) -> Callable:
@@ -402,3 +424,4 @@ def address_of(typing_context, array):
 
     if isinstance(array, types.Array) and array.layout == "C":
         return types.intp(array), emit
+    return None

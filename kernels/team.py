@@ -1,10 +1,10 @@
 """Threads that meet inside compiled code: atomic counters, a barrier, and the tasks of a phase.
 
-Every thread of a team enters the same kernel without the GIL. In a phase, threads draw tasks from a shared counter until
-none is left, so a thread that the machine holds up takes fewer; at the phase's end they meet at a barrier.
+Every thread of a team enters the same kernel without the GIL. In a phase, threads draw tasks from a shared counter
+until none is left, so a thread that the machine holds up takes fewer; at the phase's end they meet at a barrier.
 
-A team's memory is layout.team_memory: arrivals and generation on cache lines of their own, the flag that sends everyone home,
-then one counter a phase, all zero before the kernel starts.
+A team's memory is layout.team_memory: arrivals and generation on cache lines of their own, the flag that sends everyone
+home, then one counter a phase, all zero before the kernel starts.
 """
 
 from __future__ import annotations

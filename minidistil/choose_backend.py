@@ -53,7 +53,7 @@ def create_backend(
 
 
 def packed_beside(name: str, checkpoint: Checkpoint) -> PackedWeights | None:
-    """The packed weights that `minidistil pack` left beside a checkpoint; None for another backend or without such a file.
+    """The packed weights that `minidistil pack` left beside a checkpoint, if there are any and they are of use.
 
     A file that does not fit the checkpoint is passed over with a warning.
     """

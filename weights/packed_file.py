@@ -57,10 +57,10 @@ def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.Pa
                 file.write(len(header).to_bytes(8, "little") + header)
                 file.write(memoryview(packed.block).cast("B"))
                 file.close()
-                os.chmod(file.name, 0o644)
-                os.replace(file.name, path)
+                Path(file.name).chmod(0o644)
+                Path(file.name).replace(path)
             except BaseException:
-                os.unlink(file.name)
+                Path(file.name).unlink()
                 raise
     except OSError as error:
         raise CheckpointError(path, f"cannot be written: {error.strerror or error}") from None

@@ -43,9 +43,9 @@ class PackedWeights:
 def pack_model(weights: ModelWeights) -> PackedWeights:
     """Pack every product of a model.
 
-    A product `name` [N, K] gives `name.weight` float32 [panels(N), K, PANEL] and `name.bias` [panels(N) * PANEL], zero beyond
-    N; queries, keys and values become one product `layer.{i}.qkv`, each padded to whole panels. LayerNorms keep their shape.
-    The embedding tables are not packed: they are read by row.
+    A product `name` [N, K] gives `name.weight` float32 [panels(N), K, PANEL] and `name.bias` [panels(N) * PANEL], zero
+    beyond N; queries, keys and values become one product `layer.{i}.qkv`, each padded to whole panels. LayerNorms keep
+    their shape. The embedding tables are not packed: they are read by row.
     """
     parts = list(_parts(weights))
     places: dict[str, tuple[int, tuple[int, ...]]] = {}

@@ -97,7 +97,7 @@ class Engine(Operations):
         states = maps = None
         if hidden_states:
             depth = self.config.n_layers
-            states = tuple(np.concatenate([p.hidden_states[i] for p in passes]) for i in range(depth)) + (last,)
+            states = (*(np.concatenate([p.hidden_states[i] for p in passes]) for i in range(depth)), last)
         if attentions:
             maps = tuple(sum((p.attentions[i] for p in passes), ()) for i in range(self.config.n_layers))
         if everything and wanted is not None:
@@ -205,7 +205,7 @@ def warmup() -> None:
 
 
 def _passes(batch: PackedBatch, rows: np.ndarray | None) -> Iterator[tuple[PackedBatch, np.ndarray | None]]:
-    """Cut a batch between sentences into parts of at most TOKEN_BUDGET tokens (or one sentence), with their sorted rows."""
+    """Cut a batch between sentences into parts of TOKEN_BUDGET tokens at most (or one sentence); sort their rows."""
     ordered = None if rows is None else np.unique(rows)
     first = 0
     while first < batch.sentences:

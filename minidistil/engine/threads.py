@@ -54,8 +54,8 @@ def _read(path: Path) -> str:
 class Team:
     """The caller's thread and `threads - 1` workers, which enter one compiled function together.
 
-    Callers from several threads take turns. Workers start with the first job, sleep between jobs and end with the team; a
-    forked child starts its own.
+    Callers from several threads take turns. Workers start with the first job, sleep between jobs and end with the team;
+    a forked child starts its own.
     """
 
     def __init__(self, threads: int) -> None:
@@ -71,8 +71,8 @@ class Team:
             name: of native.NAMES.
             parts: of its call, but the last, the team's memory.
             memory: layout.team_memory, fresh.
-            keep: what the addresses in the call point into; it lives until the last thread has left the entry, even where
-                an exception (Ctrl-C) takes the caller out early.
+            keep: what the addresses in the call point into; it lives until the last thread has left the entry, even
+                where an exception (Ctrl-C) takes the caller out early.
         """
         entry = native.entry(name)
         call = layout.call(*parts, layout.Team(memory.__array_interface__["data"][0]))

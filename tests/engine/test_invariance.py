@@ -72,7 +72,13 @@ def test_rows_asked_for_are_the_rows_of_the_whole(
 
 
 def test_attentions_are_those_of_the_reference() -> None:
-    values = {**CONFIG, "n_layers": 2, "dim": 52, "n_heads": 2, "hidden_dim": 70}  # heads of 26: no multiple of a vector
+    values = {
+        **CONFIG,
+        "n_layers": 2,
+        "dim": 52,
+        "n_heads": 2,
+        "hidden_dim": 70,
+    }  # heads of 26: no multiple of a vector
     config, weights = build.config(values), build.model_weights(values)
     batch = build.batch([sentence(0, n) for n in (1, 17, 33)])
     want = Reference(config, weights, exact).encode(batch, hidden_states=True, attentions=True)
@@ -111,5 +117,6 @@ def test_embeddings_given_replace_the_words_only() -> None:
 def test_no_sentences() -> None:
     nothing = np.zeros(0, np.int32)
     encoded = make(1).encode(PackedBatch(nothing, nothing, None, None, np.zeros(1, np.int64)), hidden_states=True)
-    assert encoded.last.shape == (0, 128) and len(encoded.hidden_states) == 3
+    assert encoded.last.shape == (0, 128)
+    assert len(encoded.hidden_states) == 3
     assert make(1).masked_lm(encoded.last).shape == (0, 1200)

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from minidistil.kernels._target import target
 
+from minidistil.kernels._target import target
 from tests.bits import digest
 from tests.engine.test_invariance import CONFIG, alone
 
@@ -69,14 +69,16 @@ except EngineUnavailable as error:
     print(error)
 """
     words = result(run(program, NUMBA_CPU_NAME="generic"))
-    assert "multiply-add" in words and "generic" in " ".join(words)
+    assert "multiply-add" in words
+    assert "generic" in " ".join(words)
 
 
 @pytest.mark.slow
 def test_no_folder_to_cache_in(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     _, folder, bits = result(run(NUMBA_CACHE_DIR=str(tmp_path / "file" / "below")))
-    assert folder == "None" and bits == here()
+    assert folder == "None"
+    assert bits == here()
 
 
 @pytest.mark.slow
@@ -84,7 +86,8 @@ def test_two_processes_compile_at_once(tmp_path: Path) -> None:
     processes = [run(NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
     for process in processes:
         _, folder, bits = result(process)
-        assert folder.startswith(str(tmp_path)) and bits == here()
+        assert folder.startswith(str(tmp_path))
+        assert bits == here()
 
 
 @pytest.mark.slow

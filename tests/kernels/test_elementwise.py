@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minidistil.kernels import attention, embeddings, gelu, layer_norm
-from minidistil.weights.model_weights import EmbeddingWeights, Norm
 
+from minidistil.kernels import attention, embeddings, gelu, layer_norm
 from minidistil.reference import exact
+from minidistil.weights.model_weights import EmbeddingWeights, Norm
 from tests.bits import assert_same_bits
 from tests.kernels.values import awkward, normal, with_non_finite
 
@@ -55,7 +55,8 @@ def test_layer_norm_of_every_width(n: int) -> None:
     got = run_layer_norm(x, gain, shift)
     assert_same_bits(got, exact.layer_norm(x, Norm(gain, shift, 1e-12)), f"N={n}")
     if n > 1:
-        assert np.isfinite(got).all() and got.any()
+        assert np.isfinite(got).all()
+        assert got.any()
 
 
 @given(st.integers(1, 600), st.sampled_from([1e-12, 1e-5]), st.booleans(), st.integers(0, 99))
@@ -94,7 +95,8 @@ def test_softmax_numerators_of_every_length(n: int, scale: float) -> None:
     s = scores * np.float32(0.125)
     e = exact.exp_u20(s - s.max())
     assert_same_bits(row[:n], e)
-    assert not row[n:width].any() and row[width] == 7
+    assert not row[n:width].any()
+    assert row[width] == 7
     total = exact._sum8(e[None])
     assert_same_bits(np.float32(reciprocal).reshape(1), np.float32(1) / total)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minidistil.kernels import _tile, gemm, layout, product
-from minidistil.weights.model_weights import Linear
 
+from minidistil.kernels import _tile, gemm, layout, product
 from minidistil.reference import exact
+from minidistil.weights.model_weights import Linear
 from tests.bits import assert_same_bits
 from tests.kernels.values import normal, with_non_finite
 
@@ -71,7 +71,17 @@ def test_every_tile_and_nothing_beside_it(rows: int, vectors: int, bias: bool) -
     address = [array.__array_interface__["data"][0] for array in (a, w, c, b)]
     block = gemm.chain_length(k)
     gemm.multiply(
-        address[0], k + 3, rows, address[1], width + 5, width, address[2], width + 7, address[3] if bias else 0, k, block
+        address[0],
+        k + 3,
+        rows,
+        address[1],
+        width + 5,
+        width,
+        address[2],
+        width + 7,
+        address[3] if bias else 0,
+        k,
+        block,
     )
     x, columns = np.ascontiguousarray(a[:, :k]), np.ascontiguousarray(w[:, :width].T)
     want = exact.linear(x, Linear(columns, b)) if bias else exact._product(x, columns, exact.blocks(k))
@@ -86,7 +96,8 @@ def test_first_total_is_not_added_to_zero() -> None:
     c = np.empty((1, _tile.LANES), np.float32)
     address = [array.__array_interface__["data"][0] for array in (tiny, w, c)]
     gemm.multiply(address[0], 1, 1, address[1], _tile.LANES, _tile.LANES, address[2], _tile.LANES, 0, 1, 1)
-    assert np.signbit(c).all() and not c.any()
+    assert np.signbit(c).all()
+    assert not c.any()
 
 
 @pytest.mark.parametrize("rows", [1, 7, 143, 144, 145, 150, 289])
@@ -112,6 +123,6 @@ def test_product_of_a_team(rows: int, n: int) -> None:
     padded = np.full((rows, len(bias) + 16), np.nan, np.float32)
     out = padded.__array_interface__["data"][0]
     args = (address[0], ld, rows, address[1], address[2], k, 0, len(weight), out, padded.shape[1])
-    product.product(*args, product.GELU, address[5], 0)
+    product.product(*args, layout.GELU, address[5], 0)
     assert_same_bits(np.ascontiguousarray(padded[:, :n]), exact.gelu(want))
     assert np.isnan(padded[:, len(bias) :]).all(), "written beyond the panels"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import minidistil
 from minidistil.weights import CheckpointError, open_checkpoint, read_model
 from minidistil.weights.locate import PACKED_FILE
 from minidistil.weights.packed_file import open_packed, save_packed
 from minidistil.weights.packing import is_packed_from, pack_model
-
-import minidistil
 from tests.bits import assert_same_bits
 from tests.synthetic import DISTILBERT_SMALL, write_checkpoint
 
@@ -55,7 +55,8 @@ def test_a_mapped_file_is_what_was_packed(folder: Path) -> None:
     mapped = open_packed(checkpoint)
     assert mapped.places == packed.places
     assert_same_bits(mapped.block, packed.block)
-    assert not mapped.block.flags.writeable and mapped.block.ctypes.data % 64 == 0
+    assert not mapped.block.flags.writeable
+    assert mapped.block.ctypes.data % 64 == 0
     assert not list(folder.glob(".*")), "a temporary file was left"
 
 

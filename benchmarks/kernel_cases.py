@@ -76,8 +76,15 @@ def measure_cases(seconds: float) -> list[dict[str, Any]]:
 
 def _product(name: str, m: int, k: int, n: int, gelu: bool = False) -> Case:
     """As the engine calls it: rows a leading dimension apart, packed weights, one thread that draws all tasks."""
-    from minidistil.kernels.layout import PANEL, leading_dimension, padded_columns, panels, team_memory
-    from minidistil.kernels.layout import GELU, LINEAR_ACTIVATION
+    from minidistil.kernels.layout import (
+        GELU,
+        LINEAR_ACTIVATION,
+        PANEL,
+        leading_dimension,
+        padded_columns,
+        panels,
+        team_memory,
+    )
     from minidistil.kernels.product import product
     from minidistil.weights.packing import aligned_zeros
 

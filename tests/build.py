@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
+from minidistil.weights import open_checkpoint, read_model
 from minidistil.weights.model_weights import (
     EmbeddingWeights,
     EncoderWeights,
@@ -50,8 +52,14 @@ def config(values: dict) -> Config:
 
 
 def model_weights(values: dict, seed: int = 0, tensors: dict[str, np.ndarray] | None = None) -> ModelWeights:
-    """The weights of a config.json's model: `tensors` by checkpoint name, or synthetic ones."""
+    """The weights of a config.json's model: `tensors` by checkpoint name, or synthetic ones.
+
+    Bare BERT and DistilBERT are put together here, without the reader of checkpoints; the others by it.
+    """
     tensors = synthetic.tensors(values, seed) if tensors is None else tensors
+    if values["model_type"] not in _LAYERS or values["architectures"] == ["BertForMaskedLM"]:
+        with tempfile.TemporaryDirectory() as folder:
+            return read_model(open_checkpoint(synthetic.write_tensors(folder, values, tensors)))
     bert = values["model_type"] == "bert"
     eps = values["layer_norm_eps"] if bert else 1e-12
     base = next(name for name in tensors if name.endswith("embeddings.word_embeddings.weight"))
@@ -88,12 +96,13 @@ def batch(
     sentences: Sequence[np.ndarray],
     token_types: Sequence[np.ndarray] | None = None,
     attention_bias: np.ndarray | None = None,
+    positions: Sequence[np.ndarray] | None = None,
 ) -> PackedBatch:
-    """Pack sentences of token ids, each at positions 0, 1, ..."""
+    """Pack sentences of token ids, each at positions 0, 1, ... where none are given."""
     lengths = [len(s) for s in sentences]
     return PackedBatch(
         input_ids=np.concatenate(sentences).astype(np.int32),
-        position_ids=np.concatenate([np.arange(n) for n in lengths]).astype(np.int32),
+        position_ids=np.concatenate(positions or [np.arange(n) for n in lengths]).astype(np.int32),
         token_type_ids=None if token_types is None else np.concatenate(token_types).astype(np.int32),
         inputs_embeds=None,
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

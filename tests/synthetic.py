@@ -241,10 +241,15 @@ def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 def write_checkpoint(folder: str | Path, config: dict, seed: int = 0) -> Path:
     """Write config.json and model.safetensors as transformers would; returns the folder."""
+    return write_tensors(folder, config, tensors(config, seed))
+
+
+def write_tensors(folder: str | Path, config: dict, arrays: dict[str, np.ndarray]) -> Path:
+    """Write a checkpoint of these tensors; returns the folder."""
     from safetensors.numpy import save_file
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
-    save_file(tensors(config, seed), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
     return folder

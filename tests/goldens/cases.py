@@ -7,17 +7,38 @@ the same.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from minidistil.batch import PackedBatch
 from tests import build
-from tests.synthetic import BERT_SMALL, DISTILBERT_BASE, DISTILBERT_SMALL
+from tests.synthetic import (
+    ALBERT_SMALL,
+    BERT_SMALL,
+    DISTILBERT_BASE,
+    DISTILBERT_SMALL,
+    ELECTRA_SMALL,
+    ROBERTA_SMALL,
+    TINYBERT_SMALL,
+)
 
 MINILM = "minilm"  # the real all-MiniLM-L6-v2, from an installed package; the others are synthetic
-SYNTHETIC = {"distilbert-base": DISTILBERT_BASE, "distilbert-small": DISTILBERT_SMALL, "bert-small": BERT_SMALL}
-VOCABULARY = {"distilbert-base": 30522, "distilbert-small": 1200, "bert-small": 1200, MINILM: 30522}
+# With a masked-LM head, but for bert-small, which is a bare model.
+FAMILIES = {
+    "roberta-small": ROBERTA_SMALL,
+    "albert-small": ALBERT_SMALL,
+    "electra-small": ELECTRA_SMALL,
+    "tinybert-small": TINYBERT_SMALL,
+}
+SYNTHETIC = {
+    "distilbert-base": DISTILBERT_BASE,
+    "distilbert-small": DISTILBERT_SMALL,
+    "bert-small": BERT_SMALL,
+    **FAMILIES,
+}
+VOCABULARY = {**{name: values["vocab_size"] for name, values in SYNTHETIC.items()}, MINILM: 30522}
 SEED = 0
 
 # Around every boundary: 16 (the padding of the definition), 192 and 384 (the blocks of a sum over the keys), 512 (the
@@ -26,6 +47,7 @@ SHORT = (1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 48, 64, 100, 128)
 LENGTHS = (*SHORT, 176, 177, 191, 192, 193, 300, 368, 369, 384, 385, 511, 512)
 MIXED = ((5, 1, 16), (130, 17, 2, 64), (300, 3, 193, 47, 12), (512, 1, 384))
 FEWER = (1, 16, 17, 100, 192, 193, 300, 384, 512)
+FEWEST = (1, 17, 100, 193, 512)
 
 
 @dataclass(frozen=True)
@@ -46,8 +68,8 @@ class Case:
         return [self._generator("ids", b).integers(0, self._words, n) for b, n in enumerate(self.lengths)]
 
     def token_types(self) -> list[np.ndarray] | None:
-        """Token types int64 [n] of each sentence: zeros, then ones from a random place on; None for DistilBERT."""
-        if self.checkpoint.startswith("distilbert"):
+        """Token types int64 [n] of each sentence: zeros, then ones from a random place on; None without types."""
+        if not has_token_types(self.checkpoint):
             return None
         ends = [self._generator("types", b).integers(0, n + 1) for b, n in enumerate(self.lengths)]
         return [(np.arange(n) >= end).astype(np.int64) for n, end in zip(self.lengths, ends, strict=True)]
@@ -65,7 +87,8 @@ class Case:
 
     def batch(self) -> PackedBatch:
         """The sentences, packed."""
-        return build.batch(self.sentences(), self.token_types(), self.attention_bias())
+        sentences = self.sentences()
+        return build.batch(sentences, self.token_types(), self.attention_bias(), positions(self.checkpoint, sentences))
 
     def inputs(self) -> list[np.ndarray]:
         """Every array of the input: what the digest of the inputs is taken over."""
@@ -82,6 +105,27 @@ class Case:
 
 def cases(checkpoint: str) -> list[Case]:
     """All cases of a checkpoint."""
-    lengths = FEWER if checkpoint in ("bert-small", MINILM) else LENGTHS
+    lengths = FEWEST if checkpoint in FAMILIES else FEWER if checkpoint in ("bert-small", MINILM) else LENGTHS
     biased = [Case(checkpoint, (33, 33), bias=True)] if checkpoint != MINILM else []
-    return [Case(checkpoint, (n,)) for n in lengths] + [Case(checkpoint, m) for m in MIXED] + biased
+    mixed = MIXED[:2] if checkpoint in FAMILIES else MIXED
+    return [Case(checkpoint, (n,)) for n in lengths] + [Case(checkpoint, m) for m in mixed] + biased
+
+
+def has_token_types(checkpoint: str) -> bool:
+    """Whether a checkpoint distinguishes tokens by type."""
+    return checkpoint == MINILM or SYNTHETIC[checkpoint].get("type_vocab_size", 0) > 1
+
+
+def positions(checkpoint: str, sentences: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+    """Positions of each sentence where they do not count from 0: RoBERTa's begin after the padding's id and skip it."""
+    if checkpoint != "roberta-small":
+        return None
+    padding = ROBERTA_SMALL["pad_token_id"]
+    result = []
+    for sentence in sentences:
+        count, own = padding, []
+        for token in sentence:
+            count += token != padding
+            own.append(padding if token == padding else count)
+        result.append(np.array(own))
+    return result

@@ -11,6 +11,11 @@ _SMALL = ((16, 26, 12), (4, 191, 33), (16, 193, 64), (20, 200, 17))
 _LINEAR = (*_SMALL, (16, 383, 40), (16, 385, 40), (33, 768, 48), (5, 3072, 24))
 _TAILS = (*range(1, 18), 26, 37, 100, 127, 129, 255, 257, 511, 4099)
 _WIDTHS = (*_TAILS, 128, 136, 256, 312, 384, 512, 768, 1000, 1024, 2056)
+# What PyTorch's own kernels compute; the others have a tanh that is Intel's (minidistil/reference/activations.py).
+EXACT_ACTIVATIONS = (
+    "gelu_10", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "relu6", "silu", "swish", "mish", "sigmoid",
+    "linear",
+)  # fmt: skip
 _ATTENTION = ((1, 2, 26), (7, 2, 32), (16, 1, 12), (33, 2, 100), (192, 1, 16), (193, 1, 64), (300, 1, 32), (512, 2, 32))
 
 
@@ -20,6 +25,8 @@ def operations() -> dict[str, tuple[str, tuple]]:
     dense = np.linspace(-15, 15, 2**19, dtype=f32)
     x = np.concatenate([every, dense])
     result: dict[str, tuple[str, tuple]] = {"gelu": ("gelu", (x[: len(x) // 16 * 16],))}
+    for name in EXACT_ACTIVATIONS:
+        result[f"activation {name}"] = "activation", (name, activation_inputs())
     for m, k, n in _LINEAR:
         name = f"linear {m}x{k}x{n}"
         result[name] = "linear", tuple(_normal(name, i, *shape) for i, shape in enumerate([(m, k), (n, k), (n,)]))
@@ -37,6 +44,14 @@ def operations() -> dict[str, tuple[str, tuple]]:
                 bias[np.abs(bias) > 5] = -np.inf
             result[name] = "attention", (q, k, v, bias)
     return result
+
+
+def activation_inputs() -> np.ndarray:
+    """float32 [n], a multiple of 64: every exponent and sign, zeros, infinities, NaN, and densely what models have."""
+    every = np.arange(0, 2**32, 40961, dtype=np.uint64).astype(np.uint32).view(f32)
+    special = np.array([0, -0.0, np.inf, -np.inf, np.nan], f32)
+    x = np.concatenate([special, every, *(np.linspace(-e, e, n, dtype=f32) for e, n in ((15, 2**16), (120, 2**13)))])
+    return x[: len(x) // 64 * 64]
 
 
 def _normal(name: str, which: int, *shape: int) -> np.ndarray:

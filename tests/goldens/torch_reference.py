@@ -29,31 +29,32 @@ MULTIPLE = 16  # of tokens, to which a sentence is padded
 
 
 class TorchReference:
-    """A DistilBertForMaskedLM or BertModel, run sentence by sentence.
+    """A model of transformers, bare or with its masked-LM head, run sentence by sentence.
 
     Args:
-        values: config.json.
+        values: config.json; the class is the one that it names.
         tensors: float32 arrays by checkpoint name; all that the model has, but for tied ones.
     """
 
     def __init__(self, values: dict, tensors: dict[str, np.ndarray]) -> None:
+        kind = getattr(transformers, values["architectures"][0])
+        self.masked_lm = kind.__name__.endswith("ForMaskedLM")
         values = {k: v for k, v in values.items() if k not in ("architectures", "model_type", "transformers_version")}
-        self.masked_lm = "vocab_transform.weight" in tensors
-        if any("token_type" in name for name in tensors):
-            model: Any = transformers.BertModel(transformers.BertConfig(**values))
-        else:
-            model = transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**values))
+        model: Any = kind(kind.config_class(**values))
         loaded = model.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()}, strict=False)
-        missing = set(loaded.missing_keys) - {"vocab_projector.weight"}
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        given = {id(parameters[name]) for name in tensors if name in parameters}
+        missing = {name for name in loaded.missing_keys if id(parameters.get(name)) not in given}  # but for tied ones
         unexpected = set(loaded.unexpected_keys) - {"embeddings.position_ids"}
         if missing or unexpected:
             raise ValueError(f"missing {sorted(missing)}, unexpected {sorted(unexpected)}")
         if self.masked_lm:
-            words = model.distilbert.embeddings.word_embeddings.weight
-            assert model.vocab_projector.weight is words, "the projection is not tied to the word embeddings"
+            tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+            assert tied == model.config.tie_word_embeddings, "is the projection tied to the word embeddings?"
         if model.config._attn_implementation != "sdpa":
             raise ValueError(f"attention is {model.config._attn_implementation!r}, the reference is 'sdpa'")
         self.model = model.eval()
+        self.padding = model.config.pad_token_id or 0
 
     def alone(
         self, ids: np.ndarray, types: np.ndarray | None = None, bias: np.ndarray | None = None, multiple: int = MULTIPLE
@@ -76,7 +77,9 @@ class TorchReference:
         else:
             mask = np.full((1, 1, padded, padded), -np.inf, np.float32)
             mask[0, :, :n, :n] = bias
-        states, logits = self._run(_pad(ids, padded), None if types is None else _pad(types, padded), mask)
+        states, logits = self._run(
+            _pad(ids, padded, self.padding), None if types is None else _pad(types, padded), mask
+        )
         return [s[0, :n] for s in states], None if logits is None else logits[0, :n]
 
     def together(
@@ -86,7 +89,7 @@ class TorchReference:
         lengths = np.array([len(s) for s in sentences])
         padded = -(-lengths.max() // MULTIPLE) * MULTIPLE
         real = np.arange(padded) < lengths[:, None]
-        rows = np.concatenate([_pad(s, padded) for s in sentences])
+        rows = np.concatenate([_pad(s, padded, self.padding) for s in sentences])
         kinds = None if types is None else np.concatenate([_pad(t, padded) for t in types])
         states, logits = self._run(rows, kinds, real.astype(np.int64))
         return [s[real] for s in states], None if logits is None else logits[real]
@@ -118,6 +121,11 @@ def gelu(x: np.ndarray) -> np.ndarray:
     return torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
 
 
+def activation(name: str, x: np.ndarray) -> np.ndarray:
+    """The activation that transformers' config.json calls `name`."""
+    return transformers.activations.ACT2FN[name](torch.from_numpy(x.copy())).numpy()
+
+
 def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """One sentence [n, H, d], padded to a multiple of 16 keys that are masked; bias [1 or H, n, n] or None."""
     n = len(q)
@@ -139,5 +147,5 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | No
     return np.ascontiguousarray(out[0].numpy().transpose(1, 0, 2)[:n])
 
 
-def _pad(x: np.ndarray, length: int) -> np.ndarray:
-    return np.pad(x.astype(np.int64), (0, length - len(x)))[None]
+def _pad(x: np.ndarray, length: int, value: int = 0) -> np.ndarray:
+    return np.pad(x.astype(np.int64), (0, length - len(x)), constant_values=value)[None]

@@ -22,7 +22,7 @@ from minidistil.models import BertModel, DistilBertForMaskedLM
 from minidistil.reference import Reference
 from tests import build
 from tests.bits import assert_same_bits
-from tests.goldens.cases import MINILM, VOCABULARY
+from tests.goldens.cases import FAMILIES, MINILM, SYNTHETIC, VOCABULARY, has_token_types, positions
 from tests.goldens.load import checkpoint
 
 pytestmark = pytest.mark.parity
@@ -51,16 +51,16 @@ def batches(draw: st.DrawFn, name: str, most: int, sentences: int, masks: bool =
         bias = generator.standard_normal(shape, dtype=np.float32) * np.float32(2)
         bias[generator.random(shape) < 0.3] = -np.inf
     ids = [generator.integers(0, VOCABULARY[name], n) for n in lengths]
-    types = None if name.startswith("distilbert") else [np.sort(generator.integers(0, 2, n)) for n in lengths]
+    types = [np.sort(generator.integers(0, 2, n)) for n in lengths] if has_token_types(name) else None
     return Drawn(ids, types, bias, draw(st.sampled_from([1, 2])))
 
 
 def compare(live: Any, name: str, backend: Backend, drawn: Drawn) -> None:
     """Every hidden state, and every logit where there is a head."""
-    batch = build.batch(drawn.sentences, drawn.types, drawn.bias)
+    batch = build.batch(drawn.sentences, drawn.types, drawn.bias, positions(name, drawn.sentences))
     encoded = backend.encode(batch, hidden_states=True)
     assert encoded.hidden_states is not None
-    logits = backend.masked_lm(encoded.last) if name.startswith("distilbert") else None
+    logits = backend.masked_lm(encoded.last) if _has_head(name) else None
     for b, ids in enumerate(drawn.sentences):
         at = slice(batch.offsets[b], batch.offsets[b + 1])
         types = None if drawn.types is None else drawn.types[b]
@@ -70,6 +70,10 @@ def compare(live: Any, name: str, backend: Backend, drawn: Drawn) -> None:
             assert_same_bits(got[at], want, f"sentence {b} of lengths {[len(s) for s in drawn.sentences]}, state {i}")
         if logits is not None:
             assert_same_bits(logits[at], want_logits, f"sentence {b}, logits")
+
+
+def _has_head(name: str) -> bool:
+    return name != MINILM and SYNTHETIC[name]["architectures"][0].endswith("ForMaskedLM")
 
 
 @functools.lru_cache(maxsize=2)
@@ -92,6 +96,13 @@ def test_engine(torch_reference: Any, drawn: Drawn, threads: int) -> None:
 @given(batches("bert-small", 512, 8))
 def test_engine_with_token_types(torch_reference: Any, drawn: Drawn) -> None:
     compare(torch_reference, "bert-small", _engine("bert-small", 1), drawn)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data(), threads=st.sampled_from([1, 2]))
+def test_engine_on_the_family(torch_reference: Any, name: str, data: st.DataObject, threads: int) -> None:
+    compare(torch_reference, name, _engine(name, threads), data.draw(batches(name, 512, 4)))
 
 
 @settings(max_examples=10, deadline=None)

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistil.reference import exact
+from minidistil.weights import ACTIVATIONS
 from minidistil.weights.model_weights import Linear, Norm
 from tests.bits import assert_same_bits, differ
+from tests.goldens.operations import EXACT_ACTIVATIONS
 
 pytestmark = pytest.mark.parity
 f32 = np.float32
@@ -69,6 +71,20 @@ def test_gelu(torch_reference: Any) -> None:
     x = np.concatenate([special, every, dense])
     x = x[: len(x) // 16 * 16]  # PyTorch takes what is beyond whole vectors through libm
     assert_same_bits(exact.gelu(x), torch_reference.gelu(x))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@settings(max_examples=4, deadline=None)
+@given(st.sampled_from([0.01, 1, 4, 30]), seeds)
+def test_activation(torch_reference: Any, name: str, scale: float, seed: int) -> None:
+    """Bit for bit; but where PyTorch calls Intel's tanh by itself, within a unit in the last place of that."""
+    x = normal(seed, 64, 512, scale=scale)
+    got, want = exact.activation(name, x), torch_reference.activation(name, x)
+    if name in ("gelu", *EXACT_ACTIVATIONS):
+        assert_same_bits(got, want, name)
+    else:
+        unit = 2.0**-23 * (1 if name == "tanh" else np.abs(x))
+        assert (np.abs(got - want) <= unit + 2e-7 * np.abs(want)).all()
 
 
 heads = st.sampled_from([(1, 16), (4, 32), (2, 26), (2, 64), (1, 100), (1, 128), (1, 200)])

@@ -16,6 +16,7 @@ import numpy as np
 
 from tests.goldens.torch_reference import (  # first: it sets the pins
     TorchReference,
+    activation,
     attention,
     gelu,
     layer_norm,
@@ -94,7 +95,8 @@ def _plain(value: Any) -> Any:
 
 
 _ANSWERS = {
-    f.__name__: f for f in (versions, alone, head_stages, pipeline_answers, linear, layer_norm, gelu, attention)
+    f.__name__: f
+    for f in (versions, alone, head_stages, pipeline_answers, linear, layer_norm, gelu, activation, attention)
 }
 
 

@@ -14,12 +14,18 @@ from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.reference import Reference
 from minidistil.weights import open_checkpoint, read_model
-from tests.goldens.cases import MINILM, SYNTHETIC
+from tests.goldens.cases import FAMILIES, MINILM, SYNTHETIC
 from tests.goldens.load import Case, assert_case, assert_matches, cases, checkpoint
 
 # Most tokens of a case in the quick suite, and of one that runs at all: `exact` takes some 0.1 s a token at full size.
-_QUICK = {"distilbert-base": 2, "distilbert-small": 193, "bert-small": 193, MINILM: 17}
-_SLOW = {"distilbert-base": 64, "distilbert-small": 1000, "bert-small": 1000, MINILM: 193}
+_QUICK = {"distilbert-base": 2, "distilbert-small": 193, "bert-small": 193, MINILM: 17, **dict.fromkeys(FAMILIES, 22)}
+_SLOW = {
+    "distilbert-base": 64,
+    "distilbert-small": 1000,
+    "bert-small": 1000,
+    MINILM: 193,
+    **dict.fromkeys(FAMILIES, 600),
+}
 
 
 @functools.lru_cache(maxsize=1)  # cases come checkpoint by checkpoint

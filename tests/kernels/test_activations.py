@@ -1,0 +1,56 @@
+"""The compiled activations against `exact`: every name, every remainder, every magnitude."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidistil.kernels import activations, layout
+from minidistil.reference import exact
+from tests.bits import assert_same_bits
+from tests.goldens.operations import activation_inputs
+from tests.kernels.values import normal
+
+each_name = pytest.mark.parametrize("name", layout.ACTIVATIONS)
+
+
+def run(name: str, x: np.ndarray) -> np.ndarray:
+    out = np.full_like(x, np.nan)
+    activations.activate(x, out, layout.ACTIVATIONS[name])
+    return out
+
+
+@each_name
+def test_every_magnitude(name: str) -> None:
+    x = activation_inputs()
+    got = run(name, x)
+    assert_same_bits(got, exact.activation(name, x), name)
+    assert np.isnan(got[np.isnan(x)]).all()
+    assert np.isfinite(got).mean() > 0.3
+
+
+@each_name
+def test_every_length(name: str) -> None:
+    for n in range(1, 50):
+        x = normal(n, n, scale=3)
+        assert_same_bits(run(name, x), exact.activation(name, x), f"{name}, {n} numbers")
+
+
+@given(st.sampled_from(list(layout.ACTIVATIONS)), st.lists(st.floats(width=32), min_size=1, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_any_floats(name: str, values: list[float]) -> None:
+    x = np.array(values, np.float32)
+    assert_same_bits(run(name, x), exact.activation(name, x), name)
+
+
+@each_name
+@pytest.mark.parametrize("width", [16, 48])
+def test_rows_of_a_wider_array(name: str, width: int) -> None:
+    """As in a product's block: what stands beyond the width stays."""
+    x = normal(1, 3, 64, scale=2)
+    want = x.copy()
+    want[:, :width] = exact.activation(name, x[:, :width])
+    activations.activate_rows(x.ctypes.data, 64, 3, width, layout.ACTIVATIONS[name])
+    assert_same_bits(x, want)

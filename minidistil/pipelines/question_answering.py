@@ -33,7 +33,7 @@ class QuestionAnsweringPipeline(Pipeline):
 
     Called with `question=` and `context=` (a str each, or lists of them; one context may serve several questions), or
     with {"question": ..., "context": ...}, a list or an iterable of such. An answer is {"score", "start", "end",
-    "answer"}: context[start:end] is the answer. With `top_k` above 1 there is a list of them, best first.
+    "answer"}: context[start:end] is the answer. Where `top_k` lets there be several, they are a list, best first.
 
     Long contexts are read in windows that overlap, to their end; those of all questions are computed together.
 

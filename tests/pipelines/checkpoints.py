@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 
 from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
+from tests.synthetic_tokenizer import write_tokenizer
 
 _FILES = ("tokenizer.json", "vocab.txt", "special_tokens_map.json", "tokenizer_config.json")
 _NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC", "I-ORG", "B-ORG", "TIME"]
@@ -94,3 +95,9 @@ def write(folder: Path, name: str, minilm: Path) -> Path:
     for file in _FILES:
         shutil.copy(minilm / file, path)
     return path
+
+
+def write_small(folder: Path, name: str) -> Path:
+    """Write the checkpoint of that name with a vocabulary of 1,200 words and its tokenizer; returns its folder."""
+    config = {**CONFIGS[name], "vocab_size": 1200}
+    return write_tokenizer(write_checkpoint(folder / name, config, seed=7), 1200, config["model_type"] == "bert")

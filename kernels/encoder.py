@@ -53,7 +53,7 @@ def encode(sizes, tables, tokens, work, outputs, team, thread, threads):
     scratch = work.scratch + thread * work.scratch_floats * 4
     depth = sizes.depth
     _embed(sizes, tables, tokens, work, scratch, team)
-    if not end_phase(team, thread, threads, outputs.clock, 0):
+    if not end_phase(team, threads, outputs.clock, 0):
         return False
     if tables.projection_weight != 0:
         product(
@@ -61,7 +61,7 @@ def encode(sizes, tables, tokens, work, outputs, team, thread, threads):
             sizes.embedding_size, 0, (sizes.dim + PANEL - 1) // PANEL, work.x, work.ld_x, LINEAR_ACTIVATION,
             team, 2 + depth * PHASES_PER_LAYER,
         )  # fmt: skip
-        if not end_phase(team, thread, threads, outputs.clock, 2 + depth * PHASES_PER_LAYER):
+        if not end_phase(team, threads, outputs.clock, 2 + depth * PHASES_PER_LAYER):
             return False
     for i in range(depth):
         phase = 1 + i * PHASES_PER_LAYER
@@ -71,7 +71,7 @@ def encode(sizes, tables, tokens, work, outputs, team, thread, threads):
         some = i == depth - 1 and tokens.rows != 0
         addresses = tables.layers + i * LAYER_ADDRESSES * 8
         if not _layer(
-            addresses, sizes, tokens, work, outputs, i, some, scratch, team, phase + 1, thread, threads
+            addresses, sizes, tokens, work, outputs, i, some, scratch, team, phase + 1, threads
         ):  # fmt: skip
             return False
     phase = 1 + depth * PHASES_PER_LAYER
@@ -79,11 +79,11 @@ def encode(sizes, tables, tokens, work, outputs, team, thread, threads):
         _copy(work.y, work.ld_x, outputs.last, tokens.wanted, sizes.dim, team, phase)
     else:
         _copy(work.x, work.ld_x, outputs.last, tokens.tokens, sizes.dim, team, phase)
-    return end_phase(team, thread, threads, outputs.clock, phase)
+    return end_phase(team, threads, outputs.clock, phase)
 
 
 @part
-def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, phase, thread, threads):
+def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, phase, threads):
     """One layer on the stream x. With `some`, only the wanted rows: a stream of their own in y, and x is spare."""
     n, ld = sizes.dim, work.ld_x
     panels, hidden_panels = (n + PANEL - 1) // PANEL, (sizes.hidden_dim + PANEL - 1) // PANEL
@@ -99,22 +99,22 @@ def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, 
     )  # fmt: skip
     if some:
         _gather(work.x, ld, tokens.rows, stream, rows, n, team, phase + 1)
-        if not end_phase(team, thread, threads, clock, phase + 1):
+        if not end_phase(team, threads, clock, phase + 1):
             return False
         product(stream, ld, rows, weight, bias, n, 0, panels, work.qkv, work.ld_qkv, LINEAR_ACTIVATION, team, phase + 2)
-    if not end_phase(team, thread, threads, clock, phase + 2):
+    if not end_phase(team, threads, clock, phase + 2):
         return False
 
     _attention(sizes, tokens, work, outputs, index, some, panels * PANEL, scratch, team, phase + 3)
-    if not end_phase(team, thread, threads, clock, phase + 3):
+    if not end_phase(team, threads, clock, phase + 3):
         return False
     weight, bias = get_i64(addresses, OUT_WEIGHT), get_i64(addresses, OUT_BIAS)
     product(work.context, ld, rows, weight, bias, n, 0, panels, spare, ld, LINEAR_ACTIVATION, team, phase + 4)
-    if not end_phase(team, thread, threads, clock, phase + 4):
+    if not end_phase(team, threads, clock, phase + 4):
         return False
     gain, shift = get_i64(addresses, SA_GAIN), get_i64(addresses, SA_SHIFT)
     _add_normalize(stream, spare, ld, rows, sizes, gain, shift, scratch, team, phase + 5)
-    if not end_phase(team, thread, threads, clock, phase + 5):
+    if not end_phase(team, threads, clock, phase + 5):
         return False
 
     weight, bias = get_i64(addresses, LIN1_WEIGHT), get_i64(addresses, LIN1_BIAS)
@@ -122,17 +122,17 @@ def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, 
         stream, ld, rows, weight, bias, n, 0, hidden_panels,
         work.hidden, work.ld_hidden, sizes.activation, team, phase + 6,
     )  # fmt: skip
-    if not end_phase(team, thread, threads, clock, phase + 6):
+    if not end_phase(team, threads, clock, phase + 6):
         return False
     weight, bias, k = get_i64(addresses, LIN2_WEIGHT), get_i64(addresses, LIN2_BIAS), sizes.hidden_dim
     product(
         work.hidden, work.ld_hidden, rows, weight, bias, k, 0, panels, spare, ld, LINEAR_ACTIVATION, team, phase + 7
     )
-    if not end_phase(team, thread, threads, clock, phase + 7):
+    if not end_phase(team, threads, clock, phase + 7):
         return False
     gain, shift = get_i64(addresses, OUTPUT_GAIN), get_i64(addresses, OUTPUT_SHIFT)
     _add_normalize(stream, spare, ld, rows, sizes, gain, shift, scratch, team, phase + 8)
-    return end_phase(team, thread, threads, clock, phase + 8)
+    return end_phase(team, threads, clock, phase + 8)
 
 
 @part

@@ -12,7 +12,10 @@ from minidistil.kernels import encoder, layout, masked_lm
 from minidistil.kernels._compile import kernel
 from minidistil.kernels.activations import activate_in_place
 from minidistil.kernels.layer_norm import normalize_row
+from minidistil.kernels.narrow import narrow_product
 from minidistil.kernels.product import product_exact_width
+from minidistil.kernels.roofs import multiply_adds, read
+from minidistil.kernels.simd import get_f32, set_f32
 
 _SLOT = 8  # bytes
 
@@ -67,8 +70,11 @@ def score_vocabulary(call, thread, threads):
 
 @kernel
 def linear(call, thread, threads):
-    """One product; the call is made of layout.LINEAR."""
+    """One product, by a single thread; the call is made of layout.LINEAR."""
     own = _read(call, layout.LINEAR, 0)
+    if 2 <= own.n < 12:
+        narrow_product(own.x, own.rows, own.k, own.weight, own.bias, own.n, own.out)
+        return True
     team = _read(call, layout.LINEAR, 1).memory
     product_exact_width(own.x, own.k, own.rows, own.weight, own.bias, own.k, own.n, own.out, own.scratch, team, 0)
     return True
@@ -88,4 +94,12 @@ def activate(call, thread, threads):
     """One activation; the call is made of layout.ACTIVATE."""
     own = _read(call, layout.ACTIVATE, 0)
     activate_in_place(own.x, own.n, own.kind)
+    return True
+
+
+@kernel
+def roof(call, thread, threads):
+    """What one core can do at most; the call is made of layout.ROOF."""
+    own = _read(call, layout.ROOF, 0)
+    set_f32(own.out, 0, multiply_adds(own.rounds, get_f32(own.out, 0)) if own.x == 0 else read(own.x, own.n))
     return True

@@ -212,11 +212,21 @@ class ActivationCall(NamedTuple):
     n: int
 
 
+class RoofCall(NamedTuple):
+    """Multiply-adds where x is 0, `rounds` of the register tile's; else reading x float32 [n]. out: float32 [1]."""
+
+    x: int
+    n: int
+    rounds: int
+    out: int
+
+
 ENCODE = (Sizes, Tables, Tokens, Workspace, Outputs, Team)
 MASKED_LM = (Head, HeadCall, Team)
 LINEAR = (LinearCall, Team)
 LAYER_NORM = (NormCall,)
 ACTIVATE = (ActivationCall,)
+ROOF = (RoofCall,)
 """The parts of an entry's call, in their order."""
 
 

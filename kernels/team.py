@@ -106,9 +106,8 @@ def meet(team, threads):
 
 
 @kernel
-def end_phase(team, thread, threads, clock, phase):
-    """`meet`, and where a clock (the address of int64 [phases]) is given, the first thread's time there."""
-    together = meet(team, threads)
-    if clock != 0 and thread == 0:
+def end_phase(team, threads, clock, phase):
+    """`meet`; where a clock (the address of int64 [phases]) is given, the time of the last arrival stays there."""
+    if clock != 0:
         set_i64(clock, phase, nanoseconds())
-    return together
+    return meet(team, threads)

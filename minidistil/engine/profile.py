@@ -1,0 +1,118 @@
+"""Where the time of a pass goes: by kernel and by layer, held against what the machine can do at most."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidistil.batch import PackedBatch
+from minidistil.config import Config
+from minidistil.engine.engine import Engine
+from minidistil.kernels import layout, native
+
+# Counters of one layer (kernels/encoder.py) at which a kernel of it ends, and what it does.
+_KERNELS = {3: "q, k, v", 4: "attention", 5: "out_lin", 6: "sa_layer_norm", 7: "lin1 + activation", 8: "lin2"}
+_LAST = {9: "output_layer_norm"}
+_BUFFER = 64 << 20  # floats: 256 MB, far beyond any cache
+
+
+@dataclass(frozen=True)
+class Share:
+    """One kernel's part of a pass.
+
+    Attributes:
+        name: what is computed.
+        layer: which layer, or None for what comes before and after them.
+        seconds: median over the passes.
+        operations: floating point operations of its products, two a multiply-add; 0 for other kernels.
+        weights: bytes of packed weights that it reads.
+    """
+
+    name: str
+    layer: int | None
+    seconds: float
+    operations: float
+    weights: float
+
+
+@dataclass(frozen=True)
+class Roofs:
+    """What one core does at most: float32 operations a second in registers, bytes a second from memory."""
+
+    operations: float
+    bytes: float
+
+
+def profile(engine: Engine, batch: PackedBatch, passes: int = 9) -> list[Share]:
+    """Time every kernel of a pass.
+
+    Args:
+        engine: of the model.
+        batch: at most engine.TOKEN_BUDGET tokens.
+        passes: how many are timed, after one that is not.
+
+    Returns:
+        What a pass consists of, in order: the embeddings, each layer's kernels, the copying of the result.
+    """
+    engine.clock(batch)
+    runs = []
+    for _ in range(passes):
+        start = time.monotonic_ns()
+        clock = engine.clock(batch)
+        ends = clock[np.flatnonzero(clock)]
+        runs.append(np.diff(np.sort(ends), prepend=start))
+    order = np.flatnonzero(clock)[np.argsort(ends, kind="stable")]
+    seconds = np.median(runs, axis=0) / 1e9
+    return [_share(engine.config, batch, int(phase), t) for phase, t in zip(order, seconds, strict=True)]
+
+
+def measure_roofs() -> Roofs:
+    """Measure one core, about a third of a second: the better of several short runs, as other work only slows them."""
+    out = np.full(1, 1e-9, np.float32)
+    tile_rounds, vectors = 200_000, _tile_vectors()
+    fma = min(_time(layout.RoofCall(0, 0, tile_rounds, _address(out))) for _ in range(9))
+    buffer = np.ones(_BUFFER // 4, np.float32)
+    reading = min(_time(layout.RoofCall(_address(buffer), buffer.size, 0, _address(out))) for _ in range(5))
+    return Roofs(tile_rounds * vectors * 2 / fma, buffer.nbytes / reading)
+
+
+def pass_operations(config: Config, lengths: np.ndarray) -> float:
+    """Floating point operations of the encoder's products on sentences of these lengths, int [B]."""
+    tokens, D, F = float(lengths.sum()), config.dim, config.hidden_dim
+    attention = 4.0 * float((lengths.astype(np.float64) ** 2).sum()) * D
+    return config.n_layers * (2 * tokens * (4 * D * D + 2 * D * F) + attention)
+
+
+def _share(config: Config, batch: PackedBatch, phase: int, seconds: float) -> Share:
+    if phase == 0:
+        return Share("embeddings", None, seconds, 0, 0)
+    layer, place = divmod(phase - 1, layout.PHASES_PER_LAYER)
+    if layer >= config.n_layers:
+        return Share("projection" if place else "result", None, seconds, 0, 0)
+    T, D, F = batch.tokens, config.dim, config.hidden_dim
+    name = (_KERNELS | _LAST)[place]
+    weights = {"q, k, v": 3 * D * D, "out_lin": D * D, "lin1 + activation": D * F, "lin2": D * F}.get(name, 0)
+    operations = 2.0 * T * weights
+    if name == "attention":
+        operations = 4.0 * float((np.diff(batch.offsets).astype(np.float64) ** 2).sum()) * D
+    return Share(name, layer, seconds, operations, 4.0 * weights)
+
+
+def _tile_vectors() -> int:
+    """Lanes of one round of the multiply-add roof: what the register tile holds."""
+    from minidistil.kernels._target import target
+
+    return target().lanes * target().rows * target().vectors
+
+
+def _time(call: layout.RoofCall) -> float:
+    array = layout.call(call)
+    start = time.perf_counter()
+    native.entry("roof")(_address(array), 0, 1)
+    return time.perf_counter() - start
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]

@@ -86,8 +86,9 @@ def model_weights(values: dict, seed: int = 0, tensors: dict[str, np.ndarray] | 
     layers = values["num_hidden_layers"] if bert else values["n_layers"]
     head = None
     if "vocab_transform.weight" in tensors:
-        projector = Linear(words, tensors["vocab_projector.bias"])
-        head = MaskedLMWeights(linear("vocab_transform"), norm("vocab_layer_norm"), projector)
+        projector = Linear(tensors.get("vocab_projector.weight", words), tensors["vocab_projector.bias"])
+        activation = values["activation"]
+        head = MaskedLMWeights(linear("vocab_transform"), norm("vocab_layer_norm"), projector, activation)
     pooler = linear(f"{base}pooler.dense") if f"{base}pooler.dense.weight" in tensors else None
     return ModelWeights(EncoderWeights(embeddings, tuple(layer(i) for i in range(layers))), head, pooler)
 

@@ -78,8 +78,25 @@ TINYBERT_SMALL = {  # two layers of TinyBERT: heads of 26, no multiple of any ve
 }
 
 
+_DECODERS = {
+    "distilbert": "vocab_projector",
+    "bert": "cls.predictions.decoder",
+    "albert": "predictions.decoder",
+    "electra": "generator_lm_head",
+    **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), "lm_head.decoder"),
+}
+
+
 def tensor_shapes(config: dict) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that transformers saves for this config: the class that `architectures` names."""
+    shapes = _shapes(config)
+    if _task(config) == "MaskedLM" and not config.get("tie_word_embeddings", True):
+        width = config.get("embedding_size", config.get("hidden_size", config.get("dim")))
+        _linear(shapes, _DECODERS[config["model_type"]], config["vocab_size"], width)
+    return shapes
+
+
+def _shapes(config: dict) -> dict[str, tuple[int, ...]]:
     if config["model_type"] == "distilbert":
         return _distilbert_shapes(config)
     if config["model_type"] == "albert":

@@ -163,7 +163,7 @@ class _Reading:
             else:
                 missing.append(parameter)
             for other in stored[1:]:
-                if not self._equal(stored[0], other):
+                if self._tied_by_config() and not self._equal(stored[0], other):
                     self.warnings.append(f"{stored[0]} and {other} should be equal and differ; {stored[0]} is used")
         for tied, source in TIES.items():  # the pair may be stored under the name of a head that is not wanted
             if source in missing and tied not in found and self._tied_by_config() and self.names.find(tied):

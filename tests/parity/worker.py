@@ -27,6 +27,7 @@ from tests.goldens.torch_reference import (  # first: it sets the pins
 
 from tests.goldens.load import checkpoint_tensors  # isort: skip
 from tests.goldens.torch_heads import head_stages  # isort: skip
+from tests.synthetic import tensors  # isort: skip
 
 _models: dict[str, TorchReference] = {}
 _pipelines: dict[str, Any] = {}
@@ -94,9 +95,16 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
+def alone_of(
+    values: dict, seed: int, ids: np.ndarray, types: np.ndarray | None
+) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """The same under the synthetic weights of any configuration."""
+    return TorchReference(values, tensors(values, seed)).alone(ids, types)
+
+
 _ANSWERS = {
     f.__name__: f
-    for f in (versions, alone, head_stages, pipeline_answers, linear, layer_norm, gelu, activation, attention)
+    for f in (versions, alone, alone_of, head_stages, pipeline_answers, linear, layer_norm, gelu, activation, attention)
 }
 
 

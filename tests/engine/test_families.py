@@ -1,0 +1,62 @@
+"""Every family and every variation of a configuration: the engine has the bits of `exact`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minidistil.engine import Engine
+from minidistil.inputs import pack_sentences
+from minidistil.reference import Reference, exact
+from minidistil.weights.packing import pack_model
+from tests import build, synthetic
+from tests.bits import assert_same_bits
+from tests.families import VARIATIONS, sentence
+
+LENGTHS = (1, 17, 6)
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_every_bit(name: str) -> None:
+    values = VARIATIONS[name]
+    config, weights = build.config(values), build.model_weights(values)
+    pairs = [sentence(values, n) for n in LENGTHS]
+    types = [t for _, t in pairs if t is not None]
+    batch = pack_sentences(config, [ids for ids, _ in pairs], np.concatenate(types).astype(np.int32) if types else None)
+    reference, engine = Reference(config, weights, exact), Engine(config, weights, threads=2)
+    want = reference.encode(batch, hidden_states=True)
+    got = engine.encode(batch, hidden_states=True)
+    for i, (a, b) in enumerate(zip(got.hidden_states or (), want.hidden_states or (), strict=True)):
+        assert_same_bits(a, b, f"hidden state {i}")
+        assert np.isfinite(b).all() and b.any()
+    assert len(want.hidden_states or ()) == config.n_layers + 1
+    assert_same_bits(engine.masked_lm(want.last), reference.masked_lm(want.last), "logits")
+    rows = np.array([5, 0, 20])
+    assert_same_bits(engine.encode(batch, rows=rows).last, want.last[rows], "rows")
+
+
+def test_embeddings_given_are_projected_too() -> None:
+    values = VARIATIONS["electra with wide embeddings"]
+    config, weights = build.config(values), build.model_weights(values)
+    embeds = np.random.default_rng(0).standard_normal((9, 200), dtype=np.float32)
+    batch = build.batch([np.zeros(9, int)])
+    batch = type(batch)(None, batch.position_ids, None, embeds, batch.offsets)
+    assert_same_bits(
+        Engine(config, weights, threads=1).encode(batch).last, Reference(config, weights).encode(batch).last
+    )
+
+
+def test_shared_layers_are_packed_once() -> None:
+    """However often ALBERT applies them."""
+    few, many = (
+        build.model_weights({**synthetic.ALBERT_SMALL, "num_hidden_layers": layers}).encoder.layers
+        for layers in (1, 12)
+    )
+    assert len(many) == 12
+    assert all(layer is many[0] for layer in many)
+    assert len(few) == 1
+    sizes = [
+        pack_model(build.model_weights({**synthetic.ALBERT_SMALL, "num_hidden_layers": layers})).block.size
+        for layers in (1, 12)
+    ]
+    assert sizes[0] == sizes[1]

@@ -1,0 +1,60 @@
+"""Small configurations that vary what changes the arithmetic, one thing at a time; for the engine and for PyTorch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidistil.weights import ACTIVATIONS
+from tests import synthetic
+
+_DISTILBERT = {**synthetic.DISTILBERT_SMALL, "vocab_size": 300}
+_BERT = {**synthetic.BERT_SMALL, "vocab_size": 300, "architectures": ["BertForMaskedLM"]}
+_ROBERTA = {**synthetic.ROBERTA_SMALL, "vocab_size": 300}
+_ALBERT = {**synthetic.ALBERT_SMALL, "vocab_size": 300}
+_ELECTRA = {**synthetic.ELECTRA_SMALL, "vocab_size": 300}
+_ODD = {"hidden_size": 76, "num_attention_heads": 2, "intermediate_size": 93}  # heads of 38: nothing fills a vector
+
+# Name -> config.json. PyTorch's bits are asked for but where a name is in `APART`.
+VARIATIONS: dict[str, dict] = {
+    **{f"activation {name}": {**_DISTILBERT, "activation": name} for name in ACTIVATIONS},
+    **{f"bert with {name}": {**_BERT, "hidden_act": name} for name in ("relu", "silu")},  # of the vocabulary head, too
+    "roberta with relu": {**_ROBERTA, "hidden_act": "relu"},  # but GELU in the vocabulary head
+    "electra with relu": {**_ELECTRA, "hidden_act": "relu"},
+    "albert with gelu_new": {**_ALBERT, "hidden_act": "gelu_new"},
+    "xlm-roberta": {**_ROBERTA, "model_type": "xlm-roberta", "architectures": ["XLMRobertaForMaskedLM"]},
+    "camembert": {**_ROBERTA, "model_type": "camembert", "architectures": ["CamembertForMaskedLM"]},
+    **{
+        f"{values['model_type']} untied": {**values, "tie_word_embeddings": False}
+        for values in (_DISTILBERT, _BERT, _ROBERTA, _ALBERT, _ELECTRA)
+    },
+    **{
+        f"{values['model_type']} of odd sizes": {**values, **_ODD}
+        for values in (_BERT, _ROBERTA, {**_ALBERT, "embedding_size": 21}, {**_ELECTRA, "embedding_size": 19})
+    },
+    "bert with eps 1e-5": {**_BERT, "layer_norm_eps": 1e-5},
+    "roberta with eps 1e-12": {**_ROBERTA, "layer_norm_eps": 1e-12},
+    "roberta with padding 0": {**_ROBERTA, "pad_token_id": 0},
+    "bert with three token types": {**_BERT, "type_vocab_size": 3},
+    "albert of two groups": {**_ALBERT, "num_hidden_layers": 5, "num_hidden_groups": 2},
+    "albert of groups of two": {**_ALBERT, "num_hidden_layers": 2, "num_hidden_groups": 2, "inner_group_num": 2},
+    "albert as wide inside": {**_ALBERT, "embedding_size": 128},
+    "electra without a projection": {**_ELECTRA, "embedding_size": 128},
+    "electra with wide embeddings": {**_ELECTRA, "embedding_size": 200},
+    "electra with embeddings wider than all": {**_ELECTRA, "embedding_size": 450},
+}
+
+APART = {
+    **{f"activation {n}": "a tanh of Intel's" for n in ("gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh")},
+    "activation tanh": "a tanh of Intel's",
+    "albert with gelu_new": "a tanh of Intel's",
+}
+"""Where only the embeddings have PyTorch's bits, and why."""
+
+
+def sentence(values: dict, length: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Token ids, padding's among them, and token types where there are any: int [length] each."""
+    generator = np.random.default_rng(length)
+    ids = generator.integers(0, values["vocab_size"], length)
+    ids[length // 2 :: 7] = values["pad_token_id"]
+    kinds = values.get("type_vocab_size", 0)
+    return ids, np.sort(generator.integers(0, kinds, length)) if kinds > 1 else None

@@ -1,0 +1,35 @@
+"""Every variation of a configuration against transformers: bit for bit, or in the last places where Intel's tanh stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minidistil.engine import Engine
+from minidistil.inputs import pack_sentences
+from tests import build
+from tests.bits import assert_same_bits
+from tests.families import APART, VARIATIONS, sentence
+
+pytestmark = pytest.mark.parity
+TOLERANCE = 4e-6  # absolute, of hidden states near 1
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+@pytest.mark.parametrize("length", [13, 48])
+def test_against_transformers(torch_reference: Any, name: str, length: int) -> None:
+    values = VARIATIONS[name]
+    config = build.config(values)
+    ids, types = sentence(values, length)
+    engine = Engine(config, build.model_weights(values), threads=1)
+    batch = pack_sentences(config, [ids], None if types is None else types.astype(np.int32))
+    encoded = engine.encode(batch, hidden_states=True)
+    states, logits = torch_reference.alone_of(values, 0, ids, types)
+    found = [*(encoded.hidden_states or ()), engine.masked_lm(encoded.last)]
+    for i, (got, want) in enumerate(zip(found, [*states, logits], strict=True)):
+        if name not in APART or i == 0:
+            assert_same_bits(got, np.ascontiguousarray(want), f"{name}, state {i} of {len(found)}, the last the logits")
+        else:
+            np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE * np.abs(want).max())

@@ -14,6 +14,7 @@ import pytest
 import minidistil
 from minidistil.models import DistilBertForTokenClassification
 from minidistil.pipelines import base
+from minidistil.pipelines.zero_shot_classification import entailment_scores
 from tests.pipelines.checkpoints import AWKWARD
 
 Small = Callable[[str], Any]
@@ -210,6 +211,13 @@ def test_pooled_windows_of_long_texts(small: Small) -> None:
     assert classify.truncated == 0
 
 
+def test_unknown_words_are_shown_as_written(small: Small) -> None:
+    find = minidistil.pipeline("ner", model=small("entities"), ignore_labels=[])
+    entities = find("Paris ☃ ÉTÉ日")
+    assert [(e["word"], e["start"], e["end"]) for e in entities][:2] == [("paris", 0, 5), ("☃", 6, 7)]
+    assert entities[-1]["word"] == "日"
+
+
 class _ByToken(DistilBertForTokenClassification):
     """Labels each token by its id alone, so that no window can change what is found."""
 
@@ -280,6 +288,35 @@ def test_question_and_context_in_every_form(small: Small) -> None:
     assert both == ask(question=[item["question"], other["question"]], context=context)
     assert both == ask(question=[item["question"], other["question"]], context=[context, context])
     assert both == list(ask(i for i in (item, other)))
+
+
+def test_no_answer_is_as_likely_as_in_the_window_that_doubts_it_most(small: Small) -> None:
+    ask = minidistil.pipeline("question-answering", model=small("questions"), handle_impossible_answer=True)
+    question, context = "who is king ?", LONG[:1500]
+    options = {"max_seq_len": 40, "doc_stride": 5}
+    found = ask(question=question, context=context, top_k=100_000, max_answer_len=1, **options)
+    (nothing,) = [answer for answer in found if answer["answer"] == ""]
+    windows = ask.tokenizer.encode_windows([(question, context)], 40, strategy="only_second", stride=5)[0]
+    doubts = []
+    for window in windows:
+        output = ask.model(np.array([window.ids]))
+        inside = np.array([s == 1 or i == 0 for i, s in enumerate(window.sequence_ids)])
+        start, end = (np.exp(x[0].astype(np.float64)) * inside for x in (output.start_logits, output.end_logits))
+        doubts.append(start[0] / start.sum() * end[0] / end.sum())
+    assert len(doubts) > 5
+    assert doubts.index(min(doubts)) < len(doubts) - 1
+    assert nothing["score"] == pytest.approx(min(doubts), rel=1e-5)
+
+
+def test_labels_against_each_other_or_each_for_itself() -> None:
+    logits = np.array([[1, 5, 3], [2, 0, 2.5], [-1, 4, 3]], np.float32)
+    e = np.exp(logits.astype(np.float64))
+    together, apart = (entailment_scores(logits, 2, many) for many in (False, True))
+    assert together == pytest.approx(e[:, 2] / e[:, 2].sum(), rel=1e-6)
+    assert apart == pytest.approx(e[:, 2] / (e[:, 2] + e[:, 0]), rel=1e-6)
+    assert entailment_scores(logits, 0, True) == pytest.approx(e[:, 0] / (e[:, 0] + e[:, 2]), rel=1e-6)
+    assert entailment_scores(logits[:1], 2, False) == pytest.approx(apart[:1])
+    assert entailment_scores(logits * 1000, 2, False).tolist() == [0.5, 0, 0.5]  # no overflow
 
 
 QA = "question-answering"

@@ -47,6 +47,13 @@ def test_of_equal_spans_the_first_comes_first() -> None:
     assert list(zip(found.starts.tolist(), found.ends.tolist(), strict=True)) == [(1, 1), (1, 2), (2, 2), (2, 3)]
 
 
+def test_no_span_touches_the_first_token() -> None:
+    everywhere = np.ones(3, bool)
+    found = find_spans(np.zeros(3, np.float32), np.zeros(3, np.float32), everywhere, everywhere, 9, 3)
+    assert set(zip(found.starts.tolist(), found.ends.tolist(), strict=True)) == {(1, 1), (1, 2), (2, 2)}
+    assert found.scores.tolist() == pytest.approx([1 / 9] * 3)
+
+
 def test_a_window_without_context_has_no_spans() -> None:
     nowhere = np.zeros(3, bool)
     found = find_spans(np.ones(3, np.float32), np.ones(3, np.float32), np.array([True, False, False]), nowhere, 5, 5)

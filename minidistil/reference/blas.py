@@ -16,7 +16,7 @@ from minidistil.reference.activations import named
 from minidistil.reference.exact import embed  # two additions: nothing there to make quicker
 from minidistil.weights.model_weights import Linear, Norm
 
-__all__ = ["activation", "attention", "embed", "erfc", "gelu", "layer_norm", "linear"]
+__all__ = ["activation", "attention", "embed", "erfc", "gelu", "layer_norm", "linear", "narrow"]
 
 f32 = np.float32
 
@@ -32,6 +32,9 @@ def linear(x: np.ndarray, w: Linear) -> np.ndarray:
     y = x @ w.weight.T
     y += w.bias
     return y
+
+
+narrow = linear  # BLAS decides by itself what it does with few columns
 
 
 @np.errstate(all="ignore")

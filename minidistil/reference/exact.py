@@ -18,7 +18,19 @@ from minidistil.reference.activations import activation, gelu
 from minidistil.reference.elementary import SUSPECT_SHIFT, exp_u20, expf, fma, round_to_odd
 from minidistil.weights.model_weights import EmbeddingWeights, Linear, Norm
 
-__all__ = ["activation", "attention", "blocks", "embed", "exp_u20", "expf", "fma", "gelu", "layer_norm", "linear"]
+__all__ = [
+    "activation",
+    "attention",
+    "blocks",
+    "embed",
+    "exp_u20",
+    "expf",
+    "fma",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "narrow",
+]
 
 f32 = np.float32
 LANES = 8  # of the AVX2 registers that the reference sums in; part of the definition, not of the host
@@ -55,6 +67,17 @@ def embed(
 def linear(x: np.ndarray, w: Linear) -> np.ndarray:
     """x W^T + b: float32 [M, K] -> [M, N]; the bias first, then each block of K as one chain of fma from zero."""
     return _product(x, w.weight, blocks(x.shape[1]), w.bias)
+
+
+@np.errstate(all="ignore")
+def narrow(x: np.ndarray, w: Linear) -> np.ndarray:
+    """x W^T + b: float32 [M, K] -> [M, N] for 2 to 11 columns, where MKL takes dot products, unfused.
+
+    Columns in whole groups of four are summed in four lanes, the others in eight.
+    """
+    fours = len(w.bias) // 4 * 4
+    y = [_dots(x, w.weight[:fours], 4), _dots(x, w.weight[fours:], 8)]
+    return np.concatenate(y, axis=1) + w.bias
 
 
 @np.errstate(all="ignore")
@@ -122,6 +145,22 @@ def _product(x: np.ndarray, w: np.ndarray, edges: list[int], bias: np.ndarray | 
                 tile = out[i : i + rows, j : j + columns]
                 tile[...] = total if bias is None and start == 0 else tile + total
     return out
+
+
+def _dots(x: np.ndarray, w: np.ndarray, lanes: int) -> np.ndarray:
+    """x w^T, [M, K] x [N, K]^T -> [M, N]: term k in lane k mod lanes, a tree over the lanes, the terms left over."""
+    (m, k), n = x.shape, len(w)
+    whole = k - k % lanes
+    s = np.zeros((m, n, lanes), f32)
+    for t in range(0, whole, lanes):
+        s = s + x[:, None, t : t + lanes] * w[:, t : t + lanes]
+    while s.shape[2] > 1:
+        half = s.shape[2] // 2
+        s = s[:, :, :half] + s[:, :, half:]
+    total = s[:, :, 0]
+    for t in range(whole, k):
+        total = total + x[:, t, None] * w[:, t]
+    return total
 
 
 def _chains(x: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -25,9 +25,11 @@ from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights, Lin
 if TYPE_CHECKING:
     from minidistil.config import Config
 
+NARROW = range(2, 12)  # columns of a head's last product that PyTorch sums in an order of their own
+
 
 class Operations(Protocol):
-    """The five operations of the model; the modules `exact` and `blas` have them."""
+    """The operations of the model; the modules `exact` and `blas` have them."""
 
     def embed(
         self,
@@ -42,6 +44,10 @@ class Operations(Protocol):
 
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
         """x W^T + b: [M, K] -> [M, N]."""
+        ...
+
+    def narrow(self, x: np.ndarray, w: Linear) -> np.ndarray:
+        """The same of few columns (NARROW), which are summed in another order: [M, K] -> [M, N]."""
         ...
 
     def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
@@ -138,7 +144,7 @@ class Reference:
 
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
         """x W^T + b: [M, K] -> [M, N]."""
-        return self.ops.linear(x, w)
+        return self.ops.narrow(x, w) if len(w.bias) in NARROW else self.ops.linear(x, w)
 
     def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
         """(x - mean) / sqrt(var + eps) * gamma + beta: [M, D] -> [M, D]."""

@@ -1,0 +1,70 @@
+"""The matrix product of few columns, y = x W^T + b with 2 to 11 of them, in the order that PyTorch's sums have there.
+
+MKL has other kernels for so few: dot products of x's rows and W's. Columns in whole groups of four are summed in four
+lanes (lane k mod 4), the columns left over in eight; multiply and add are rounded each by itself; the lanes fold
+(i, i + half); the terms of k beyond the last whole vector follow one by one; the bias comes last. K is not cut.
+
+Here the lanes of a vector are the columns, and the lanes of that order are variables: a panel of packed weights holds
+all columns of a k side by side.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidistil.kernels._compile import kernel
+from minidistil.kernels.layout import PANEL
+from minidistil.kernels.simd import first_lanes, get_f32, load, splat, store_first, where
+
+f32 = np.float32
+
+
+@kernel
+def narrow_product(x, rows, k, weight, bias, n, out):
+    """out = x W^T + bias, every array by its address: x float32 [rows, k], one packed panel, out float32 [rows, n]."""
+    columns, in_fours = first_lanes(n), first_lanes(n // 4 * 4)
+    shift = load(bias, 0)
+    for i in range(rows):
+        row = x + i * k * 4
+        store_first(out, i * n, columns, where(in_fours, _four(row, k, weight), _eight(row, k, weight)) + shift)
+
+
+@kernel
+def _term(row, weight, t):
+    return splat(get_f32(row, t)) * load(weight, t * PANEL)
+
+
+@kernel
+def _four(row, k, weight):
+    """The sums of sixteen columns, each in four lanes."""
+    s0 = s1 = s2 = s3 = splat(f32(0.0))
+    whole = k - k % 4
+    for t in range(0, whole, 4):
+        s0 = s0 + _term(row, weight, t)
+        s1 = s1 + _term(row, weight, t + 1)
+        s2 = s2 + _term(row, weight, t + 2)
+        s3 = s3 + _term(row, weight, t + 3)
+    total = (s0 + s2) + (s1 + s3)
+    for t in range(whole, k):
+        total = total + _term(row, weight, t)
+    return total
+
+
+@kernel
+def _eight(row, k, weight):
+    """The sums of sixteen columns, each in eight lanes."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = splat(f32(0.0))
+    whole = k - k % 8
+    for t in range(0, whole, 8):
+        s0 = s0 + _term(row, weight, t)
+        s1 = s1 + _term(row, weight, t + 1)
+        s2 = s2 + _term(row, weight, t + 2)
+        s3 = s3 + _term(row, weight, t + 3)
+        s4 = s4 + _term(row, weight, t + 4)
+        s5 = s5 + _term(row, weight, t + 5)
+        s6 = s6 + _term(row, weight, t + 6)
+        s7 = s7 + _term(row, weight, t + 7)
+    total = ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
+    for t in range(whole, k):
+        total = total + _term(row, weight, t)
+    return total

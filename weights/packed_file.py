@@ -55,7 +55,7 @@ def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.Pa
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
                 file.write(len(header).to_bytes(8, "little") + header)
-                file.write(memoryview(packed.block).cast("B"))
+                file.write(packed.block.data.cast("B"))
                 file.close()
                 Path(file.name).chmod(0o644)
                 Path(file.name).replace(path)

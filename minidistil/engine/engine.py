@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -91,15 +92,17 @@ class Engine(Operations):
         passes = [self._run(part, hidden_states, attentions, some) for part, some in _passes(batch, limited)]
         if not passes:
             return self._nothing(hidden_states, attentions)
-        last = np.concatenate([p.last for p in passes]) if len(passes) > 1 else passes[0].last
+        last = _joined([p.last for p in passes])
         if limited is not None:
             last = _in_order_asked(last, limited)
-        states = maps = None
+        states: tuple[np.ndarray, ...] | None = None
+        maps: tuple[tuple[np.ndarray, ...], ...] | None = None
         if hidden_states:
-            depth = self.config.n_layers
-            states = (*(np.concatenate([p.hidden_states[i] for p in passes]) for i in range(depth)), last)
+            by_layer = zip(*(p.hidden_states or () for p in passes), strict=True)
+            states = (*(_joined(list(parts)) for parts in by_layer), last)
         if attentions:
-            maps = tuple(sum((p.attentions[i] for p in passes), ()) for i in range(self.config.n_layers))
+            sentences = zip(*(p.attentions or () for p in passes), strict=True)
+            maps = tuple(tuple(itertools.chain(*parts)) for parts in sentences)
         if everything and wanted is not None:
             last = last[wanted]
         return Encoded(last, states, maps)
@@ -232,6 +235,10 @@ def _part(batch: PackedBatch, first: int, end: int) -> PackedBatch:
     )
 
 
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def _in_order_asked(last: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """From rows sorted and unique to the order, and the repetitions, in which they were asked for."""
     ordered, place = np.unique(rows, return_inverse=True)
@@ -257,10 +264,19 @@ def _layer_addresses(packed: PackedWeights, i: int) -> list[int]:
 
 
 def _head(config: Config, head: MaskedLMWeights, packed: PackedWeights) -> layout.Head:
-    parts = ("vocab_transform", "vocab_layer_norm", "vocab_projector")
-    addresses = [packed.address(f"{part}.{kind}") for part in parts for kind in ("weight", "bias")]
-    activation, eps = layout.ACTIVATIONS[head.activation], head.vocab_layer_norm.eps
-    return layout.Head(*addresses, config.dim, config.embedding_size, config.vocab_size, activation, eps)
+    return layout.Head(
+        packed.address("vocab_transform.weight"),
+        packed.address("vocab_transform.bias"),
+        packed.address("vocab_layer_norm.weight"),
+        packed.address("vocab_layer_norm.bias"),
+        packed.address("vocab_projector.weight"),
+        packed.address("vocab_projector.bias"),
+        config.dim,
+        config.embedding_size,
+        config.vocab_size,
+        layout.ACTIVATIONS[head.activation],
+        head.vocab_layer_norm.eps,
+    )
 
 
 def _address(array: np.ndarray | None) -> int:

@@ -29,6 +29,7 @@ def _quota(root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/
     quota = math.inf
     for line in _read(groups).splitlines():
         _, controllers, path = line.split(":", 2)
+        files: tuple[str, ...]
         if controllers == "":
             base, files = root, ("cpu.max",)
         elif "cpu" in controllers.split(","):

@@ -24,11 +24,8 @@ class Workspace:
         widths = (ld_x, ld_x, ld_qkv, ld_x, ld_hidden)
         self.block = aligned_zeros(tokens * sum(widths) + threads * scratch)
         start = self.block.ctypes.data
-        addresses = []
-        for width in widths:
-            addresses.append(start)
-            start += tokens * width * 4
-        self.addresses = layout.Workspace(*addresses, ld_x, ld_qkv, ld_hidden, start, scratch)
+        x, y, qkv, context, hidden, end = (start + tokens * sum(widths[:i]) * 4 for i in range(len(widths) + 1))
+        self.addresses = layout.Workspace(x, y, qkv, context, hidden, ld_x, ld_qkv, ld_hidden, end, scratch)
 
 
 class WorkspacePool:

@@ -139,7 +139,11 @@ class _Reading:
         if n_layers is not None and (len(stored) != n_layers or max(stored) != n_layers - 1):
             number = "n_groups" if "n_groups" in self.family.keys else "n_layers"
             key = config_values.key_name(self.family, number, self.checkpoint.config)
-            self.faults.append(f"config.json: {key} = {n_layers}, but the tensors say {self.names.layer_range()}")
+            within = self.values.get("group_layers", 1)
+            of = f" of {within} layers" if within > 1 else ""
+            self.faults.append(
+                f"config.json: {key} = {n_layers // within}{of}, but the tensors say {self.names.layer_range()}"
+            )
         layers = sorted(layer for layer in stored if n_layers is None or layer < n_layers)
         return [
             parameter

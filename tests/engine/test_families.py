@@ -28,7 +28,8 @@ def test_every_bit(name: str) -> None:
     got = engine.encode(batch, hidden_states=True)
     for i, (a, b) in enumerate(zip(got.hidden_states or (), want.hidden_states or (), strict=True)):
         assert_same_bits(a, b, f"hidden state {i}")
-        assert np.isfinite(b).all() and b.any()
+        assert np.isfinite(b).all()
+        assert b.any()
     assert len(want.hidden_states or ()) == config.n_layers + 1
     assert_same_bits(engine.masked_lm(want.last), reference.masked_lm(want.last), "logits")
     rows = np.array([5, 0, 20])
@@ -48,15 +49,8 @@ def test_embeddings_given_are_projected_too() -> None:
 
 def test_shared_layers_are_packed_once() -> None:
     """However often ALBERT applies them."""
-    few, many = (
-        build.model_weights({**synthetic.ALBERT_SMALL, "num_hidden_layers": layers}).encoder.layers
-        for layers in (1, 12)
-    )
-    assert len(many) == 12
-    assert all(layer is many[0] for layer in many)
-    assert len(few) == 1
-    sizes = [
-        pack_model(build.model_weights({**synthetic.ALBERT_SMALL, "num_hidden_layers": layers})).block.size
-        for layers in (1, 12)
-    ]
-    assert sizes[0] == sizes[1]
+    few, many = (build.model_weights({**synthetic.ALBERT_SMALL, "num_hidden_layers": n}) for n in (1, 12))
+    assert len(few.encoder.layers) == 1
+    assert len(many.encoder.layers) == 12
+    assert all(layer is many.encoder.layers[0] for layer in many.encoder.layers)
+    assert pack_model(few).block.size == pack_model(many).block.size

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from minidistil.config import Config
 from minidistil.inputs import pack_sentences, prepare, token_batches
-from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL
+from tests.synthetic import ALBERT_SMALL, BERT_SMALL, DISTILBERT_SMALL, ROBERTA_SMALL
 
 DISTILBERT = Config.from_dict({**DISTILBERT_SMALL, "max_position_embeddings": 20})
 BERT = Config.from_dict({**BERT_SMALL, "max_position_embeddings": 20})
@@ -177,6 +177,42 @@ def test_token_batches_cover_everything_once_within_the_budget(
         assert size >= 1
         assert size == 1 or sum(lengths[run]) <= budget
         assert most is None or size <= most
+
+
+ROBERTA = Config.from_dict({**ROBERTA_SMALL, "max_position_embeddings": 20})
+TEXT = [[0, 7, 1, 8, 1], [1, 1, 0, 9, 2]]  # 1 is padding: within a text, at its end, and before it
+COUNTED = [[2, 3, 1, 4, 1], [1, 1, 2, 3, 4]]
+
+
+def test_positions_that_skip_padding() -> None:
+    """RoBERTa's: from the padding's id + 1 on, as the ids alone say; the mask has no part in it."""
+    assert prepare(ROBERTA, TEXT).batch.position_ids.reshape(2, 5).tolist() == COUNTED
+    masked = prepare(ROBERTA, TEXT, [[1, 1, 0, 1, 0], [0, 0, 1, 1, 1]]).batch
+    assert masked.position_ids.tolist() == [2, 3, 4, 2, 3, 4]
+    unmasked_padding = prepare(ROBERTA, TEXT, [[0, 1, 1, 1, 0], [1, 0, 1, 1, 1]]).batch
+    assert unmasked_padding.position_ids.tolist() == [3, 1, 4, 1, 2, 3, 4]
+    packed = pack_sentences(ROBERTA, [np.array(ids, np.int32) for ids in TEXT])
+    assert packed.position_ids.tolist() == COUNTED[0] + COUNTED[1]
+    assert packed.position_ids.dtype == np.int32
+
+
+def test_positions_without_ids_and_given() -> None:
+    embeds = np.zeros((2, 3, 128), np.float32)
+    assert prepare(ROBERTA, inputs_embeds=embeds).batch.position_ids.tolist() == [2, 3, 4, 2, 3, 4]
+    assert prepare(ROBERTA, [[5, 6]], position_ids=[[0, 19]]).batch.position_ids.tolist() == [0, 19]
+
+
+def test_the_longest_sentence_leaves_room_for_padding() -> None:
+    prepare(ROBERTA, np.full((1, 18), 5))
+    with pytest.raises(ValueError, match="19 tokens long, this model has 18 positions"):
+        prepare(ROBERTA, np.full((1, 19), 5))
+
+
+def test_embeddings_are_as_wide_as_the_tables() -> None:
+    albert = Config.from_dict(ALBERT_SMALL)
+    assert prepare(albert, inputs_embeds=np.zeros((1, 2, 48), np.float32)).batch.inputs_embeds.shape == (2, 48)
+    with pytest.raises(ValueError, match=r"inputs_embeds must be \[sentences, tokens, 48\], got shape \(1, 2, 128\)"):
+        prepare(albert, inputs_embeds=np.zeros((1, 2, 128), np.float32))
 
 
 def test_pack_sentences() -> None:

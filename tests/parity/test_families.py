@@ -1,4 +1,4 @@
-"""Every variation of a configuration against transformers: bit for bit, or in the last places where Intel's tanh stands."""
+"""Every variation of a configuration against transformers: bit for bit, or nearly where Intel's tanh stands."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ class TestTies:
 
     def test_not_tied_by_config(self, tmp_path: Path) -> None:
         config = {**files.DISTILBERT, "tie_word_embeddings": False}
-        arrays = tensors(config)
+        arrays = tensors(files.DISTILBERT)
         with pytest.raises(CheckpointError, match=r"missing tensors \(1\): vocab_projector.weight"):
             read(tmp_path, config, arrays)
         word = arrays["distilbert.embeddings.word_embeddings.weight"]

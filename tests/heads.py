@@ -26,7 +26,7 @@ FAMILIES = {
 TASKS = ("SequenceClassification", "QuestionAnswering", "TokenClassification", "MultipleChoice")
 OF_SENTENCES = ("SequenceClassification", "MultipleChoice")
 CHOICES = 2
-LABELS = 16  # enough for the last product to stay in the order that minidistil keeps (docs/arithmetic.md)
+LABELS = 16
 
 # The modules of the two products of a class, or of a family's heads on sentences; and what stands between them.
 TWO_PRODUCTS = {
@@ -48,15 +48,22 @@ class Head:
     Attributes:
         family: how transformers' classes of the family begin.
         task: what comes after "For".
+        labels: of a classifier.
     """
 
     family: str
     task: str
+    labels: int = LABELS
 
     @property
     def name(self) -> str:
         """The class of transformers and of minidistil."""
         return f"{self.family}For{self.task}"
+
+    @property
+    def key(self) -> str:
+        """Names the checkpoint among all of them."""
+        return self.name if self.labels == LABELS else f"{self.name}-{self.labels}"
 
     @property
     def field(self) -> str:
@@ -79,8 +86,10 @@ class Head:
         return "qa_outputs" if self.task == "QuestionAnswering" else "classifier"
 
     def config(self, **changes: object) -> dict:
-        """config.json of a small checkpoint with LABELS labels."""
-        labels = {"id2label": {str(i): f"label {i}" for i in range(LABELS)}} if "Classification" in self.task else {}
+        """config.json of a small checkpoint."""
+        labels = (
+            {"id2label": {str(i): f"label {i}" for i in range(self.labels)}} if "Classification" in self.task else {}
+        )
         return {**FAMILIES[self.family], "architectures": [self.name], **labels, **changes}
 
     def write(self, folder: Path, **changes: object) -> Path:
@@ -104,3 +113,9 @@ class Head:
 
 
 HEADS = [Head(family, task) for family in FAMILIES for task in TASKS] + [Head("Electra", "PreTraining")]
+FEW_LABELS = [
+    Head("DistilBert", task, labels)
+    for task in ("SequenceClassification", "TokenClassification")
+    for labels in (2, 3, 9)
+]
+"""Heads whose last product has few columns, which PyTorch sums in an order of their own."""

@@ -12,15 +12,15 @@ from tests.goldens.torch_heads import head_stages  # first: it sets the pins
 from tests.goldens import heads  # isort: skip
 from tests.goldens.load import inputs_digest, weights_digest  # isort: skip
 from tests.goldens.make import _made_with  # isort: skip
-from tests.heads import HEADS  # isort: skip
+from tests.heads import FEW_LABELS, HEADS  # isort: skip
 from tests.synthetic import tensors  # isort: skip
 
 
 def main() -> None:
     golden: dict = {"made_with": _made_with(), "heads": {}}
-    for head in HEADS:
+    for head in HEADS + FEW_LABELS:
         arrays = heads.inputs(head)
-        golden["heads"][head.name] = {
+        golden["heads"][head.key] = {
             "weights": weights_digest(tensors(head.config(), seed=2)),
             "inputs": inputs_digest(tuple(arrays.values())),
             "stages": {name: heads.encode(x) for name, x in head_stages(head, arrays).items()},

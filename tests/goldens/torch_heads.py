@@ -11,7 +11,7 @@ from tests.goldens.torch_reference import torch, transformers  # first: it sets 
 from tests.heads import OF_SENTENCES, Head  # isort: skip
 from tests.synthetic import tensors  # isort: skip
 
-_models: dict[str, Any] = {}
+_models: dict[Head, Any] = {}
 
 
 def head_stages(head: Head, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -38,7 +38,7 @@ def head_stages(head: Head, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
 
 
 def _model(head: Head) -> Any:
-    if head.name not in _models:
+    if head not in _models:
         values = head.config()
         arrays = tensors(values, seed=2)
         kind = getattr(transformers, head.name)
@@ -48,5 +48,5 @@ def _model(head: Head) -> Any:
         unknown = [name for name in loaded.missing_keys if not name.endswith(("position_ids", "token_type_ids"))]
         if unknown or loaded.unexpected_keys:
             raise ValueError(f"{head.name}: missing {unknown}, unexpected {loaded.unexpected_keys}")
-        _models[head.name] = model.eval()
-    return _models[head.name]
+        _models[head] = model.eval()
+    return _models[head]

@@ -116,7 +116,7 @@ class Engine(Operations):
         for start in range(0, len(hidden), _HEAD_ROWS):
             some, out = hidden[start : start + _HEAD_ROWS], logits[start : start + _HEAD_ROWS]
             memory = layout.team_memory(layout.HEAD_PHASES)
-            with self._workspaces.borrow(len(some), 1) as work:
+            with self._team.turn(), self._workspaces.borrow(len(some), 1) as work:
                 w = work.addresses
                 call = layout.HeadCall(
                     _address(some), len(some), w.hidden, w.ld_hidden, _address(out), w.scratch, w.scratch_floats
@@ -173,7 +173,7 @@ class Engine(Operations):
             tables = tables._replace(words=_address(batch.inputs_embeds))
         outputs = layout.Outputs(_address(last), _address(states), _address(maps), _address(places), _address(clock))
         memory = layout.team_memory(layout.encoder_phases(config.n_layers))
-        with self._workspaces.borrow(T, int(lengths.max())) as work:
+        with self._team.turn(), self._workspaces.borrow(T, int(lengths.max())) as work:
             keep = (self, batch, last, states, maps, places, rows, row_offsets, clock, work)
             self._team.run("encode", (self._sizes, tables, tokens, work.addresses, outputs), memory, keep)
         return Encoded(

@@ -6,7 +6,8 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,8 +66,19 @@ class Team:
         self._crew: _Crew | None = None
         self._pid = 0
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """What `run` needs: the team to oneself. A single thread is the caller's own, and nobody waits for it."""
+        if self.threads == 1:
+            yield
+            return
+        if self._pid != os.getpid():  # first use, or a forked child: locks and threads of the parent mean nothing here
+            self._pid, self._turn, self._crew = os.getpid(), threading.Lock(), None
+        with self._turn:
+            yield
+
     def run(self, name: str, parts: Sequence[NamedTuple], memory: np.ndarray, keep: Any) -> None:
-        """Call an entry once on every thread.
+        """Call an entry once on every thread, within a `turn`.
 
         Args:
             name: of native.NAMES.
@@ -81,22 +93,19 @@ class Team:
         if self.threads == 1:
             entry(address, 0, 1)
             return
-        if self._pid != os.getpid():  # first use, or a forked child: locks and threads of the parent mean nothing here
-            self._pid, self._turn, self._crew = os.getpid(), threading.Lock(), None
-        with self._turn:
-            if self._crew is None:
-                self._crew = _Crew(self, self.threads - 1)
-            crew = self._crew
-            try:
-                crew.start(_Job(entry, address, self.threads, (call, memory, keep)))
-                entry(address, 0, self.threads)
-                crew.wait()
-            except BaseException:
-                # Whoever waits for this thread goes home, and nobody reuses threads in an unknown state.
-                memory[layout.ABORT] = 1
-                crew.dismiss()
-                self._crew = None
-                raise
+        if self._crew is None:
+            self._crew = _Crew(self, self.threads - 1)
+        crew = self._crew
+        try:
+            crew.start(_Job(entry, address, self.threads, (call, memory, keep)))
+            entry(address, 0, self.threads)
+            crew.wait()
+        except BaseException:
+            # Whoever waits for this thread goes home, and nobody reuses threads in an unknown state.
+            memory[layout.ABORT] = 1
+            crew.dismiss()
+            self._crew = None
+            raise
 
 
 class _Job(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,8 +33,8 @@ class WorkspacePool:
 
     def __init__(self, config: Config, threads: int) -> None:
         self._config, self._threads = config, threads
-        self._free: list[Workspace] = []
-        self._lock = threading.Lock()
+        # Its pops and appends are atomic: no lock that a fork could leave locked in the child.
+        self._free: deque[Workspace] = deque()
 
     @contextmanager
     def borrow(self, tokens: int, longest: int) -> Iterator[Workspace]:
@@ -42,12 +42,12 @@ class WorkspacePool:
 
         It is dropped where the caller leaves with an exception: a thread may still be writing to it.
         """
-        with self._lock:
-            workspace = self._free.pop() if self._free else None
-        if workspace is None or workspace.tokens < tokens or workspace.longest < longest:
-            if workspace is not None:
-                tokens, longest = max(tokens, workspace.tokens), max(longest, workspace.longest)
+        try:
+            workspace = self._free.pop()
+        except IndexError:
+            workspace = Workspace(self._config, tokens, longest, self._threads)
+        if workspace.tokens < tokens or workspace.longest < longest:
+            tokens, longest = max(tokens, workspace.tokens), max(longest, workspace.longest)
             workspace = Workspace(self._config, tokens, longest, self._threads)
         yield workspace
-        with self._lock:
-            self._free.append(workspace)
+        self._free.append(workspace)

@@ -176,3 +176,13 @@ def test_default_threads(monkeypatch: pytest.MonkeyPatch, quota: float, count: i
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5}, raising=False)
     monkeypatch.setattr(threads, "_quota", lambda: quota)
     assert threads.default_threads() == count
+
+
+def test_callers_that_take_turns_share_one_workspace(parts: tuple) -> None:
+    engine = Engine(*parts, threads=2)
+    callers = [threading.Thread(target=engine.encode, args=(batch(i),)) for i in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert len(engine._workspaces._free) == 1

@@ -97,10 +97,22 @@ class _Reading:
                 if not there and head != "pooler":
                     saved = f"; it was saved as {listing(architectures)}" if architectures else ""
                     self.faults.append(f"the checkpoint has no {head} head{saved}")
+                self._warn_of_another(head, named)
                 parts.append(head)
             elif there and (head == "pooler" or (heads is None and (head == "masked_lm" or head in named))):
                 parts.append(head)
         return parts
+
+    def _warn_of_another(self, head: str, named: Collection[str]) -> None:
+        """Say where a head is about to be read that was trained as another one of the same name."""
+        modules = self.family.modules
+        mine = modules.get(f"{head}.output")
+        for other in sorted(set(named) - {head}):
+            if mine is not None and modules.get(f"{other}.output") == mine:
+                saved = listing(self._architectures())
+                self.warnings.append(
+                    f"{mine} is read as the {head} head; config.json's architectures ({saved}) say that it is one for {other}"
+                )
 
     def _architectures(self) -> list[str]:
         names = self.checkpoint.config.get("architectures")

@@ -299,6 +299,12 @@ class TestConfigurations:
             there = [field for field in fields if getattr(weights, field) is not None]
             assert there == [head.field]
 
+    def test_a_head_that_was_trained_as_another_of_the_same_name(self, folders: dict[Head, Path]) -> None:
+        folder = folders[Head("DistilBert", "SequenceClassification")]
+        with pytest.warns(UserWarning, match="classifier is read as the token_classification head; config.json's arch"):
+            model = minidistil.DistilBertForTokenClassification.from_pretrained(folder, backend="blas")
+        assert model(IDS).logits.shape == (3, 7, LABELS)
+
     def test_weights_in_memory_without_the_head(self, folders: dict[Head, Path]) -> None:
         model = minidistil.load(folders[HEADS[0]], backend="blas")
         weights = read_model(open_checkpoint(folders[HEADS[0]]))

@@ -11,7 +11,8 @@ import pytest
 from minidistil.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/arithmetic.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+DOCUMENTS += [f"docs/{name}.md" for name in ("architecture", "arithmetic", "migration")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -15,6 +15,7 @@ from minidistil.kernels._tile import ROWS
 from minidistil.kernels.gelu import integer_bits, power_of_two
 from minidistil.kernels.gemm import chain_length, multiply
 from minidistil.kernels.layout import PANEL
+from minidistil.kernels.pack import transpose16
 from minidistil.kernels.simd import (
     address_of,
     first_lanes,
@@ -151,10 +152,15 @@ def _scale_row(source, target, n, factor):
 @kernel
 def _pack_keys(k, ld, n, head_dim, out):
     """k [n, head_dim] into panels of PANEL keys, each [head_dim, PANEL]; keys beyond n are zero."""
-    for j in range(round_up(n, PANEL)):
-        panel = out + (j // PANEL * PANEL * head_dim + j % PANEL) * 4
-        for d in range(head_dim):
-            set_f32(panel, d * PANEL, get_f32(k, j * ld + d) if j < n else f32(0.0))
+    for first in range(0, round_up(n, PANEL), 16):
+        panel = out + (first // PANEL * PANEL * head_dim + first % PANEL) * 4
+        whole = head_dim - head_dim % 16 if first + 16 <= n else 0
+        for d in range(0, whole, 16):
+            transpose16(k + (first * ld + d) * 4, ld, panel + d * PANEL * 4, PANEL)
+        for d in range(whole, head_dim):
+            for j in range(16):
+                key = first + j
+                set_f32(panel, d * PANEL + j, get_f32(k, key * ld + d) if key < n else f32(0.0))
 
 
 @kernel

@@ -13,6 +13,7 @@ from minidistil.kernels._compile import kernel
 from minidistil.kernels.activations import activate_in_place
 from minidistil.kernels.layer_norm import normalize_row
 from minidistil.kernels.narrow import narrow_product
+from minidistil.kernels.pack import pack_rows
 from minidistil.kernels.product import product_exact_width
 from minidistil.kernels.roofs import multiply_adds, read
 from minidistil.kernels.simd import get_f32, set_f32
@@ -94,6 +95,14 @@ def activate(call, thread, threads):
     """One activation; the call is made of layout.ACTIVATE."""
     own = _read(call, layout.ACTIVATE, 0)
     activate_in_place(own.x, own.n, own.kind)
+    return True
+
+
+@kernel
+def pack(call, thread, threads):
+    """Packing of one matrix; the call is made of layout.PACK."""
+    own = _read(call, layout.PACK, 0)
+    pack_rows(own.weight, own.n, own.k, own.out)
     return True
 
 

@@ -212,6 +212,15 @@ class ActivationCall(NamedTuple):
     n: int
 
 
+class PackCall(NamedTuple):
+    """W float32 [n, k], contiguous, into panels `out` float32 [panels(n), k, PANEL]; see `pack`."""
+
+    weight: int
+    n: int
+    k: int
+    out: int
+
+
 class RoofCall(NamedTuple):
     """Multiply-adds where x is 0, `rounds` of the register tile's; else reading x float32 [n]. out: float32 [1]."""
 
@@ -226,6 +235,7 @@ MASKED_LM = (Head, HeadCall, Team)
 LINEAR = (LinearCall, Team)
 LAYER_NORM = (NormCall,)
 ACTIVATE = (ActivationCall,)
+PACK = (PackCall,)
 ROOF = (RoofCall,)
 """The parts of an entry's call, in their order."""
 
@@ -278,7 +288,7 @@ def scratch_floats(longest: int, head_dim: int) -> int:
 
 
 def pack(weight: np.ndarray, out: np.ndarray) -> None:
-    """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL].
+    """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL]; what kernels/pack.py does faster.
 
     Panel p is a contiguous [K, PANEL] whose column j is row p * PANEL + j of W, zero beyond N.
     """

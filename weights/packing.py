@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidistil.kernels import layout
+from minidistil.kernels import layout, native
 from minidistil.weights._storage import release_pages
 from minidistil.weights.model_weights import LayerWeights, Linear, ModelWeights, Norm
 
@@ -119,7 +119,7 @@ def _fill(out: np.ndarray, sources: list[np.ndarray]) -> None:
             for row in range(0, len(source), _ROWS_AT_A_TIME):
                 some = source[row : row + _ROWS_AT_A_TIME]
                 count = layout.panels(len(some))
-                layout.pack(some, out[panel : panel + count])
+                _pack(some, out[panel : panel + count])
                 release_pages(some)
                 panel += count
         elif len(sources) == 1:
@@ -127,3 +127,10 @@ def _fill(out: np.ndarray, sources: list[np.ndarray]) -> None:
         else:
             out[panel * layout.PANEL :][: len(source)] = source
             panel += layout.panels(len(source))
+
+
+def _pack(source: np.ndarray, out: np.ndarray) -> None:
+    source = np.ascontiguousarray(source)
+    n, k = source.shape
+    call = layout.call(layout.PackCall(source.ctypes.data, n, k, out.ctypes.data))
+    native.entry("pack")(call.ctypes.data, 0, 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipelines.checkpoints import write_small
 from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
 from tests.synthetic_tokenizer import write_tokenizer
 
@@ -79,6 +80,10 @@ def offline(
     for name, folder in {
         "distilbert--distilbert-base-uncased": distilbert_small,
         "cross-encoder--ms-marco-MiniLM-L6-v2": reranker_small,
+        "distilbert--distilbert-base-uncased-finetuned-sst-2-english": write_small(home, "sentiment"),
+        "distilbert--distilbert-base-cased-distilled-squad": write_small(home, "questions"),
+        "dslim--distilbert-NER": write_small(home, "entities"),
+        "typeform--distilbert-base-uncased-mnli": write_small(home, "entailment"),
     }.items():
         repository = home / "hub" / f"models--{name}"
         shutil.copytree(folder, repository / "snapshots" / commit)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
+from minidistil.cli.answers import qa
 from minidistil.cli.bench import bench, pack
 from minidistil.cli.checkpoints import inspect, verify, warmup
+from minidistil.cli.entities import ner
+from minidistil.cli.labels import classify, zero_shot
 from minidistil.cli.masks import fill_mask
 from minidistil.cli.options import traceback_option
 from minidistil.cli.rerank import rerank
@@ -39,5 +42,5 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (fill_mask, embed, search, rerank, inspect, verify, warmup, pack, bench):
+for command in (classify, ner, qa, zero_shot, fill_mask, embed, search, rerank, inspect, verify, warmup, pack, bench):
     app.add_command(traceback_option(command))

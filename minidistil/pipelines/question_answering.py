@@ -181,11 +181,10 @@ def _pairs(question: Any, context: Any) -> Any:
 def _characters(window: Encoding, first: int, last: int, sequence: int, align: bool) -> tuple[int, int]:
     """Characters of the context from token `first` to token `last`, widened to whole words where asked."""
     if align:
-        words = window.token_to_word(first), window.token_to_word(last)
-        if None not in words:
-            begin, end = (window.word_to_chars(word, sequence) for word in words)
-            if begin is not None and end is not None:
-                return begin[0], end[1]
+        words = [word for word in (window.token_to_word(first), window.token_to_word(last)) if word is not None]
+        spans = [span for span in (window.word_to_chars(word, sequence) for word in words) if span is not None]
+        if len(spans) == 2:
+            return int(spans[0][0]), int(spans[1][1])
     return window.offsets[first][0], window.offsets[last][1]
 
 

@@ -159,8 +159,9 @@ class TokenClassificationPipeline(Pipeline):
         ):
             if special:
                 continue
-            if words is not None and words[i] is not None:
-                start, end = start + item.starts[words[i]], end + item.starts[words[i]]
+            place = words[i] if words is not None else None
+            if place is not None:
+                start, end = start + item.starts[place], end + item.starts[place]
             word, shown = window.tokens[i], item.text[start:end]
             if self._marks_subwords:
                 subword = len(word) != len(shown)

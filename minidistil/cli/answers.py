@@ -1,0 +1,127 @@
+"""`minidistil qa`: answers to questions, found in texts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minidistil.cli.options import model_options
+from minidistil.cli.records import Record, Result, Source, output_options, process
+from minidistil.cli.text import STANDARD_INPUT, count_lines, display_name, read_lines
+
+_COLUMNS = ("answer", "score", "start", "end")
+_AROUND = 60  # characters shown on each side of an answer, on a terminal
+
+
+def _with_output(command: Any) -> Any:
+    for option in reversed(output_options):
+        command = option(command)
+    return command
+
+
+@click.command(short_help="Answer a question from texts.")
+@click.argument("question", required=False)
+@click.argument("files", metavar="FILE...", nargs=-1)
+@click.option("--pairs", help="In place of QUESTION and FILE: CSV or JSON lines with columns question and context.")
+@click.option("--top-k", "-k", type=click.IntRange(min=1), default=1, show_default=True, help="Answers to print.")
+@click.option("--no-answer", is_flag=True, help='Let "no answer" be one, for models trained so.')
+@_with_output
+@model_options(default_sentence_model=False)
+def qa(
+    question: str | None,
+    files: tuple[str, ...],
+    pairs: str | None,
+    top_k: int,
+    no_answer: bool,
+    encoding: str,
+    output: Path | None,
+    as_json: bool,
+    model: str,
+    **options: Any,
+) -> None:
+    """Answer QUESTION from FILE... (or standard input), each of them a text of any length, read to its end.
+
+    Prints file:line, the score and the answer, best first. With --pairs every row has a question and a context of its
+    own, and OUTPUT or --json gets its columns and the answer.
+
+    \b
+    Example:
+      minidistil qa "who may vote?" docs/examples/amendments.txt -m distilbert/distilbert-base-cased-distilled-squad
+    """
+    import minidistil
+
+    if (question is None) == (pairs is None):
+        raise click.UsageError("ask a QUESTION of FILE..., or give --pairs FILE with questions and contexts")
+    if pairs is None and output is not None:
+        raise click.UsageError("--output is for --pairs; the answers to one QUESTION are printed")
+    settings = {"top_k": top_k, "handle_impossible_answer": no_answer, **options}
+    if pairs is not None:
+        source = Source(pairs, (), None, encoding, ("question", "context"))
+        source.count()  # a file that is missing is named before a model is loaded
+        pipe = minidistil.pipeline("question-answering", model=model, **settings)
+        process(source, lambda records: _answer(pipe, records), _COLUMNS, output, as_json)
+        return
+    assert question is not None
+    if not question.strip():
+        raise click.UsageError("the question is empty")
+    names = files or (STANDARD_INPUT,)
+    for name in names:
+        count_lines(name)
+    contexts = {name: "\n".join(text for _, text in read_lines(name, encoding)) for name in names}
+    filled = {name: text for name, text in contexts.items() if text.strip()}
+    if not filled:
+        raise click.ClickException(f"there is no text in {', '.join(map(display_name, names))}")
+    pipe = minidistil.pipeline("question-answering", model=model, **settings)
+    asked = [{"question": question, "context": text} for text in filled.values()]
+    found = [
+        {"file": name, "line": text.count("\n", 0, answer["start"]) + 1, **answer}
+        for (name, text), answers in zip(filled.items(), map(_list, _all(pipe, asked)), strict=True)
+        for answer in answers
+    ]
+    best = sorted(found, key=lambda answer: answer["score"], reverse=True)[:top_k]
+    if as_json:
+        click.echo(json.dumps(best, ensure_ascii=False, indent=2))
+        return
+    for answer in best:
+        click.echo(_shown(answer, filled[answer["file"]]))
+
+
+def _answer(pipe: Any, records: list[Record]) -> list[Result]:
+    asked = [{name: record.values[name] for name in ("question", "context")} for record in records]
+    results = []
+    for record, answers in zip(records, map(_list, _all(pipe, asked)), strict=True):
+        shown = "\n".join(
+            f"{click.style(record.place, fg='cyan')} {click.style(format(a['score'], '.3f'), fg='green', bold=True)} "
+            f"{' '.join(a['answer'].split()) or '(no answer)'}"
+            for a in answers
+        )
+        fields = answers[0] if len(answers) == 1 else {"answers": answers}
+        results.append(Result(fields, answers, shown))
+    return results
+
+
+def _all(pipe: Any, asked: list[dict[str, str]]) -> list[Any]:
+    found = pipe(asked)
+    return [found] if len(asked) == 1 else list(found)
+
+
+def _list(answer: Any) -> list[dict[str, Any]]:
+    return answer if isinstance(answer, list) else [answer]
+
+
+def _shown(answer: dict[str, Any], text: str) -> str:
+    place = click.style(f"{display_name(answer['file'])}:{answer['line']}", fg="cyan")
+    score = click.style(f"{answer['score']:.3f}", fg="green", bold=True)
+    words = " ".join(answer["answer"].split())
+    if not words:
+        return f"{display_name(answer['file'])} {score} (no answer)"
+    if not sys.stdout.isatty():
+        return f"{place} {score} {words}"
+    before = " ".join(text[max(0, answer["start"] - _AROUND) : answer["start"]].split(" "))
+    after = text[answer["end"] : answer["end"] + _AROUND]
+    around = [" ".join(part.split("\n")) for part in (before, after)]
+    return f"{place} {score}\n    …{around[0]}{click.style(words, bold=True)}{around[1]}…"

@@ -1,0 +1,85 @@
+"""`minidistil ner`: the names and other entities of texts, coloured where they stand."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minidistil.cli.options import model_options
+from minidistil.cli.records import Record, Result, Source, process, record_options
+
+_COLUMNS = ("entity_group", "score", "word", "start", "end")
+_COLOURS = {"PER": "bright_red", "LOC": "bright_green", "ORG": "bright_blue", "MISC": "bright_yellow"}
+_OTHERS = ("bright_magenta", "bright_cyan", "red", "green", "blue", "yellow", "magenta", "cyan")
+
+
+@click.command(short_help="Mark the entities of each text.")
+@record_options
+@click.option(
+    "--aggregation",
+    type=click.Choice(["simple", "first", "average", "max"]),
+    default="first",
+    show_default=True,
+    help="How the tokens of a word agree on a label; simple: they need not.",
+)
+@click.option("--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are.")
+@model_options(default_sentence_model=False)
+def ner(
+    file: str,
+    texts: tuple[str, ...],
+    kind: str | None,
+    encoding: str,
+    output: Path | None,
+    as_json: bool,
+    aggregation: str,
+    column: str,
+    model: str,
+    **options: Any,
+) -> None:
+    """Mark the entities of each line of FILE (or of standard input), coloured on a terminal and in [brackets].
+
+    FILE is text, CSV or JSON lines. JSON lines get a list of entities; CSV gets a row for each entity.
+
+    \b
+    Example:
+      minidistil ner docs/examples/amendments.txt -m dslim/distilbert-NER
+    """
+    import minidistil
+
+    source = Source(file, texts, kind, encoding, (column,))
+    source.count()  # a file that is missing is named before a model is loaded
+    pipe = minidistil.pipeline("token-classification", model=model, aggregation_strategy=aggregation, **options)
+
+    def answer(records: list[Record]) -> list[Result]:
+        found = pipe([record.values[column] for record in records])
+        return [
+            Result({"entities": entities}, entities, _shown(record, record.values[column], entities))
+            for record, entities in zip(records, found, strict=True)
+        ]
+
+    process(source, answer, _COLUMNS, output, as_json)
+
+
+def mark(text: str, entities: list[dict[str, Any]]) -> str:
+    """Return the text with its entities in brackets and colours, each followed by its kind."""
+    parts, at = [], 0
+    for entity in entities:
+        kind, start, end = entity["entity_group"], entity["start"], entity["end"]
+        colour = colour_of(kind)
+        parts += [text[at:start], click.style(f"[{text[start:end]}", fg=colour, bold=True)]
+        parts += [click.style(f" {kind}", fg=colour, dim=True), click.style("]", fg=colour, bold=True)]
+        at = end
+    return "".join(parts) + text[at:]
+
+
+def colour_of(kind: str) -> str:
+    """Return the colour of a kind of entity, the same every time."""
+    return _COLOURS.get(kind) or _OTHERS[zlib.crc32(kind.encode()) % len(_OTHERS)]
+
+
+def _shown(record: Record, text: str, entities: list[dict[str, Any]]) -> str:
+    place = click.style(record.place, fg="cyan") + " " if record.place else ""
+    return place + mark(text, entities)

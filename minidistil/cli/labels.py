@@ -1,0 +1,147 @@
+"""`minidistil classify` and `minidistil zero-shot`: labels for texts."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minidistil.cli.options import model_options
+from minidistil.cli.records import Record, Result, Source, process, record_options
+
+_ROW = ("label", "score")
+
+
+@click.command(short_help="Say which label each text has.")
+@record_options
+@click.option("--top-k", "-k", type=click.IntRange(min=1), default=1, show_default=True, help="Labels per text.")
+@click.option("--all", "all_labels", is_flag=True, help="All labels, whatever --top-k says.")
+@click.option("--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are.")
+@click.option("--pair-column", help="Where the second texts are, for models that read pairs.")
+@click.option(
+    "--windows",
+    type=click.Choice(["mean", "max"]),
+    help="Read long texts to their end: the mean, or the highest, of the scores of their parts.",
+)
+@model_options(default_sentence_model=False)
+def classify(
+    file: str,
+    texts: tuple[str, ...],
+    kind: str | None,
+    encoding: str,
+    output: Path | None,
+    as_json: bool,
+    top_k: int,
+    all_labels: bool,
+    column: str,
+    pair_column: str | None,
+    windows: str | None,
+    model: str,
+    **options: Any,
+) -> None:
+    """Say which label each line of FILE (or of standard input) has, by a model trained for it.
+
+    FILE is text, CSV or JSON lines, and so is what is written: the input's own columns, and label and score.
+
+    \b
+    Example:
+      minidistil classify docs/examples/amendments.txt -m distilbert/distilbert-base-uncased-finetuned-sst-2-english
+    """
+    import minidistil
+
+    source = Source(file, texts, kind, encoding, (column, pair_column) if pair_column else (column,))
+    source.count()  # a file that is missing is named before a model is loaded
+    pipe = minidistil.pipeline(
+        "text-classification",
+        model=model,
+        truncation=True,
+        pool_windows=windows,
+        top_k=None if all_labels else top_k,
+        **options,
+    )
+
+    def answer(records: list[Record]) -> list[Result]:
+        inputs = [
+            {"text": r.values[column], "text_pair": r.values[pair_column]} if pair_column else r.values[column]
+            for r in records
+        ]
+        return [_result(r, found, column) for r, found in zip(records, pipe(inputs), strict=True)]
+
+    process(source, answer, _ROW, output, as_json)
+    warn_of_cut_texts(pipe)
+
+
+@click.command("zero-shot", short_help="Say which of any labels fits each text.")
+@record_options
+@click.option("--labels", "-l", required=True, help="The labels, separated by commas.")
+@click.option(
+    "--template", default="This example is {}.", show_default=True, help="What the model is asked; {} is the label."
+)
+@click.option("--multi-label", is_flag=True, help="Several labels may fit: score each for itself.")
+@click.option("--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are.")
+@model_options(default_sentence_model=False)
+def zero_shot(
+    file: str,
+    texts: tuple[str, ...],
+    kind: str | None,
+    encoding: str,
+    output: Path | None,
+    as_json: bool,
+    labels: str,
+    template: str,
+    multi_label: bool,
+    column: str,
+    model: str,
+    **options: Any,
+) -> None:
+    """Say which of LABELS fits each line of FILE (or of standard input), by a model of entailment.
+
+    FILE is text, CSV or JSON lines, and so is what is written: the input's own columns, and each label and its score.
+
+    \b
+    Example:
+      minidistil zero-shot docs/examples/amendments.txt -l "voting, taxes" -m typeform/distilbert-base-uncased-mnli
+    """
+    import minidistil
+
+    source = Source(file, texts, kind, encoding, (column,))
+    source.count()
+    pipe = minidistil.pipeline(
+        "zero-shot-classification",
+        model=model,
+        truncation=True,
+        candidate_labels=labels,
+        hypothesis_template=template,
+        multi_label=multi_label,
+        **options,
+    )
+
+    def answer(records: list[Record]) -> list[Result]:
+        answers = pipe([r.values[column] for r in records])
+        rows = [
+            [{"label": label, "score": score} for label, score in zip(a["labels"], a["scores"], strict=True)]
+            for a in answers
+        ]
+        return [_result(r, found, column) for r, found in zip(records, rows, strict=True)]
+
+    process(source, answer, _ROW, output, as_json)
+    warn_of_cut_texts(pipe)
+
+
+def warn_of_cut_texts(pipe: Any) -> None:
+    """Say once, at the end, how many texts were too long for the model."""
+    if pipe.truncated:
+        texts = "text was" if pipe.truncated == 1 else "texts were"
+        warnings.warn(f"{pipe.truncated:,} {texts} too long for the model, and only the beginning read", stacklevel=2)
+
+
+def _result(record: Record, found: list[dict[str, Any]], column: str) -> Result:
+    fields = dict(found[0]) if len(found) == 1 else {"labels": found}
+    place = click.style(record.place, fg="cyan") + " " if record.place else ""
+    labels = "  ".join(
+        f"{click.style(row['label'], bold=not i)} {click.style(format(row['score'], '.3f'), fg='green')}"
+        for i, row in enumerate(found)
+    )
+    return Result(fields, found, f"{place}{labels}  {record.values[column].strip()}")

@@ -111,7 +111,7 @@ class _Reading:
             if mine is not None and modules.get(f"{other}.output") == mine:
                 saved = listing(self._architectures())
                 self.warnings.append(
-                    f"{mine} is read as the {head} head; config.json's architectures ({saved}) say that it is one for {other}"
+                    f"{mine} is read as the {head} head; by config.json's architectures ({saved}) it is one for {other}"
                 )
 
     def _architectures(self) -> list[str]:

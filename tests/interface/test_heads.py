@@ -301,7 +301,9 @@ class TestConfigurations:
 
     def test_a_head_that_was_trained_as_another_of_the_same_name(self, folders: dict[Head, Path]) -> None:
         folder = folders[Head("DistilBert", "SequenceClassification")]
-        with pytest.warns(UserWarning, match="classifier is read as the token_classification head; config.json's arch"):
+        with pytest.warns(
+            UserWarning, match="classifier is read as the token_classification head; by config.json's arch"
+        ):
             model = minidistil.DistilBertForTokenClassification.from_pretrained(folder, backend="blas")
         assert model(IDS).logits.shape == (3, 7, LABELS)
 

@@ -6,14 +6,40 @@ import numpy as np
 import pytest
 
 from minidistil.engine import Engine
+from minidistil.engine.operations import Operations
 from minidistil.inputs import pack_sentences
 from minidistil.reference import Reference, exact
+from minidistil.weights import ACTIVATIONS
 from minidistil.weights.packing import pack_model
 from tests import build, synthetic
-from tests.bits import assert_same_bits
+from tests.bits import assert_same_bits, canonical
 from tests.families import VARIATIONS, sentence
+from tests.goldens.operations import activation_inputs
 
 LENGTHS = (1, 17, 6)
+
+
+def every_activation() -> list[np.ndarray]:
+    """What the engine makes of numbers of every magnitude by each activation, with one NaN for all."""
+    x = activation_inputs()[::16]
+    return [canonical(Operations().activation(name, x)) for name in ACTIVATIONS]
+
+
+def albert() -> tuple[np.ndarray, np.ndarray]:
+    """Hidden states and logits of a sentence: projected embeddings, shared layers, a tanh form of GELU."""
+    values = VARIATIONS["albert of odd sizes"]
+    config = build.config(values)
+    engine = Engine(config, build.model_weights(values), threads=1)
+    last = engine.encode(pack_sentences(config, [sentence(values, 40)[0]])).last
+    return last, engine.masked_lm(last)
+
+
+def test_single_activations_are_those_of_the_reference() -> None:
+    x = activation_inputs()[::16]
+    for name, got in zip(ACTIVATIONS, every_activation(), strict=True):
+        assert_same_bits(got, canonical(exact.activation(name, x)), name)
+    with pytest.raises(ValueError, match="there is no activation 'gelo'; known are gelu, gelu_new"):
+        Operations().activation("gelo", x)
 
 
 @pytest.mark.parametrize("name", VARIATIONS)

@@ -11,6 +11,7 @@ import pytest
 
 from minidistil.kernels._target import target
 from tests.bits import digest
+from tests.engine.test_families import albert, every_activation
 from tests.engine.test_invariance import CONFIG, alone
 
 ROOT = Path(__file__).parents[2]
@@ -20,8 +21,9 @@ import sys
 from minidistil.kernels._target import target
 from minidistil.kernels.native import cache_directory
 from tests.bits import digest
+from tests.engine.test_families import albert, every_activation
 from tests.engine.test_invariance import alone
-print(target().lanes, cache_directory(), digest(*alone(0, 40), *alone(1, 200)))
+print(target().lanes, cache_directory(), digest(*alone(0, 40), *alone(1, 200), *albert(), *every_activation()))
 """
 
 
@@ -44,7 +46,7 @@ def result(process: subprocess.Popen) -> list[str]:
 
 def here() -> str:
     assert CONFIG["dim"] == 128
-    return digest(*alone(0, 40), *alone(1, 200))
+    return digest(*alone(0, 40), *alone(1, 200), *albert(), *every_activation())
 
 
 # A name alone keeps the features of the host, so that haswell still gets AVX-512 here; the features make it plain AVX2.

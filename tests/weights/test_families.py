@@ -115,6 +115,13 @@ def test_untied(tmp_path: Path, kind: str) -> None:
         read(tmp_path / "none", config, arrays)
 
 
+@each_family
+def test_without_a_pooler(tmp_path: Path, kind: str) -> None:
+    config = bare(CONFIGS[kind])
+    arrays = {name: x for name, x in synthetic.tensors(config).items() if "pooler" not in name}
+    assert read(tmp_path, config, arrays).pooler is None
+
+
 def test_albert_shares_its_layers(tmp_path: Path) -> None:
     """Which of them, as transformers counts: the group of layer i of L is int(i / (L / groups))."""
     layers = read(tmp_path / "a", CONFIGS["albert"]).encoder.layers

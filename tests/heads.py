@@ -49,11 +49,13 @@ class Head:
         family: how transformers' classes of the family begin.
         task: what comes after "For".
         labels: of a classifier.
+        changes: what config.json has otherwise than the family's small one.
     """
 
     family: str
     task: str
     labels: int = LABELS
+    changes: tuple[tuple[str, object], ...] = ()
 
     @property
     def name(self) -> str:
@@ -63,7 +65,8 @@ class Head:
     @property
     def key(self) -> str:
         """Names the checkpoint among all of them."""
-        return self.name if self.labels == LABELS else f"{self.name}-{self.labels}"
+        named = [str(self.labels)] * (self.labels != LABELS) + [f"{key}={value}" for key, value in self.changes]
+        return "-".join([self.name, *named])
 
     @property
     def field(self) -> str:
@@ -119,3 +122,14 @@ FEW_LABELS = [
     for labels in (2, 3, 9)
 ]
 """Heads whose last product has few columns, which PyTorch sums in an order of their own."""
+
+_BASE = (("dim", 768), ("n_heads", 12), ("hidden_dim", 3072), ("n_layers", 1))
+_MINILM = (("hidden_size", 384), ("num_attention_heads", 12), ("intermediate_size", 1536))
+REAL_WIDTHS = [
+    Head("DistilBert", "SequenceClassification", 2, _BASE),
+    Head("DistilBert", "QuestionAnswering", changes=_BASE),
+    Head("DistilBert", "TokenClassification", 9, _BASE),
+    Head("Bert", "SequenceClassification", 3, _MINILM),
+    Head("Roberta", "TokenClassification", 5, (("hidden_act", "relu"), ("num_attention_heads", 2))),
+]
+"""Widths of checkpoints that people use; too much for the quick tests."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import unicodedata
 from pathlib import Path
 
-from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
+from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, ROBERTA_SMALL, write_checkpoint
 from tests.synthetic_tokenizer import write_tokenizer
 
 _FILES = ("tokenizer.json", "vocab.txt", "special_tokens_map.json", "tokenizer_config.json")
 _NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC", "I-ORG", "B-ORG", "TIME"]
 _DISTILBERT = {**DISTILBERT_SMALL, "vocab_size": 30522}
 _BERT = {**BERT_SMALL, "vocab_size": 30522}
+_ROBERTA = {**ROBERTA_SMALL, "vocab_size": 600}
 _NLI = ["contradiction", "neutral", "entailment"]
 CONFIGS = {
     "sentiment": {
@@ -61,6 +63,13 @@ CONFIGS = {
     },
     "questions": {**_DISTILBERT, "architectures": ["DistilBertForQuestionAnswering"]},
     "questions-bert": {**_BERT, "architectures": ["BertForQuestionAnswering"]},
+    "entities-roberta": {
+        **_ROBERTA,
+        "architectures": ["RobertaForTokenClassification"],
+        "id2label": dict(enumerate(_NER)),
+        "label2id": {label: i for i, label in enumerate(_NER)},
+    },
+    "topics-roberta": {**_ROBERTA, "architectures": ["RobertaForSequenceClassification"], "num_labels": 12},
     "encoder": {**_DISTILBERT, "architectures": ["DistilBertModel"]},
 }
 """config.json by name; the weights are those of seed 7."""
@@ -90,8 +99,10 @@ AWKWARD = {
 
 
 def write(folder: Path, name: str, minilm: Path) -> Path:
-    """Write the checkpoint of that name, with MiniLM's tokenizer (BERT-uncased's); returns its folder."""
+    """Write the checkpoint of that name, with MiniLM's tokenizer (BERT-uncased's) or one of bytes."""
     path = write_checkpoint(folder / name, CONFIGS[name], seed=7)
+    if CONFIGS[name]["model_type"] == "roberta":
+        return _write_bytes_tokenizer(path)
     for file in _FILES:
         shutil.copy(minilm / file, path)
     return path
@@ -101,3 +112,28 @@ def write_small(folder: Path, name: str) -> Path:
     """Write the checkpoint of that name with a vocabulary of 1,200 words and its tokenizer; returns its folder."""
     config = {**CONFIGS[name], "vocab_size": 1200}
     return write_tokenizer(write_checkpoint(folder / name, config, seed=7), 1200, config["model_type"] == "bert")
+
+
+def _write_bytes_tokenizer(path: Path) -> Path:
+    """Write a byte-level BPE tokenizer as RoBERTa's, of 600 entries, learnt from the texts above."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([LONG, *AWKWARD.values()], trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    tokenizer.save(str(path / "tokenizer.json"))
+    roles = {"bos": 0, "cls": 0, "eos": 2, "sep": 2, "pad": 1, "unk": 3, "mask": 4}
+    config = {
+        "tokenizer_class": "RobertaTokenizer",
+        "model_max_length": 512,
+        **{f"{role}_token": special[i] for role, i in roles.items()},
+    }
+    (path / "tokenizer_config.json").write_text(json.dumps(config))
+    return path

@@ -55,7 +55,7 @@ def assert_same(got: Any, want: Any, where: str) -> None:
         assert got == want, where
 
 
-@pytest.mark.parametrize("name", ["sentiment", "topics", "several", "rating", "single"])
+@pytest.mark.parametrize("name", ["sentiment", "topics", "topics-roberta", "several", "rating", "single"])
 def test_text_classification(compare: Callable, name: str) -> None:
     pairs = [{"text": a, "text_pair": b} for a, b in zip(TEXTS, reversed(TEXTS), strict=True)]
     several: list[Call] = [
@@ -82,7 +82,7 @@ def test_text_classification_with_top_k_at_construction(compare: Callable) -> No
     compare("sentiment-analysis", "topics", [(("one",), {}), ((["one", "two"],), {})], top_k=3)
 
 
-@pytest.mark.parametrize("name", ["entities", "entities-bert"])
+@pytest.mark.parametrize("name", ["entities", "entities-bert", "entities-roberta"])
 @pytest.mark.parametrize("strategy", ["none", "simple", "first", "average", "max"])
 def test_token_classification(compare: Callable, name: str, strategy: str) -> None:
     calls: list[Call] = [

@@ -70,6 +70,12 @@ def test_one_many_and_lazily(task: str, pipe: Any) -> None:
     assert next(lazy) == answers[0]
     assert len(asked) == 1
     assert list(lazy) == answers[1:]
+
+    class Dataset:
+        def __getitem__(self, i: int) -> Any:
+            return inputs[i]
+
+    assert list(pipe(Dataset())) == answers
     ahead = pipe(iter(inputs), batch_size=3)
     assert [next(ahead) for _ in range(7)] == answers
     assert pipe([]) == []

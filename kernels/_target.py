@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # A product with fused rounding is what every kernel rests on; LLVM shows what it makes of one.
 _PROBE = """
@@ -19,6 +20,15 @@ define void @probe(ptr %p, ptr %q) {{
 """
 
 
+class Tile(NamedTuple):
+    """The register tile of the matrix product: rows x (vectors * lanes), `step` of k at a time (1, or `lanes`)."""
+
+    lanes: int
+    rows: int
+    vectors: int
+    step: int
+
+
 @dataclass(frozen=True)
 class Target:
     """The CPU as kernels see it.
@@ -26,18 +36,21 @@ class Target:
     Attributes:
         name: LLVM's name of the CPU.
         lanes: float32 lanes of one vector register (16 AVX-512, 8 AVX2, 4 NEON); 0 without hardware FMA.
-        rows, vectors: the register tile of the matrix product, rows x (vectors * lanes).
+        tile: the largest register tile.
     """
 
     name: str
     lanes: int
-    rows: int
-    vectors: int
+
+    @property
+    def tile(self) -> Tile:
+        return TILES.get(self.lanes, Tile(4, 1, 1, 1))
 
 
 # Accumulators, the panel's vectors and one broadcast together fit the 32 or 16 registers. Measured on Zen 4, one core,
 # fraction of FMA peak at K = 768 and 3072: 8 x 48 97 %, 6 x 64 97 %, 12 x 32 95 %; with ymm 4 x 24 94 %, 6 x 16 90 %.
-_TILES = {16: (8, 3), 8: (4, 3), 4: (8, 3)}
+# NEON: by counting instructions (docs/cpus.md); never run on such a CPU.
+TILES = {16: Tile(16, 8, 3, 1), 8: Tile(8, 4, 3, 1), 4: Tile(4, 7, 3, 4)}
 
 
 @functools.lru_cache(maxsize=1)
@@ -53,5 +66,4 @@ def target() -> Target:
         lanes = 16 if "zmm" in assembly else 8 if "ymm" in assembly else 0
     else:
         lanes = 4 if "fmla" in assembly else 0
-    rows, vectors = _TILES.get(lanes, (1, 1))
-    return Target(name, lanes, rows, vectors)
+    return Target(name, lanes)

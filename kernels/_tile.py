@@ -13,19 +13,19 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minidistil.kernels._target import target
+from minidistil.kernels._target import Tile, target
 from minidistil.kernels.simd import broadcast
 
-LANES = max(target().lanes, 4)
-ROWS = target().rows  # most rows of a tile
-VECTORS = target().vectors  # most vectors of a tile
+TILE = target().tile
+LANES = TILE.lanes
+ROWS = TILE.rows  # most rows of a tile
+VECTORS = TILE.vectors  # most vectors of a tile
 
 # How far ahead of its use a row of the panel is fetched, in rows of k: about 100 cycles of a full tile.
 _PREFETCH_K = 16
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _F32 = ir.FloatType()
-_VECTOR = ir.VectorType(_F32, LANES)
 
 
 @intrinsic
@@ -43,14 +43,17 @@ def tile(typing_context, rows, vectors, a, lda, b, ldb, c, ldc, bias, k, block):
     sig = types.void(*[types.intp] * 11)
 
     def emit(context, builder, sig, args):
-        builder.call(_tile_function(builder.module), args)
+        builder.call(tile_function(builder.module, TILE), args)
         return context.get_dummy_value()
 
     return sig, emit
 
 
-def _tile_function(module: ir.Module) -> ir.Function:
-    """The function that holds every tile shape: one in a module, and never inlined, or compiling would take long."""
+def tile_function(module: ir.Module, largest: Tile) -> ir.Function:
+    """The function that holds every tile up to `largest`; code for any CPU can be made on any machine.
+
+    There is one in a module, and it is never inlined, or compiling would take long.
+    """
     name = "minidistil.tile"
     if name in module.globals:
         return module.globals[name]
@@ -62,11 +65,11 @@ def _tile_function(module: ir.Module) -> ir.Function:
     shape = builder.add(builder.mul(vectors, _int(64)), rows)
     end = builder.append_basic_block("end")
     switch = builder.switch(shape, end)
-    for n in range(1, VECTORS + 1):
-        for m in range(1, ROWS + 1):
+    for n in range(1, largest.vectors + 1):
+        for m in range(1, largest.rows + 1):
             with builder.goto_block(builder.append_basic_block(f"tile.{m}x{n}")):
                 switch.add_case(_int(n * 64 + m), builder.block)
-                _TileCode(builder, m, n, *addresses).emit(end)
+                _TileCode(builder, largest._replace(rows=m, vectors=n), *addresses).emit(end)
     builder.position_at_end(end)
     builder.ret_void()
     return function
@@ -75,8 +78,10 @@ def _tile_function(module: ir.Module) -> ir.Function:
 class _TileCode:
     """Code of one tile shape."""
 
-    def __init__(self, builder: ir.IRBuilder, rows: int, vectors: int, a, lda, b, ldb, c, ldc, bias, k, block) -> None:
-        self.builder, self.rows, self.vectors = builder, rows, vectors
+    def __init__(self, builder: ir.IRBuilder, shape: Tile, a, lda, b, ldb, c, ldc, bias, k, block) -> None:
+        self.builder, self.lanes, self.rows, self.vectors, self.step = builder, *shape
+        self.vector = ir.VectorType(_F32, self.lanes)
+        rows = self.rows
         pointer = _F32.as_pointer()
         start = builder.inttoptr(a, pointer)
         self.a_rows = [builder.gep(start, [builder.mul(lda, _int(i))]) for i in range(rows)]
@@ -109,26 +114,67 @@ class _TileCode:
 
     def _chains(self, before: ir.Block, first_k: Any, end_k: Any, after: ir.Block) -> list[list[Any]]:
         """acc = fma(a[i, k], b[k, j], acc) for k from first_k to end_k; returns the accumulators' last values."""
+        builder, start = self.builder, self.builder.block
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        zeros = [[zero] * self.vectors for _ in range(self.rows)]
+        if self.step == 1:
+            return self._loop(1, before, first_k, zeros, end_k, after)
+
+        # Whole steps, then what is left, k by k; either may be none.
+        steps, between, rest = (builder.append_basic_block(name) for name in ("steps", "between", "rest"))
+        end_steps = builder.sub(end_k, builder.srem(builder.sub(end_k, first_k), _int(self.step)))
+        builder.cbranch(builder.icmp_signed("<", first_k, end_steps), steps, between)
+        builder.position_at_end(steps)
+        totals = self._loop(self.step, start, first_k, zeros, end_steps, between)
+        builder.position_at_end(between)
+        so_far = self._merge((start, zeros), (steps, totals))
+        builder.cbranch(builder.icmp_signed("<", end_steps, end_k), rest, after)
+        builder.position_at_end(rest)
+        totals = self._loop(1, between, end_steps, so_far, end_k, after)
+        builder.position_at_end(after)
+        return self._merge((between, so_far), (rest, totals))
+
+    def _loop(
+        self, step: int, before: ir.Block, first_k: Any, start: list[list[Any]], end_k: Any, after: ir.Block
+    ) -> list[list[Any]]:
+        """Chains from `start` over at least one step of k, in the block where the builder stands."""
         builder, loop = self.builder, self.builder.block
         k = builder.phi(_I64)
         k.add_incoming(first_k, before)
-        accumulators = [[builder.phi(_VECTOR) for _ in range(self.vectors)] for _ in range(self.rows)]
-        panel_row = builder.gep(self.b, [builder.mul(k, self.ldb)])
-        panel = [self._load(panel_row, _int(j * LANES)) for j in range(self.vectors)]
-        self._prefetch(builder.gep(panel_row, [builder.mul(self.ldb, _int(_PREFETCH_K))]))
-        totals = []
-        for i in range(self.rows):
-            x = broadcast(builder, builder.load(builder.gep(self.a_rows[i], [k])), LANES)
-            totals.append([self._fma(x, panel[j], accumulators[i][j]) for j in range(self.vectors)])
-        zero = ir.Constant(_VECTOR, [0.0] * LANES)
+        accumulators = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
+        totals: list[list[Any]] = accumulators
+        # A step as long as a vector reads A in vectors: one load for so many k, and sums that multiply by a lane of it.
+        a = [self._load(self.a_rows[i], k) for i in range(self.rows)] if step > 1 else []
+        for s in range(step):
+            panel_row = builder.gep(self.b, [builder.mul(builder.add(k, _int(s)) if s else k, self.ldb)])
+            panel = [self._load(panel_row, _int(j * self.lanes)) for j in range(self.vectors)]
+            self._prefetch(builder.gep(panel_row, [builder.mul(self.ldb, _int(_PREFETCH_K))]))
+            rows = []
+            for i in range(self.rows):
+                if step > 1:
+                    every_lane = ir.Constant(ir.VectorType(_I32, self.lanes), [s] * self.lanes)
+                    x = builder.shuffle_vector(a[i], a[i], every_lane)
+                else:
+                    x = broadcast(builder, builder.load(builder.gep(self.a_rows[i], [k])), self.lanes)
+                rows.append([self._fma(x, panel[j], totals[i][j]) for j in range(self.vectors)])
+            totals = rows
         for i in range(self.rows):
             for j in range(self.vectors):
-                accumulators[i][j].add_incoming(zero, before)
+                accumulators[i][j].add_incoming(start[i][j], before)
                 accumulators[i][j].add_incoming(totals[i][j], loop)
-        next_k = builder.add(k, _int(1))
+        next_k = builder.add(k, _int(step))
         k.add_incoming(next_k, loop)
         builder.cbranch(builder.icmp_signed("<", next_k, end_k), loop, after)
         return totals
+
+    def _merge(self, *incoming: tuple[ir.Block, list[list[Any]]]) -> list[list[Any]]:
+        """The accumulators at the start of a block, by the block that was left for it."""
+        merged = [[self.builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
+        for block, values in incoming:
+            for i in range(self.rows):
+                for j in range(self.vectors):
+                    merged[i][j].add_incoming(values[i][j], block)
+        return merged
 
     def _add_to_c(self, totals: list[list[Any]], is_first: Any) -> ir.Block:
         """C = bias + totals or C = totals for the first block, C = C + totals later; returns the block it ends in."""
@@ -145,7 +191,7 @@ class _TileCode:
         builder.branch(done)
 
         builder.position_at_end(biased)
-        bias = [self._load(self.bias, _int(j * LANES)) for j in range(self.vectors)]
+        bias = [self._load(self.bias, _int(j * self.lanes)) for j in range(self.vectors)]
         self._for_each(lambda i, j, position: self._store(builder.fadd(bias[j], totals[i][j]), position))
         builder.branch(done)
 
@@ -161,29 +207,29 @@ class _TileCode:
         for i in range(self.rows):
             row = self.builder.mul(self.ldc, _int(i))
             for j in range(self.vectors):
-                action(i, j, self.builder.add(row, _int(j * LANES)))
+                action(i, j, self.builder.add(row, _int(j * self.lanes)))
 
     def _fma(self, x: Any, y: Any, z: Any) -> Any:
-        function_type = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        function_type = ir.FunctionType(self.vector, [self.vector] * 3)
         return self.builder.call(
-            cgutils.get_or_insert_function(self.builder.module, function_type, f"llvm.fma.v{LANES}f32"), [x, y, z]
+            cgutils.get_or_insert_function(self.builder.module, function_type, f"llvm.fma.v{self.lanes}f32"), [x, y, z]
         )
 
     def _load(self, start: Any, position: Any) -> Any:
-        source = self.builder.bitcast(self.builder.gep(start, [position]), _VECTOR.as_pointer())
+        source = self.builder.bitcast(self.builder.gep(start, [position]), self.vector.as_pointer())
         value = self.builder.load(source)
         value.align = 4
         return value
 
     def _store(self, value: Any, position: Any) -> None:
-        target_pointer = self.builder.bitcast(self.builder.gep(self.c, [position]), _VECTOR.as_pointer())
+        target_pointer = self.builder.bitcast(self.builder.gep(self.c, [position]), self.vector.as_pointer())
         self.builder.store(value, target_pointer).align = 4
 
     def _prefetch(self, start: Any) -> None:
         """Ask for the cache lines of a later row of the panel (harmless beyond its end)."""
         function_type = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(self.builder.module, function_type, "llvm.prefetch.p0")
-        for offset in range(0, self.vectors * LANES, 16):
+        for offset in range(0, self.vectors * self.lanes, 16):
             line = self.builder.bitcast(self.builder.gep(start, [_int(offset)]), _I8.as_pointer())
             self.builder.call(function, [line, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
 

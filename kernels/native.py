@@ -151,7 +151,17 @@ def _announce() -> None:
 
 
 def _object_code(dispatcher: Any) -> tuple[str, bytes]:
-    """Symbol and object code of a Numba function of three int64, without the parts that call back into Python."""
+    """Symbol and object code of a Numba function of three int64."""
+    machine = _machine()
+    symbol, module = closed_module(dispatcher, machine)
+    return symbol, machine.emit_object(module)
+
+
+def closed_module(dispatcher: Any, machine: Any) -> tuple[str, Any]:
+    """Symbol and LLVM module of a Numba function of three int64, without the parts that call back into Python.
+
+    `machine` is LLVM's code generator, of this CPU or of another kind.
+    """
     from llvmlite import binding
     from numba import types
 
@@ -160,17 +170,17 @@ def _object_code(dispatcher: Any) -> tuple[str, bytes]:
     result = dispatcher.overloads[signature]
     symbol = result.fndesc.llvm_func_name
     module = binding.parse_assembly(result.library.get_llvm_str())
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
     for function in module.functions:
         if not function.is_declaration and function.name != symbol:
             function.linkage = binding.Linkage.internal
-    machine = _machine()
     passes = binding.create_new_module_pass_manager()
     passes.add_global_dead_code_eliminate_pass()
     passes.run(module, binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2)))
     foreign = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
     if not set(foreign) <= set(_ALLOWED):
         raise RuntimeError(f"the kernel {symbol} calls {sorted(set(foreign) - set(_ALLOWED))}")
-    return symbol, machine.emit_object(module)
+    return symbol, module
 
 
 def _machine() -> Any:

@@ -9,11 +9,13 @@ from minidistil.kernels.gemm import chain_length, copy_rows, multiply
 from minidistil.kernels.layout import LINEAR_ACTIVATION, PANEL, ROW_BLOCK
 from minidistil.kernels.team import next_task
 
+_MOST_ROWS = ROW_BLOCK // ROWS * ROWS  # in whole tiles
+
 
 @kernel
 def row_block(rows):
-    """Rows of a block: about ROW_BLOCK, in blocks as even as whole tiles allow."""
-    blocks = (rows + ROW_BLOCK - 1) // ROW_BLOCK
+    """Rows of a block: at most ROW_BLOCK, in blocks as even as whole tiles allow."""
+    blocks = (rows + _MOST_ROWS - 1) // _MOST_ROWS
     return max(((rows + blocks - 1) // blocks + ROWS - 1) // ROWS * ROWS, ROWS)
 
 

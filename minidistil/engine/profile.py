@@ -104,7 +104,8 @@ def _tile_vectors() -> int:
     """Lanes of one round of the multiply-add roof: what the register tile holds."""
     from minidistil.kernels._target import target
 
-    return target().lanes * target().rows * target().vectors
+    tile = target().tile
+    return tile.lanes * tile.rows * tile.vectors
 
 
 def _time(call: layout.RoofCall) -> float:

@@ -28,7 +28,9 @@ from minidistil.weights.model_weights import (
 )
 
 HEADS = ("pooler", *dict.fromkeys(TASKS.values()))
-_MAX_COMPUTED_POSITIONS = 1 << 17  # nothing else bounds a number that no tensor confirms
+# Nothing else bounds numbers that no tensor confirms: a computed table's rows, and how often shared layers are applied.
+_MAX_COMPUTED_POSITIONS = 1 << 17
+_MAX_SHARED_LAYERS = 1 << 12
 
 
 def read_model(
@@ -156,6 +158,10 @@ class _Reading:
             self.faults.append(
                 f"config.json: {key} = {n_layers // within}{of}, but the tensors say {self.names.layer_range()}"
             )
+        applied = self.values.get("n_layers", 0)
+        if "n_groups" in self.family.keys and applied > _MAX_SHARED_LAYERS:
+            key = config_values.key_name(self.family, "n_layers", self.checkpoint.config)
+            self.faults.append(f"config.json: {key} applies {applied} layers, more than {_MAX_SHARED_LAYERS}")
         layers = sorted(layer for layer in stored if n_layers is None or layer < n_layers)
         return [
             parameter

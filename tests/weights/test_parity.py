@@ -11,6 +11,7 @@ import pytest
 from minidistil.weights import CheckpointError, open_checkpoint, read_model
 from minidistil.weights.read_model import sinusoidal_positions
 from tests.weights import files
+from tests.weights.test_families import CONFIGS
 from tests.weights.test_torch_file import opened
 
 pytestmark = pytest.mark.parity
@@ -67,11 +68,15 @@ def test_legacy_and_scripted_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["DistilBertModel", "DistilBertForMaskedLM", "BertModel", "BertForMaskedLM",
-                                  "BertForPreTraining", "DistilBertForSequenceClassification"])  # fmt: skip
+                                  "BertForPreTraining", "DistilBertForSequenceClassification", "RobertaModel",
+                                  "RobertaForMaskedLM", "XLMRobertaForMaskedLM", "CamembertForMaskedLM", "AlbertModel",
+                                  "AlbertForMaskedLM", "AlbertForPreTraining", "ElectraModel", "ElectraForMaskedLM",
+                                  "ElectraForPreTraining", "RobertaForSequenceClassification"])  # fmt: skip
 @pytest.mark.parametrize("safe", [True, False])
 def test_saved_by_transformers(tmp_path: Path, kind: str, safe: bool) -> None:
     transformers: Any = pytest.importorskip("transformers")
-    source = files.BERT if kind.startswith("Bert") else files.DISTILBERT
+    family = getattr(transformers, kind).config_class.model_type
+    source = {"bert": files.BERT, "distilbert": files.DISTILBERT, **CONFIGS}[family]
     config = transformers.AutoConfig.for_model(**source)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -85,7 +90,8 @@ def test_saved_by_transformers(tmp_path: Path, kind: str, safe: bool) -> None:
     base = model.base_model
     words = base.embeddings.word_embeddings.weight.detach().numpy()
     np.testing.assert_array_equal(weights.encoder.embeddings.word_embeddings, words)
-    assert (weights.masked_lm is not None) == ("MaskedLM" in kind or "PreTraining" in kind)
+    has_vocabulary = "MaskedLM" in kind or ("PreTraining" in kind and family != "electra")
+    assert (weights.masked_lm is not None) == has_vocabulary
     assert (weights.pooler is not None) == (getattr(base, "pooler", None) is not None)
     if weights.masked_lm:
         assert weights.masked_lm.vocab_projector.weight is weights.encoder.embeddings.word_embeddings

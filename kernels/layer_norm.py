@@ -101,15 +101,14 @@ def moments(x, n, scratch):
         total += f32(1.0)
         mean1 = mean1 + delta1 / total
         square1 = square1 + delta1 * (value1 - mean1)
-    if vectors > 0:
-        lanes_mean, lanes_square = load8(scratch, 0), load8(scratch, 8)
-        each = f32(vectors)
-        for j in range(8):
-            delta1 = lane(lanes_mean, j) - mean1
-            c1 = each / (total + each)
-            mean1 = fma_scalar(c1, delta1, mean1)
-            square1 = square1 + fma_scalar(delta1 * delta1 * c1, total, lane(lanes_square, j))
-            total += each
+    lanes_mean, lanes_square = load8(scratch, 0), load8(scratch, 8)
+    each = f32(vectors)
+    for j in range(8):
+        delta1 = lane(lanes_mean, j) - mean1
+        c1 = each / (total + each)
+        mean1 = fma_scalar(c1, delta1, mean1)
+        square1 = square1 + fma_scalar(delta1 * delta1 * c1, total, lane(lanes_square, j))
+        total += each
     return mean1, square1
 
 

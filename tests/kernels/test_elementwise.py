@@ -120,3 +120,11 @@ def test_embeddings(n: int, with_types: bool, given_embeddings: bool) -> None:
         embeddings.embed_rows(first, last, *source, t if with_types else 0, k, p, q, n, o, ld)
     assert_same_bits(np.ascontiguousarray(out[:, :n]), want)
     assert np.isnan(out[:, n:]).all(), "written beyond the row"
+
+
+@pytest.mark.parametrize("n", range(1, 10))
+def test_layer_norm_of_numbers_that_overflow(n: int) -> None:
+    x = np.full((2, n), 3e38, np.float32)
+    x[1, ::2] = -3e38
+    gain, shift = normal(2, n), normal(3, n)
+    assert_same_bits(run_layer_norm(x, gain, shift), exact.layer_norm(x, Norm(gain, shift, 1e-12)))

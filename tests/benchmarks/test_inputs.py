@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from benchmarks import inputs
 from benchmarks.inputs import Workload, fixed_shape, masked_texts, padded, parse_shapes, read_texts, seeded_mixture
 from benchmarks.peers import Minidistil, OnnxRuntime
+from minidistil.config import Config
+from tests.synthetic import DISTILBERT_BASE
 from tests.synthetic_tokenizer import write_tokenizer
 
 
@@ -75,6 +77,8 @@ def test_padded_peers_give_each_sentence_its_own_states(lengths: list[int], batc
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 9))
 def test_packed_sentences_come_back_in_order(lengths: list[int], batch_size: int) -> None:
     class Model:
+        config = Config.from_dict(DISTILBERT_BASE)
+
         def encode_packed(self, batch):  # type: ignore[no-untyped-def]
             return np.repeat(batch.input_ids[:, None], 4, axis=1).astype(np.float32)
 

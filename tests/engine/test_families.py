@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minidistil.engine import Engine
 from minidistil.engine.operations import Operations
@@ -60,6 +62,37 @@ def test_every_bit(name: str) -> None:
     assert_same_bits(engine.masked_lm(want.last), reference.masked_lm(want.last), "logits")
     rows = np.array([5, 0, 20])
     assert_same_bits(engine.encode(batch, rows=rows).last, want.last[rows], "rows")
+
+
+@given(
+    kind=st.sampled_from(["albert of groups of two", "electra with wide embeddings"]),
+    embedding=st.integers(1, 100),
+    heads=st.integers(1, 3),
+    head_dim=st.integers(1, 40),
+    hidden=st.integers(1, 120),
+    activation=st.sampled_from(ACTIVATIONS),
+    length=st.integers(1, 40),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_sizes(
+    kind: str, embedding: int, heads: int, head_dim: int, hidden: int, activation: str, length: int
+) -> None:
+    """Widths narrower and wider than each other, of one element, of whole panels and not."""
+    values = {
+        **VARIATIONS[kind],
+        "vocab_size": 60,
+        "embedding_size": embedding,
+        "hidden_size": heads * head_dim,
+        "num_attention_heads": heads,
+        "intermediate_size": hidden,
+        "hidden_act": activation,
+    }
+    config, weights = build.config(values), build.model_weights(values)
+    batch = pack_sentences(config, [sentence(values, n)[0] for n in (length, 2)])
+    reference, engine = Reference(config, weights, exact), Engine(config, weights, threads=1)
+    want = reference.encode(batch).last
+    assert_same_bits(engine.encode(batch).last, want)
+    assert_same_bits(engine.masked_lm(want), reference.masked_lm(want), "logits")
 
 
 def test_embeddings_given_are_projected_too() -> None:

@@ -166,7 +166,7 @@ def say(**changes: object) -> Callable[[dict, Tensors], None]:
 FAULTS: dict[str, tuple[str, Callable[[dict, Tensors], None], list[str]]] = {
     "groups": ("albert", say(num_hidden_groups=3), ["num_hidden_groups = 3 of 2 layers, but the tensors say 4: "]),
     "layers of a group": ("albert", say(inner_group_num=1), ["unexpected tensors (32): albert.encoder.albert_layer"]),
-    "endless layers": ("albert", say(num_hidden_layers=2**30), ["num_hidden_layers applies 2147483648 layers, more than"]),
+    "endless layers": ("albert", say(num_hidden_layers=2**30), ["num_hidden_layers applies 2147483648 layers, more"]),
     "no groups": ("albert", say(num_hidden_groups=0), ["num_hidden_groups = 0, expected a whole number of at least 1"]),
     "embedding width": ("albert", say(embedding_size=7), ["embedding_size = 7, but the tensors say 6"]),
     "no projection": ("electra", without("project.weight"), ["missing tensors (1): electra.embeddings_project.weight"]),

@@ -14,8 +14,8 @@ import numpy as np
 
 from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minidistil.tokenization.encoding import BatchEncoding
-from minidistil.tokenization.texts import is_pair, read_texts
-from minidistil.tokenization.truncation import truncated_lengths
+from minidistil.tokenization.texts import read_texts
+from minidistil.tokenization.windows import encode, encode_windows
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -180,10 +180,10 @@ class Tokenizer:
             )
         batched, batch = read_texts(text, text_pair, is_split_into_words)
         if cut is None or max_length is None:
-            windows = [[e] for e in self._encode_batch(batch, add_special_tokens, is_split_into_words)]
+            windows = [[e] for e in encode(self.backend_tokenizer, batch, add_special_tokens, is_split_into_words)]
         else:
             repeated = stride if return_overflowing_tokens else 0
-            windows = self._encode(batch, cut, max_length, repeated, add_special_tokens, is_split_into_words)
+            windows = self._windows(batch, cut, max_length, repeated, add_special_tokens, is_split_into_words)
         encodings = [e for w in windows for e in w] if return_overflowing_tokens else [w[0] for w in windows]
         lengths = [len(e) for e in encodings]
         if pad is not None and encodings:
@@ -252,7 +252,7 @@ class Tokenizer:
         Raises:
             ValueError: the rest of the item leaves the part that is to be cut no room, or too little for `stride`.
         """
-        encoded = self._encode(items, strategy, limit, stride, True, is_split_into_words)
+        encoded = self._windows(items, strategy, limit, stride, True, is_split_into_words)
         for i, windows in enumerate(encoded):
             if len(windows) > 1 and max(map(len, windows)) > limit:
                 raise ValueError(f"text {i}: windows of {limit} tokens leave no room for its text")
@@ -365,50 +365,11 @@ class Tokenizer:
             )
         return pad, cut, max_length
 
-    def _encode_batch(self, batch: Sequence[Any], special: bool, split: bool) -> list[Encoding]:
-        encodings: list[Encoding] = self.backend_tokenizer.encode_batch(
-            batch, add_special_tokens=special, is_pretokenized=split
-        )
-        return encodings
-
-    def _encode(
+    def _windows(
         self, batch: Sequence[Any], strategy: str, limit: int, stride: int, special: bool, split: bool
     ) -> list[list[Encoding]]:
-        whole = self._encode_batch(batch, special, split)
-        return [
-            [e] if len(e) <= limit else self._cut(item, strategy, limit, stride, special, split)
-            for e, item in zip(whole, batch, strict=True)
-        ]
-
-    def _cut(self, item: Any, strategy: str, limit: int, stride: int, special: bool, split: bool) -> list[Encoding]:
-        """Windows of a text or pair that is too long, cut as transformers cuts it."""
-        first, second = item if is_pair(item, split) else (item, None)
-        parts = [p for p in (first, second) if p is not None]
-        encodings = self._encode_batch(parts, False, split)
-        room = limit - (self.num_special_tokens_to_add(second is not None) if special else 0)
-        if room < 0:
-            raise ValueError(f"max_length={limit} leaves no room for the special tokens")
-        lengths = truncated_lengths([len(e) for e in encodings], strategy, room)
-        for encoding, length in zip(encodings, lengths, strict=True):
-            if length < len(encoding):
-                if stride >= max(length, 1):
-                    raise ValueError(f"stride={stride} must be less than the {length} tokens of a window's text")
-                encoding.truncate(length, stride=stride, direction=self.truncation_side)
-        # Each window is put together by itself: in those that come with the first one, tokens have the wrong types.
-        windows = [[e, *e.overflowing] for e in encodings]
-        for sequence, own in enumerate(windows):
-            if sequence and len(own) == 1:
-                # What was never cut remains a first text as well, whatever else it is told; cutting off a token helps.
-                own[0].pad(len(own[0]) + 1)
-                own[0].truncate(len(own[0]) - 1)
-            for window in own:
-                window.set_sequence_id(sequence)
-        if second is None:
-            return [self.backend_tokenizer.post_process(w, None, add_special_tokens=special) for w in windows[0]]
-        return [
-            self.backend_tokenizer.post_process(windows[0][i], windows[1][j], add_special_tokens=special)
-            for i, j in _pairs_of_windows(len(windows[0]), len(windows[1]))
-        ]
+        side = self.truncation_side
+        return encode_windows(self.backend_tokenizer, batch, strategy, limit, stride, special, split, side)
 
     def _pad(self, encodings: list[Encoding], length: int | None, multiple: int | None, side: str | None) -> None:
         assert length is not None
@@ -428,12 +389,6 @@ class AutoTokenizer:
     """Loads the tokenizer of any checkpoint."""
 
     from_pretrained = Tokenizer.from_pretrained
-
-
-def _pairs_of_windows(first: int, second: int) -> list[tuple[int, int]]:
-    """All pairs of the windows of two texts, in the order of the `tokenizers` library."""
-    rest = [(i, j) for i in range(1, first) for j in range(second)]
-    return [(0, 0), *rest, *((0, j) for j in range(1, second))]
 
 
 def _to_array(rows: list[Any], name: str) -> np.ndarray:

@@ -97,6 +97,10 @@ AWKWARD = {
 }
 """Texts by name, all of which fit the model."""
 
+WORDS = "the city of light and wine , paris is great ! people play music unbelievably x".split()
+TOO_LONG = " ".join(WORDS[i * i % 14] for i in range(1500))
+"""Words that the small vocabulary has, and a text of them that no model takes whole."""
+
 
 def write(folder: Path, name: str, minilm: Path) -> Path:
     """Write the checkpoint of that name, with MiniLM's tokenizer (BERT-uncased's) or one of bytes."""

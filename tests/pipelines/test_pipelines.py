@@ -15,10 +15,9 @@ import minidistil
 from minidistil.models import DistilBertForTokenClassification
 from minidistil.pipelines import base
 from minidistil.pipelines.zero_shot_classification import entailment_scores
-from tests.pipelines.checkpoints import AWKWARD
+from tests.pipelines.checkpoints import AWKWARD, TOO_LONG, WORDS
 
 Small = Callable[[str], Any]
-WORDS = "the city of light and wine , paris is great ! people play music unbelievably x".split()
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "text-classification": ("sentiment", {"top_k": None}),
     "token-classification": ("entities", {"aggregation_strategy": "average", "ignore_labels": []}),
@@ -161,14 +160,11 @@ def test_awkward_texts_have_answers_that_lie_in_them(small: Small, name: str) ->
             assert 0 <= answer["score"] <= 1
 
 
-LONG = " ".join(WORDS[i * i % 14] for i in range(1500))
-
-
 @pytest.mark.parametrize("task_name", ["text-classification", "zero-shot-classification", "feature-extraction"])
 def test_long_texts_are_refused_or_cut_with_a_word(small: Small, task_name: str) -> None:
     name, options = TASKS[task_name]
     pipe = minidistil.pipeline(task_name, model=small(name), **options)
-    texts = ["short", LONG, "short too", LONG]
+    texts = ["short", TOO_LONG, "short too", TOO_LONG]
     for setting in ({}, {"truncation": "error"}, {"truncation": False}):
         with pytest.raises(ValueError, match=re.escape("2 of the texts (index 1, 3) are longer than 512 tokens")):
             pipe(texts, **setting)
@@ -188,30 +184,30 @@ def test_long_texts_are_refused_or_cut_with_a_word(small: Small, task_name: str)
 
 def test_zero_shot_cuts_the_text_and_never_the_label(small: Small) -> None:
     classify = minidistil.pipeline("zero-shot-classification", model=small("entailment"), truncation=True)
-    other = LONG[: len(LONG) // 2] + " and another end"
-    assert classify(LONG, ["wine", "law"])["scores"] == classify(other, ["wine", "law"])["scores"]
-    assert classify(LONG, ["wine", "law"])["scores"] != classify(LONG, ["wine", "city"])["scores"]
+    other = TOO_LONG[: len(TOO_LONG) // 2] + " and another end"
+    assert classify(TOO_LONG, ["wine", "law"])["scores"] == classify(other, ["wine", "law"])["scores"]
+    assert classify(TOO_LONG, ["wine", "law"])["scores"] != classify(TOO_LONG, ["wine", "city"])["scores"]
     with pytest.raises(ValueError, match="would have to remove"):
-        classify("short", [LONG])
+        classify("short", [TOO_LONG])
 
 
 def test_pooled_windows_of_long_texts(small: Small) -> None:
     classify = minidistil.pipeline("text-classification", model=small("topics"), top_k=None)
-    words = LONG.split()
+    words = TOO_LONG.split()
     limit = classify.tokenizer.model_max_length - 2
-    tokens = classify.tokenizer(LONG, add_special_tokens=False)["input_ids"]
-    windows = classify.tokenizer.encode_windows([LONG], 512)[0]
+    tokens = classify.tokenizer(TOO_LONG, add_special_tokens=False)["input_ids"]
+    windows = classify.tokenizer.encode_windows([TOO_LONG], 512)[0]
     assert [len(w) for w in windows] == [512] * (len(tokens) // limit) + [len(tokens) % limit + 2]
     separate = []
     for window in windows:
         logits = classify.model(np.array([window.ids])).logits[0].astype(np.float64)
         separate.append(np.exp(logits) / np.exp(logits).sum())
     for pooling, wanted in (("mean", np.mean(separate, axis=0)), ("max", np.max(separate, axis=0))):
-        (got,) = classify([LONG], pool_windows=pooling)
+        (got,) = classify([TOO_LONG], pool_windows=pooling)
         scores = {row["label"]: row["score"] for row in got}
         assert [scores[f"LABEL_{i}"] for i in range(12)] == pytest.approx(wanted.tolist(), rel=1e-5)
         assert [row["score"] for row in got] == sorted(scores.values(), reverse=True)
-    assert classify([LONG], pool_windows="mean", stride=100) != classify([LONG], pool_windows="mean")
+    assert classify([TOO_LONG], pool_windows="mean", stride=100) != classify([TOO_LONG], pool_windows="mean")
     short = " ".join(words[:30])
     assert classify([short], pool_windows="mean") == classify([short])
     assert classify.truncated == 0
@@ -240,7 +236,7 @@ class _ByToken(DistilBertForTokenClassification):
 def test_entities_of_long_texts_are_those_of_the_whole(small: Small, strategy: str, side: str) -> None:
     model = _ByToken(small("entities"))
     find = minidistil.pipeline("ner", model=model, aggregation_strategy=strategy)
-    text = LONG[: LONG.index(" ", 1800)]
+    text = TOO_LONG[: TOO_LONG.index(" ", 1800)]
     count = len(find.tokenizer(text)["input_ids"])
     assert 300 < count < 512
     whole = find(text)
@@ -257,14 +253,14 @@ def test_entities_of_long_texts_are_those_of_the_whole(small: Small, strategy: s
 def test_entities_of_long_texts_end_where_told(small: Small) -> None:
     find = minidistil.pipeline("ner", model=small("entities"), ignore_labels=[])
     with pytest.raises(ValueError, match="1 of the texts"):
-        find(LONG, truncation="error")
+        find(TOO_LONG, truncation="error")
     with pytest.warns(minidistil.TruncationWarning):
-        assert len(find(LONG, truncation="warn")) == 510
-    everything = find(LONG)
-    assert everything[-1]["end"] == len(LONG)
+        assert len(find(TOO_LONG, truncation="warn")) == 510
+    everything = find(TOO_LONG)
+    assert everything[-1]["end"] == len(TOO_LONG)
     assert [e["index"] for e in everything] == list(range(1, len(everything) + 1))
-    grouped = find([LONG, "paris"], aggregation_strategy="simple", stride=20)
-    assert grouped[0][-1]["end"] == len(LONG)
+    grouped = find([TOO_LONG, "paris"], aggregation_strategy="simple", stride=20)
+    assert grouped[0][-1]["end"] == len(TOO_LONG)
     assert len(grouped[1]) == 1
 
 
@@ -298,7 +294,7 @@ def test_question_and_context_in_every_form(small: Small) -> None:
 
 def test_no_answer_is_as_likely_as_in_the_window_that_doubts_it_most(small: Small) -> None:
     ask = minidistil.pipeline("question-answering", model=small("questions"), handle_impossible_answer=True)
-    question, context = "who is king ?", LONG[:1500]
+    question, context = "who is king ?", TOO_LONG[:1500]
     options = {"max_seq_len": 40, "doc_stride": 5}
     found = ask(question=question, context=context, top_k=100_000, max_answer_len=1, **options)
     (nothing,) = [answer for answer in found if answer["answer"] == ""]
@@ -323,140 +319,3 @@ def test_labels_against_each_other_or_each_for_itself() -> None:
     assert entailment_scores(logits, 0, True) == pytest.approx(e[:, 0] / (e[:, 0] + e[:, 2]), rel=1e-6)
     assert entailment_scores(logits[:1], 2, False) == pytest.approx(apart[:1])
     assert entailment_scores(logits * 1000, 2, False).tolist() == [0.5, 0, 0.5]  # no overflow
-
-
-QA = "question-answering"
-REFUSED: list[tuple[str, str, Any, dict[str, Any], type[Exception], str]] = [
-    ("text-classification", "sentiment", 5, {}, TypeError, 'takes a str or {"text": ..., "text_pair": ...}'),
-    ("text-classification", "sentiment", ["a", None], {}, TypeError, "text 1 must be a str, got NoneType"),
-    ("text-classification", "sentiment", [["a", "b"]], {}, TypeError, 'write a pair as {"text": ..., "text_pair"'),
-    ("text-classification", "sentiment", {"txt": "a"}, {}, TypeError, "got {txt: str}"),
-    ("text-classification", "sentiment", {"text": "a", "text_pair": 3}, {}, TypeError, "text_pair: int"),
-    ("text-classification", "sentiment", "a", {"top_k": 0}, ValueError, "top_k must be a number of at least 1"),
-    ("text-classification", "sentiment", "a", {"top_k": "2"}, ValueError, "top_k must be a number of at least 1"),
-    ("text-classification", "sentiment", "a", {"function_to_apply": "tanh"}, ValueError, "sigmoid, softmax, none"),
-    ("text-classification", "sentiment", "a", {"pool_windows": "sum"}, ValueError, 'must be "mean", "max" or None'),
-    ("text-classification", "sentiment", LONG, {"pool_windows": "max", "stride": 510}, ValueError, "stride=510"),
-    ("text-classification", "sentiment", "a", {"stride": -1}, ValueError, "stride must not be negative"),
-    ("text-classification", "sentiment", "a", {"targets": "a"}, TypeError, "has no option targets; it has top_k"),
-    ("text-classification", "sentiment", "a", {"truncation": "cut"}, ValueError, "truncation must be"),
-    ("text-classification", "sentiment", "a", {"batch_size": 0}, ValueError, "batch_size must be positive"),
-    ("text-classification", "sentiment", "a", {"batch_tokens": -3}, ValueError, "batch_tokens must be positive"),
-    ("text-classification", "sentiment", "a", {"max_length": 0}, ValueError, "max_length must be positive"),
-    ("text-classification", "sentiment", b"a", {}, TypeError, "got bytes"),
-    ("ner", "entities", "a", {"aggregation_strategy": "mean"}, ValueError, "one of none, simple, first, average, max"),
-    ("ner", "entities", "a", {"ignore_labels": "O"}, TypeError, "must be a list of labels"),
-    ("ner", "entities", "a", {"stride": 3}, ValueError, 'aggregation_strategy="none" makes none'),
-    ("ner", "entities", LONG, {"stride": 510, "aggregation_strategy": "max"}, ValueError, "stride=510 must be less"),
-    ("ner", "entities", LONG, {"max_length": 2}, ValueError, "leave no room"),
-    ("ner", "entities", "a b", {"is_split_into_words": True}, TypeError, "takes a str"),
-    ("ner", "entities", [["a", 3]], {"is_split_into_words": True}, TypeError, "must be a list of words"),
-    ("ner", "entities", ["a", ["b"]], {}, TypeError, "text 1 must be a str, got list"),
-    (QA, "questions", "what ?", {}, TypeError, 'takes a {"question": str, "context": str}'),
-    (QA, "questions", {"question": "a"}, {}, TypeError, "got {question}"),
-    (
-        QA,
-        "questions",
-        {"question": "", "context": "b"},
-        {},
-        ValueError,
-        "question of text 0 is empty",
-    ),
-    (
-        QA,
-        "questions",
-        {"question": "a", "context": None},
-        {},
-        TypeError,
-        "must be a str, got NoneType",
-    ),
-    (QA, "questions", ["a", "b"], {}, TypeError, "text 0 must be {"),
-    (QA, "questions", None, {}, TypeError, "pass question= and context="),
-    (
-        QA,
-        "questions",
-        None,
-        {"question": ["a"], "context": ["b", "c"]},
-        ValueError,
-        "1 questions and 2",
-    ),
-    (QA, "questions", None, {"question": "a", "context": ["b"]}, TypeError, "got str and list"),
-    (QA, "questions", {"question": "a", "context": "b"}, {"top_k": 0}, ValueError, "top_k must be"),
-    (
-        QA,
-        "questions",
-        {"question": LONG, "context": "b"},
-        {},
-        ValueError,
-        "leaves windows of 384 tokens too little room",
-    ),
-    ("zero-shot-classification", "entailment", "a", {}, ValueError, "needs candidate_labels"),
-    ("zero-shot-classification", "entailment", "a", {"candidate_labels": []}, ValueError, "needs candidate_labels"),
-    ("zero-shot-classification", "entailment", "a", {"candidate_labels": " , "}, ValueError, "needs candidate_labels"),
-    ("zero-shot-classification", "entailment", "a", {"candidate_labels": [3]}, TypeError, "must be str, got int"),
-    (
-        "zero-shot-classification",
-        "entailment",
-        "a",
-        {"candidate_labels": "x", "hypothesis_template": "no place"},
-        ValueError,
-        "has no {}",
-    ),
-    (
-        "zero-shot-classification",
-        "entailment",
-        "a",
-        {"candidate_labels": "x", "hypothesis_template": "{} and {}"},
-        ValueError,
-        "must have one {}",
-    ),
-    ("feature-extraction", "encoder", {"a": 1}, {}, TypeError, "takes a str"),
-    ("feature-extraction", "encoder", "a", {"tokenize_kwargs": {"stride": 1}}, TypeError, "of tokenize_kwargs"),
-]
-
-
-@pytest.mark.parametrize(
-    ("task_name", "name", "inputs", "options", "kind", "message"), REFUSED, ids=[f"{r[0]}-{r[-1]}" for r in REFUSED]
-)
-def test_refused(
-    small: Small, task_name: str, name: str, inputs: Any, options: dict, kind: type[Exception], message: str
-) -> None:
-    pipe = minidistil.pipeline(task_name, model=small(name))
-    with pytest.raises(kind, match=re.escape(message)):
-        pipe(inputs, **options)
-
-
-@pytest.mark.parametrize(
-    ("task_name", "wanted"),
-    [
-        ("text-classification", "AutoModelForSequenceClassification"),
-        ("ner", "AutoModelForTokenClassification"),
-        ("question-answering", "AutoModelForQuestionAnswering"),
-        ("zero-shot-classification", "AutoModelForSequenceClassification"),
-        ("fill-mask", "AutoModelForMaskedLM"),
-    ],
-)
-def test_a_model_without_the_head(small: Small, task_name: str, wanted: str) -> None:
-    with pytest.raises(TypeError, match=wanted):
-        minidistil.pipeline(task_name, model=small("encoder"))
-
-
-def test_a_checkpoint_without_the_head_names_what_is_missing(small: Small) -> None:
-    with pytest.raises(minidistil.CheckpointError, match="qa_outputs"):
-        minidistil.pipeline("question-answering", model=small("entities").folder)
-
-
-def test_a_single_label_tells_no_entailment(small: Small) -> None:
-    with pytest.raises(ValueError, match="the single label LABEL_0"):
-        minidistil.pipeline("zero-shot-classification", model=small("single"))
-
-
-def test_unknown_tasks_are_told_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="fill-mask, ner, question-answering, sentiment-analysis"):
-        minidistil.pipeline("summarization", model="x")
-
-
-def test_a_tokenizer_of_another_model(small: Small, minilm: Any) -> None:
-    pipe = minidistil.pipeline("sentiment-analysis", model=small("sentiment"), tokenizer=minilm)
-    with pytest.raises(ValueError, match="of text 0, and the model has 1200 words: they do not belong together"):
-        pipe(["hello", "world"])

@@ -1,0 +1,94 @@
+"""Texts and pairs as windows of tokens, cut as transformers cuts them.
+
+The `tokenizers` library can do this too, but only by settings of the tokenizer, which every thread would share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minidistil.tokenization.texts import is_pair
+from minidistil.tokenization.truncation import truncated_lengths
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from tokenizers import Tokenizer as Backend
+
+
+def encode(backend: Backend, batch: Sequence[Any], special: bool, split: bool) -> list[Encoding]:
+    """Encode texts or pairs whole; `special` tokens around them or not, `split` into words already or not."""
+    encodings: list[Encoding] = backend.encode_batch(batch, add_special_tokens=special, is_pretokenized=split)
+    return encodings
+
+
+def encode_windows(
+    backend: Backend,
+    batch: Sequence[Any],
+    strategy: str,
+    limit: int,
+    stride: int,
+    special: bool,
+    split: bool,
+    side: str,
+) -> list[list[Encoding]]:
+    """Encode texts or pairs, each in as many windows as it takes.
+
+    Args:
+        backend: the compiled tokenizer, which is not changed.
+        batch: str or pairs of str; where `split`, lists of words or pairs of such lists.
+        strategy: which part of a pair is cut: "longest_first", "only_first" or "only_second".
+        limit: of a window, in tokens, special ones included.
+        stride: tokens that a window repeats of the one before it.
+        special: put special tokens around.
+        split: the texts are lists of words.
+        side: "right" keeps the text's beginning in the first window, "left" its end.
+
+    Returns:
+        Windows of each item; one where it fits.
+
+    Raises:
+        ValueError: the special tokens, or the part that stays whole, leave too little room.
+    """
+    return [
+        [e] if len(e) <= limit else _cut(backend, item, strategy, limit, stride, special, split, side)
+        for e, item in zip(encode(backend, batch, special, split), batch, strict=True)
+    ]
+
+
+def _cut(
+    backend: Backend, item: Any, strategy: str, limit: int, stride: int, special: bool, split: bool, side: str
+) -> list[Encoding]:
+    first, second = item if is_pair(item, split) else (item, None)
+    parts = [p for p in (first, second) if p is not None]
+    encodings = encode(backend, parts, False, split)
+    room = limit - (backend.num_special_tokens_to_add(second is not None) if special else 0)
+    if room < 0:
+        raise ValueError(f"max_length={limit} leaves no room for the special tokens")
+    lengths = truncated_lengths([len(e) for e in encodings], strategy, room)
+    for encoding, length in zip(encodings, lengths, strict=True):
+        if length < len(encoding):
+            if stride >= max(length, 1):
+                raise ValueError(f"stride={stride} must be less than the {length} tokens of a window's text")
+            encoding.truncate(length, stride=stride, direction=side)
+    # Each window is put together by itself: in those that come with the first one, tokens have the wrong types.
+    windows = [[e, *e.overflowing] for e in encodings]
+    for sequence, own in enumerate(windows):
+        if sequence and len(own) == 1:
+            # What was never cut remains a first text as well, whatever else it is told; cutting off a token helps.
+            own[0].pad(len(own[0]) + 1)
+            own[0].truncate(len(own[0]) - 1)
+        for window in own:
+            window.set_sequence_id(sequence)
+    if second is None:
+        return [backend.post_process(window, None, add_special_tokens=special) for window in windows[0]]
+    return [
+        backend.post_process(windows[0][i], windows[1][j], add_special_tokens=special)
+        for i, j in _pairs_of_windows(len(windows[0]), len(windows[1]))
+    ]
+
+
+def _pairs_of_windows(first: int, second: int) -> list[tuple[int, int]]:
+    """All pairs of the windows of two texts, in the order of the `tokenizers` library."""
+    rest = [(i, j) for i in range(1, first) for j in range(second)]
+    return [(0, 0), *rest, *((0, j) for j in range(1, second))]

@@ -238,6 +238,7 @@ def _check_order(modules: list[ModuleFile], path: Path) -> None:
         raise ValueError(
             f"{path}: expected one Transformer, perhaps WeightedLayerPooling and modules over tokens, one Pooling, "
             f"then modules over sentences; found {', '.join(kinds)}"
+            f"{'; a cross-encoder is loaded by CrossEncoder' if kinds == ['Transformer'] else ''}"
         )
 
 

@@ -287,7 +287,7 @@ REFUSED_FILES = [
         {"modules": [TRANSFORMER, {"idx": 1, "path": "2", "type": "LayerNorm"}, {**POOLING, "idx": 2}]},
         "found Transformer, LayerNorm, Pooling",
     ),
-    ({"modules": [TRANSFORMER]}, "one Pooling, then modules over sentences; found Transformer"),
+    ({"modules": [TRANSFORMER]}, "found Transformer; a cross-encoder is loaded by CrossEncoder"),
     ({"modules": [TRANSFORMER, POOLING, POOLING]}, "found Transformer, Pooling, Pooling"),
     ({"modules": {"a": 1}}, "must be a list of objects with type and path"),
     ({"modules": "{"}, "modules.json is not JSON"),

@@ -18,8 +18,9 @@ from minidistil.kernels import layout, native
 from minidistil.weights.model_weights import EmbeddingWeights, MaskedLMWeights, ModelWeights
 from minidistil.weights.packing import PackedWeights, first_places, is_packed_from, pack_model
 
-# Tokens of one pass. Enough that the weights' way from memory is forgotten; few enough that a pass ends, and Ctrl-C is
-# heard, within half a second on one core, and that activations stay near 60 MB at DistilBERT's size.
+# A pass has so many floating point operations and tokens at most (or one sentence). Enough that the weights' way from
+# memory is forgotten; few enough that it takes half a second on one core, so that Ctrl-C is heard, and little memory.
+PASS_OPERATIONS = 48e9
 TOKEN_BUDGET = 2048
 
 # Rows of the vocabulary product at once: logits are the caller's memory, the transformed rows ours.
@@ -59,6 +60,7 @@ class Engine(Operations):
         if packed is None or not is_packed_from(packed, weights):
             packed = pack_model(weights)
         self._packed = packed
+        self._token_operations = 4.0 * config.n_layers * config.dim * (2 * config.dim + config.hidden_dim)
         self._team = Team(self.threads)
         self._workspaces = WorkspacePool(config, self.threads)
         self._sizes = layout.Sizes(
@@ -89,7 +91,8 @@ class Engine(Operations):
         wanted = None if rows is None else np.ascontiguousarray(rows, np.int64)
         everything = hidden_states or attentions or batch.attention_bias is not None
         limited = None if everything else wanted
-        passes = [self._run(part, hidden_states, attentions, some) for part, some in _passes(batch, limited)]
+        budget = max(1, min(TOKEN_BUDGET, int(PASS_OPERATIONS / self._token_operations)))
+        passes = [self._run(part, hidden_states, attentions, some) for part, some in _passes(batch, limited, budget)]
         if not passes:
             return self._nothing(hidden_states, attentions)
         last = _joined([p.last for p in passes])
@@ -207,12 +210,14 @@ def warmup() -> None:
         native.entry(name)
 
 
-def _passes(batch: PackedBatch, rows: np.ndarray | None) -> Iterator[tuple[PackedBatch, np.ndarray | None]]:
-    """Cut a batch between sentences into parts of TOKEN_BUDGET tokens at most (or one sentence); sort their rows."""
+def _passes(
+    batch: PackedBatch, rows: np.ndarray | None, budget: int
+) -> Iterator[tuple[PackedBatch, np.ndarray | None]]:
+    """Cut a batch between sentences into parts of `budget` tokens at most (or one sentence); sort their rows."""
     ordered = None if rows is None else np.unique(rows)
     first = 0
     while first < batch.sentences:
-        limit = batch.offsets[first] + TOKEN_BUDGET
+        limit = batch.offsets[first] + budget
         end = max(first + 1, int(np.searchsorted(batch.offsets, limit, side="right")) - 1)
         start, stop = int(batch.offsets[first]), int(batch.offsets[end])
         some = None

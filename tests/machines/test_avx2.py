@@ -1,0 +1,45 @@
+"""What LLVM makes of the register tile for 64-bit x86; its bits are tested in tests/engine/test_machines.py."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from llvmlite import binding
+
+from minidistil.kernels._target import TILES
+from tests.machines import cross
+
+AVX512 = "+avx512f,+avx512vl,+avx512dq,+avx512bw"
+
+
+@pytest.mark.parametrize(
+    ("cpu", "features", "lanes", "register"),
+    [
+        ("haswell", "", 8, "ymm"),
+        ("znver3", "", 8, "ymm"),
+        ("x86-64-v3", "", 8, "ymm"),
+        ("x86-64", cross.AVX2, 8, "ymm"),
+        ("skylake-avx512", "-prefer-256-bit", 16, "zmm"),
+        ("znver4", "-prefer-256-bit", 16, "zmm"),
+    ],
+)
+def test_the_tile_fits_the_registers(cpu: str, features: str, lanes: int, register: str) -> None:
+    binding.initialize_all_targets()
+    try:
+        binding.Target.from_triple(cross.X86_64)
+    except RuntimeError:
+        pytest.skip("this llvmlite was built without the x86-64 code generator")
+    tile = TILES[lanes]
+    loop = cross.inner_loop(cross.tile_assembly(tile, cross.machine(cross.X86_64, cpu, features)), tile)
+    sums = cross.multiply_adds(loop)
+    accumulators = Counter(re.findall(rf"%{register}\d+$", line)[0] for line in sums)
+    assert len(accumulators) == tile.rows * tile.vectors, "every accumulator has its register"
+    assert set(accumulators.values()) == {1}
+    assert not [line for line in loop if re.search(r"%rsp|%rbp\)", line)], "no register goes to the stack"
+    moves = [line for line in loop if re.match(r"v?mov[au]p", line)]
+    assert len(moves) <= tile.vectors
+    assert all("(" in line for line in moves), "loads of the panel, and no copies"
+    assert sum(line.startswith("vbroadcastss") or "{1to" in line for line in loop) >= tile.rows
+    assert len(loop) <= 2.2 * len(sums)

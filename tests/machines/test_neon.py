@@ -1,0 +1,156 @@
+"""The kernels on 64-bit ARM: what LLVM makes of them, and their bits under emulation."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llvmlite import binding
+
+from minidistil.engine import Engine
+from minidistil.engine.operations import Operations
+from minidistil.kernels import layout, native
+from minidistil.kernels._target import TILES
+from minidistil.reference import Reference, exact
+from minidistil.reference.model import NARROW
+from minidistil.weights.model_weights import Linear, Norm
+from minidistil.weights.packing import pack_model
+from tests import build, synthetic
+from tests.bits import assert_same_bits
+from tests.kernels.values import normal
+from tests.machines import cross, emulator
+
+NEON = TILES[4]
+
+
+def needs_the_target() -> None:
+    binding.initialize_all_targets()
+    try:
+        binding.Target.from_triple(cross.AARCH64)
+    except RuntimeError:
+        pytest.skip("this llvmlite was built without the AArch64 code generator")
+
+
+# What LLVM makes of the tile ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cpu", ["generic", "neoverse-n1", "neoverse-v2", "apple-m1"])
+def test_the_tile_fits_the_registers(cpu: str) -> None:
+    needs_the_target()
+    loop = cross.inner_loop(cross.tile_assembly(NEON, cross.machine(cross.AARCH64, cpu)), NEON)
+    sums = cross.multiply_adds(loop)
+    assert all(re.match(r"fmla\s+v\d+\.4s, v\d+\.4s, v\d+\.s\[[0-3]\]", line) for line in sums), "by a lane, no copies"
+    assert len({line.split()[1] for line in sums}) == NEON.rows * NEON.vectors, "every accumulator has its register"
+    assert not [line for line in loop if "[sp" in line], "no register goes to the stack"
+    assert not [line for line in loop if line.startswith(("mov", "dup", "str", "stp", "bl"))]
+    assert len(loop) <= 1.5 * len(sums)
+
+
+# The entries ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needs_the_target()
+    for tool in (emulator.COMPILER, emulator.EMULATOR):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed (Debian: qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)")
+    folder = tmp_path_factory.mktemp("aarch64")
+    emulator.build(folder, "generic")
+    return folder
+
+
+@pytest.fixture
+def emulated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[emulator.Emulator]:
+    """From here on the engine runs on the emulated machine."""
+    machine = emulator.Emulator(folder)
+    monkeypatch.setattr(native, "entry", machine.entry)
+    yield machine
+    assert machine.runs, "nothing was emulated"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", native.NAMES)
+def test_entries_call_nothing_of_the_mathematical_library(folder: Path, name: str) -> None:
+    assembly = (folder / f"{name}.s").read_text()
+    assert cross.calls(assembly) <= set(native._ALLOWED)
+    assert "fmla" in assembly or name == "pack"
+    if name in ("encode", "score_vocabulary", "linear"):
+        loop = cross.inner_loop(assembly, NEON)
+        assert not [line for line in loop if "[sp" in line or line.startswith("mov")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("m", "n", "k"),
+    [(1, 1, 1), (1, 50, 64), (6, 48, 191), (7, 49, 192), (8, 95, 193), (13, 12, 301), (29, 7, 385), (290, 60, 1200)],
+)
+def test_linear(emulated: emulator.Emulator, m: int, n: int, k: int) -> None:
+    x, w = normal(1, m, k), Linear(normal(2, n, k, scale=0.2), normal(3, n))
+    want = (exact.narrow if n in NARROW else exact.linear)(x, w)
+    assert_same_bits(Operations().linear(x, w), want)
+    assert emulated.runs == ["linear"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [8, 48, 128, 312, 768, 3072])
+def test_layer_norm(emulated: emulator.Emulator, n: int) -> None:
+    x, w = normal(1, 9, n), Norm(normal(2, n), normal(3, n), 1e-12)
+    assert_same_bits(Operations().layer_norm(x, w), exact.layer_norm(x, w))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", layout.ACTIVATIONS)
+def test_activation(emulated: emulator.Emulator, name: str) -> None:
+    x = np.concatenate([normal(1, 150, scale=5), np.float32([0, -0.0, 1e-40, -1e-40, 3e38, -3e38, np.inf, -np.inf])])
+    assert_same_bits(Operations().activation(name, x), exact.activation(name, x))
+
+
+DISTILBERT = {**synthetic.DISTILBERT_SMALL, "n_layers": 2}
+BERT = {**synthetic.BERT_SMALL, "num_hidden_layers": 1}
+
+
+def sentences(values: dict, *lengths: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, values["vocab_size"], n) for n in lengths]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lengths", "threads"), [((1,), 1), ((17,), 1), ((40,), 1), ((200, 1, 17, 40), 2)], ids=str)
+@pytest.mark.parametrize("values", [DISTILBERT, BERT], ids=["distilbert", "bert"])
+def test_encoder(folder: Path, values: dict, lengths: tuple[int, ...], threads: int) -> None:
+    """The bits of the reference, and of the engine as compiled for the machine at hand."""
+    config, weights = build.config(values), build.model_weights(values)
+    types = [np.arange(n) % 2 for n in lengths] if values is BERT else None
+    batch = build.batch(sentences(values, *lengths), types)
+    want = Reference(config, weights, exact).encode(batch, hidden_states=True, attentions=True)
+    packed = pack_model(weights)
+    here = Engine(config, weights, threads=1, packed=packed).encode(batch, hidden_states=True, attentions=True)
+    rows = np.array([0, len(batch.position_ids) - 1])
+    with pytest.MonkeyPatch.context() as patch:
+        machine = emulator.Emulator(folder)
+        patch.setattr(native, "entry", machine.entry)
+        engine = Engine(config, weights, threads=threads, packed=packed)
+        got = engine.encode(batch, hidden_states=True, attentions=True)
+        some = engine.encode(batch, rows=rows).last
+    assert machine.runs == ["encode", "encode"]
+    for a, b, c in zip(got.hidden_states, want.hidden_states, here.hidden_states, strict=True):
+        assert_same_bits(a, b)
+        assert_same_bits(a, c)
+    for layer, layer_want in zip(got.attentions, want.attentions, strict=True):
+        for a, b in zip(layer, layer_want, strict=True):
+            assert_same_bits(np.ascontiguousarray(a), b)
+    assert_same_bits(some, want.last[rows])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [1, 9])
+def test_masked_lm(emulated: emulator.Emulator, rows: int) -> None:
+    config, weights = build.config(DISTILBERT), build.model_weights(DISTILBERT)
+    hidden = normal(1, rows, config.dim)
+    want = Reference(config, weights, exact).masked_lm(hidden)
+    assert_same_bits(Engine(config, weights, threads=2).masked_lm(hidden), want)

@@ -121,7 +121,7 @@ def _shown(answer: dict[str, Any], text: str) -> str:
         return f"{display_name(answer['file'])} {score} (no answer)"
     if not sys.stdout.isatty():
         return f"{place} {score} {words}"
-    before = " ".join(text[max(0, answer["start"] - _AROUND) : answer["start"]].split(" "))
-    after = text[answer["end"] : answer["end"] + _AROUND]
-    around = [" ".join(part.split("\n")) for part in (before, after)]
-    return f"{place} {score}\n    …{around[0]}{click.style(words, bold=True)}{around[1]}…"
+    first, last = max(0, answer["start"] - _AROUND), min(len(text), answer["end"] + _AROUND)
+    before, after = (part.replace("\n", " ") for part in (text[first : answer["start"]], text[answer["end"] : last]))
+    around = click.style(words, bold=True).join((before, after))
+    return f"{place} {score}\n    {'…' * (first > 0)}{around}{'…' * (last < len(text))}"

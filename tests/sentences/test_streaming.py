@@ -23,7 +23,7 @@ TEXTS = [" ".join(RNG.choice(_WORDS, RNG.integers(0, 5))) for _ in range(23)]
 
 @pytest.fixture(scope="module")
 def encoder(sentence_small: Path) -> SentenceEncoder:
-    loaded = minidistil.load(sentence_small, backend="exact")
+    loaded = minidistil.load(sentence_small, threads=1)
     assert isinstance(loaded, SentenceEncoder)
     return loaded
 
@@ -168,7 +168,7 @@ def test_made_otherwise_is_refused_and_left_as_it_is(encoder: SentenceEncoder, b
 def test_another_model_or_other_bits_are_refused(encoder: SentenceEncoder, begun: Path, sentence_small: Path) -> None:
     with pytest.raises(ValueError, match="bits was 'exact' and is 'blas'"):
         encode_to_file(minidistil.load(sentence_small, backend="blas"), TEXTS, begun)
-    other = minidistil.load(sentence_small, backend="exact")
+    other = minidistil.load(sentence_small, backend="exact")  # the same bits: only the length is refused
     other.max_seq_length = 10
     with pytest.raises(ValueError, match="max_seq_length was 64 and is 10"):
         encode_to_file(other, TEXTS, begun)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minidistil.tokenization import AutoTokenizer, Tokenizer
 from minidistil.tokenization.truncation import truncated_lengths
@@ -83,6 +85,58 @@ def test_truncated_lengths_fit_and_never_grow(lengths: list[int]) -> None:
         cut = truncated_lengths(lengths, "longest_first", room)
         assert sum(cut) == min(room, sum(lengths))
         assert all(0 <= after <= before for after, before in zip(cut, lengths, strict=True))
+
+
+@settings(deadline=None)
+@given(
+    words=st.lists(st.sampled_from(["the", "city", "paris", "unbelievable", "é", "☃", ","]), min_size=1, max_size=60),
+    limit=st.integers(8, 30),
+    stride=st.integers(0, 4),
+    second=st.sampled_from([None, "of light"]),
+    side=st.sampled_from(["right", "left"]),
+)
+def test_windows_cover_the_text(
+    bert_tokenizer: Tokenizer, words: list[str], limit: int, stride: int, second: str | None, side: str
+) -> None:
+    text = " ".join(words)
+    whole = bert_tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    bert_tokenizer.truncation_side = side
+    try:
+        item = text if second is None else (text, second)
+        if stride >= limit - (2 if second is None else 5):
+            return
+        (windows,) = bert_tokenizer.encode_windows([item], limit, strategy="only_first", stride=stride)
+    finally:
+        bert_tokenizer.truncation_side = "right"
+    covered: list[tuple[int, tuple[int, int]]] = []
+    for window in windows if side == "right" else windows[::-1]:
+        assert len(window) <= limit
+        own = [i for i, sequence in enumerate(window.sequence_ids) if sequence == 0]
+        tokens = [(window.ids[i], window.offsets[i]) for i in own]
+        if covered:
+            assert covered[len(covered) - stride :] == tokens[:stride]
+            tokens = tokens[stride:]
+        covered += tokens
+        rest = [i for i, sequence in enumerate(window.sequence_ids) if sequence == 1]
+        assert bert_tokenizer.decode([window.ids[i] for i in rest]) == (second or "")
+        assert [window.type_ids[i] for i in own] == [0] * len(own)
+        assert [window.type_ids[i] for i in rest] == [1] * len(rest)
+    assert covered == list(zip(whole["input_ids"], whole["offset_mapping"], strict=True))
+
+
+def test_overflowing_tokens_are_rows_of_their_own(tokenizer: Tokenizer) -> None:
+    rows = tokenizer(["the city of light", "the"], max_length=5, stride=1, return_overflowing_tokens=True)
+    assert rows["overflow_to_sample_mapping"] == [0, 0, 1]
+    assert [rows.tokens(i)[1:-1] for i in range(3)] == [["the", "city", "of"], ["of", "light"], ["the"]]
+    assert rows.token_to_chars(1, 2) == (12, 17)
+    assert rows.char_to_token(1, 12) == 2
+    assert rows.char_to_token(0, 12) is None
+    assert rows.token_to_word(1) == rows.char_to_word(0) == 0
+    assert rows.word_to_chars(1, 3) == (12, 17)
+    one = tokenizer("the", return_overflowing_tokens=True, truncation=True)
+    assert one["input_ids"] == [tokenizer.encode("the")]
+    with pytest.raises(ValueError, match="stride=3 must be less than the 3 tokens"):
+        tokenizer("the city of light", max_length=5, stride=3, return_overflowing_tokens=True)
 
 
 REFUSED = [

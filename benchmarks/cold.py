@@ -13,9 +13,9 @@ def main(name: str, folder: str, threads: int, spawned: float) -> dict[str, floa
     """Seconds of the phases, memory in MB; `spawned`: the monotonic clock when the parent asked for this process."""
     from benchmarks.inputs import fixed_shape
     from benchmarks.models import locate
-    from benchmarks.peers import ENCODERS
+    from benchmarks.peers import STARTS
 
-    peer = ENCODERS[name]()
+    peer = STARTS[name]()
     peer.start()
     imported = time.monotonic()
     peer.load(locate(Path(folder)), threads)

@@ -33,6 +33,11 @@ class Models:
     onnx_fused: Path
 
     @property
+    def packed(self) -> Path:
+        """The same checkpoint with what `minidistil pack` writes beside it."""
+        return self.folder.with_name("checkpoint-packed")
+
+    @property
     def tokenizer(self) -> Path:
         """The tokenizer's file."""
         return self.folder / "tokenizer.json"
@@ -59,6 +64,21 @@ def prepare(folder: Path, exports: bool = True) -> Models:
             _export(models)
         made.write_text(json.dumps(stamp))
     return models
+
+
+def pack(models: Models) -> None:
+    """Make `models.packed`, of links to the checkpoint's files and the packed encoder."""
+    from minidistil.weights import open_checkpoint, read_model
+    from minidistil.weights.packed_file import save_packed
+    from minidistil.weights.packing import pack_model
+
+    models.packed.mkdir(exist_ok=True)
+    for file in models.folder.iterdir():
+        link = models.packed / file.name
+        if not link.exists():
+            link.symlink_to(file.resolve())
+    checkpoint = open_checkpoint(models.packed)
+    save_packed(pack_model(read_model(checkpoint, heads=())), checkpoint)
 
 
 def _checkpoint(folder: Path) -> None:

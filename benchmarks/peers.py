@@ -116,6 +116,15 @@ class Minidistil:
         return [np.array(sentence) for result in results for sentence in result]
 
 
+class MinidistilPacked(Minidistil):
+    """This project on a checkpoint that `minidistil pack` has prepared; only its start differs."""
+
+    def load(self, models: Models, threads: int) -> None:
+        from minidistil import DistilBertModel
+
+        self._model = DistilBertModel.from_pretrained(models.packed, threads=threads)
+
+
 class PyTorch(_Padded):
     """transformers' DistilBertModel as from_pretrained gives it (sdpa attention), inference mode."""
 
@@ -298,6 +307,7 @@ PIPELINES: dict[str, type[Any]] = {
     "minidistil fill-mask": MinidistilFillMask,
     "transformers fill-mask": TransformersFillMask,
 }
+STARTS: dict[str, type[Any]] = {**ENCODERS, "minidistil, packed": MinidistilPacked}
 PEERS = {**ENCODERS, **PIPELINES}
 
 

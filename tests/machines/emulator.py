@@ -70,6 +70,7 @@ class Emulator:
         return call
 
     def _run(self, name: str, places: list[Region], threads: int) -> bool:
+        self.runs.append(name)
         contents = [bytearray(ctypes.string_at(place.address, place.size)) for place in places]
         moves = np.array(list(_relocations(places, contents)), np.int64).reshape(-1, 4)
         sizes = [place.size for place in places]
@@ -79,7 +80,6 @@ class Emulator:
         command = [EMULATOR, str(self.folder / name), str(given), str(result)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{name}: status {done.returncode} {done.stderr}"
-        self.runs.append(name)
 
         output, ends = result.read_bytes(), 16 * threads
         assert len(output) == ends + sum(sizes)

@@ -80,6 +80,8 @@ def test_entries_call_nothing_of_the_mathematical_library(folder: Path, name: st
     assert cross.calls(assembly) <= set(native._ALLOWED)
     assert "fmla" in assembly or name == "pack"
     if name in ("encode", "score_vocabulary", "linear"):
+        ordered = {"ldar", "ldaxr", "stlxr"} if name != "linear" else {"ldaxr", "stlxr"}
+        assert ordered <= set(re.findall(r"^\s+(\w+)", assembly, re.MULTILINE)), "what the threads' meeting rests on"
         loop = cross.inner_loop(assembly, NEON)
         assert not [line for line in loop if "[sp" in line or line.startswith("mov")]
 

@@ -133,6 +133,10 @@ def test_overflowing_tokens_are_rows_of_their_own(tokenizer: Tokenizer) -> None:
     assert rows.char_to_token(0, 12) is None
     assert rows.token_to_word(1) == rows.char_to_word(0) == 0
     assert rows.word_to_chars(1, 3) == (12, 17)
+    bare = tokenizer("the city", "of light", add_special_tokens=False, max_length=2, return_overflowing_tokens=True)
+    assert [bare.sequence_ids(i) for i in range(4)] == [[0, 1]] * 4
+    pairs = [["the", "of"], ["city", "of"], ["city", "light"], ["the", "light"]]  # in the order of `tokenizers`
+    assert [bare.tokens(i) for i in range(4)] == pairs
     one = tokenizer("the", return_overflowing_tokens=True, truncation=True)
     assert one["input_ids"] == [tokenizer.encode("the")]
     with pytest.raises(ValueError, match="stride=3 must be less than the 3 tokens"):

@@ -158,7 +158,9 @@ def test_refused(fill: Any, texts: object, options: dict, kind: type[Exception],
 
 
 def test_errors_of_making_a_pipeline(distilbert_small: Path, bert_small: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown task 'summarization'; supported tasks: feature-extraction, fill-mask, "):
+    with pytest.raises(
+        ValueError, match="unknown task 'summarization'; supported tasks: feature-extraction, fill-mask, "
+    ):
         pipeline("summarization", model=distilbert_small)
     with pytest.raises(ValueError, match="needs model="):
         pipeline("fill-mask")

@@ -21,8 +21,10 @@ LANES = TILE.lanes
 ROWS = TILE.rows  # most rows of a tile
 VECTORS = TILE.vectors  # most vectors of a tile
 
-# How far ahead of its use a row of the panel is fetched, in rows of k: about 100 cycles of a full tile.
+# How far ahead of its use a row of the panel is fetched, in rows of k: into the first-level cache, and, where the tile
+# is wide enough to have room for the instructions, into the second: for weights that come from memory.
 _PREFETCH_K = 16
+_PREFETCH_FAR_K = 80
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _F32 = ir.FloatType()
@@ -148,7 +150,9 @@ class _TileCode:
         for s in range(step):
             panel_row = builder.gep(self.b, [builder.mul(builder.add(k, _int(s)) if s else k, self.ldb)])
             panel = [self._load(panel_row, _int(j * self.lanes)) for j in range(self.vectors)]
-            self._prefetch(builder.gep(panel_row, [builder.mul(self.ldb, _int(_PREFETCH_K))]))
+            self._prefetch(builder.gep(panel_row, [builder.mul(self.ldb, _int(_PREFETCH_K))]), locality=3)
+            if self.lanes == 16:
+                self._prefetch(builder.gep(panel_row, [builder.mul(self.ldb, _int(_PREFETCH_FAR_K))]), locality=2)
             rows = []
             for i in range(self.rows):
                 if step > 1:
@@ -225,13 +229,13 @@ class _TileCode:
         target_pointer = self.builder.bitcast(self.builder.gep(self.c, [position]), self.vector.as_pointer())
         self.builder.store(value, target_pointer).align = 4
 
-    def _prefetch(self, start: Any) -> None:
-        """Ask for the cache lines of a later row of the panel (harmless beyond its end)."""
+    def _prefetch(self, start: Any, locality: int) -> None:
+        """Ask for the cache lines of a later row of the panel (harmless beyond its end), into level 4 - locality."""
         function_type = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(self.builder.module, function_type, "llvm.prefetch.p0")
         for offset in range(0, self.vectors * self.lanes, 16):
             line = self.builder.bitcast(self.builder.gep(start, [_int(offset)]), _I8.as_pointer())
-            self.builder.call(function, [line, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
+            self.builder.call(function, [line, ir.Constant(_I32, 0), ir.Constant(_I32, locality), ir.Constant(_I32, 1)])
 
 
 def _int(value: int) -> ir.Constant:

@@ -179,7 +179,7 @@ def closed_module(dispatcher: Any, machine: Any) -> tuple[str, Any]:
     passes.run(module, binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2)))
     foreign = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
     if not set(foreign) <= set(_ALLOWED):
-        raise RuntimeError(f"the kernel {symbol} calls {sorted(set(foreign) - set(_ALLOWED))}")
+        raise Unavailable(f"Numba made code that calls {sorted(set(foreign) - set(_ALLOWED))}; is NUMBA_OPT set to 0?")
     return symbol, module
 
 

@@ -93,7 +93,13 @@ def test_embed_nothing(capsys, tmp_path, sentence_small):
 
 def test_embed_interrupted_keeps_what_is_finished(tmp_path, sentence_small):
     arguments = ("embed", "-o", tmp_path / "out.npy", "-m", sentence_small, *QUICK)
-    process = subprocess.Popen(command(*arguments), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def hear_ctrl_c():  # which a background job of a shell starts ignoring
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        command(*arguments), stdin=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c
+    )
     assert process.stdin is not None
     process.stdin.write(b"a dog barks\n" * 700)  # two chunks, and part of a third that never fills
     process.stdin.flush()

@@ -121,6 +121,7 @@ def test_an_interrupted_call_leaves_the_engine_usable(parts: tuple, monkeypatch:
 
 _LONG = """
 import numpy as np, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell starts with it ignored
 from minidistil.engine import Engine
 from tests import build, synthetic
 config = {**synthetic.DISTILBERT_BASE, "n_layers": 1, "vocab_size": 100, "architectures": ["DistilBertModel"]}

@@ -119,7 +119,7 @@ def count_nonfinite(array: np.ndarray) -> int:
     flat = array.reshape(-1)
     with np.errstate(all="ignore"):
         # A sum of squares is finite only if every element is. Where it is not, it may have merely overflowed.
-        # Measured: 35 GB/s on one Zen 5 core; np.isfinite(x).all() with its temporary: 13 GB/s.
+        # Measured: 35 GB/s on one Zen 4 core; np.isfinite(x).all() with its temporary: 13 GB/s.
         if math.isfinite(float(np.dot(flat, flat))):
             return 0
         return flat.size - int(np.count_nonzero(np.isfinite(flat)))

@@ -20,7 +20,7 @@ _BERT_TOKENS = {
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-_NO_TOKEN_TYPES = ("distilbert", "roberta", "distilroberta")
+_NO_TOKEN_TYPES = ("distilbert", "roberta", "distilroberta", "xlm-roberta", "xlmroberta", "camembert")
 
 
 @dataclass(frozen=True)

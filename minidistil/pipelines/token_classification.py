@@ -154,6 +154,7 @@ class TokenClassificationPipeline(Pipeline):
         tokens = []
         words = window.word_ids if item.words is not None else None
         unknown = self.tokenizer.unk_token_id
+        names = self.tokenizer.convert_ids_to_tokens(window.ids)  # of a mask in the text, without the space before it
         for i, (special, token_id, (start, end)) in enumerate(
             zip(window.special_tokens_mask, window.ids, window.offsets, strict=True)
         ):
@@ -162,7 +163,7 @@ class TokenClassificationPipeline(Pipeline):
             place = words[i] if words is not None else None
             if place is not None:
                 start, end = start + item.starts[place], end + item.starts[place]
-            word, shown = window.tokens[i], item.text[start:end]
+            word, shown = names[i], item.text[start:end]
             if self._marks_subwords:
                 subword = len(word) != len(shown)
             else:

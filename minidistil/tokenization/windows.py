@@ -80,12 +80,28 @@ def _cut(
             own[0].truncate(len(own[0]) - 1)
         for window in own:
             window.set_sequence_id(sequence)
+    process = _untrimmed(backend)
     if second is None:
-        return [backend.post_process(window, None, add_special_tokens=special) for window in windows[0]]
+        return [process(window, None, special) for window in windows[0]]
     return [
-        backend.post_process(windows[0][i], windows[1][j], add_special_tokens=special)
-        for i, j in _pairs_of_windows(len(windows[0]), len(windows[1]))
+        process(windows[0][i], windows[1][j], special) for i, j in _pairs_of_windows(len(windows[0]), len(windows[1]))
     ]
+
+
+def _untrimmed(backend: Backend) -> Any:
+    """What puts special tokens around a window, but does not trim offsets, as byte-level tokenizers' does.
+
+    The parts were trimmed of their spaces when they were encoded; the next time takes a letter off each word.
+    """
+    processor = backend.post_processor
+    if processor is None:
+        return backend.post_process
+    from tokenizers import processors
+
+    state = processor.__getstate__()
+    untrimmed = processors.ByteLevel()  # of any kind: its state says what it is
+    untrimmed.__setstate__(state.replace(b'"trim_offsets":true', b'"trim_offsets":false'))
+    return untrimmed.process
 
 
 def _pairs_of_windows(first: int, second: int) -> list[tuple[int, int]]:

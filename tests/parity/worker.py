@@ -58,6 +58,8 @@ def pipeline_answers(task: str, folder: str, options: dict, calls: list[tuple[tu
         pipe = transformers.pipeline(task, model=folder, tokenizer=tokenizer, **options)
         if pipe.model.config.model_type == "distilbert":  # as its own tokenizer class has it
             tokenizer.model_input_names = ["input_ids", "attention_mask"]
+        elif pipe.model.config.model_type == "albert":  # as before transformers 5, which forgets that ALBERT has types
+            tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
         _pad_to_sixteen(pipe.model)
         _pipelines[key] = pipe
     answers = []

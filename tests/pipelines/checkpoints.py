@@ -2,75 +2,64 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, ROBERTA_SMALL, write_checkpoint
+from tests.pipelines.tokenizers import write_bytes_tokenizer, write_pieces_tokenizer
+from tests.synthetic import (
+    ALBERT_SMALL,
+    BERT_SMALL,
+    DISTILBERT_SMALL,
+    ELECTRA_SMALL,
+    ROBERTA_SMALL,
+    write_checkpoint,
+)
 from tests.synthetic_tokenizer import write_tokenizer
 
 _FILES = ("tokenizer.json", "vocab.txt", "special_tokens_map.json", "tokenizer_config.json")
 _NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC", "I-ORG", "B-ORG", "TIME"]
-_DISTILBERT = {**DISTILBERT_SMALL, "vocab_size": 30522}
-_BERT = {**BERT_SMALL, "vocab_size": 30522}
-_ROBERTA = {**ROBERTA_SMALL, "vocab_size": 600}
 _NLI = ["contradiction", "neutral", "entailment"]
+_PIECES = ("albert", "xlm-roberta", "camembert")  # families with SentencePiece's tokenizers
+_SIZE = 600  # of the vocabularies that are learnt here
+_BASES = {
+    "DistilBert": {**DISTILBERT_SMALL, "vocab_size": 30522},
+    "Bert": {**BERT_SMALL, "vocab_size": 30522},
+    "Electra": {**ELECTRA_SMALL, "vocab_size": 30522},
+    "Roberta": {**ROBERTA_SMALL, "vocab_size": _SIZE},
+    "XLMRoberta": {**ROBERTA_SMALL, "vocab_size": _SIZE, "model_type": "xlm-roberta"},
+    "Camembert": {**ROBERTA_SMALL, "vocab_size": _SIZE, "model_type": "camembert"},
+    "Albert": {**ALBERT_SMALL, "vocab_size": _SIZE},
+}
+
+
+def _config(family: str, task: str, labels: Sequence[str] = (), **others: Any) -> dict[str, Any]:
+    numbered = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    return {**_BASES[family], "architectures": [f"{family}{task}"], **(numbered if labels else {}), **others}
+
+
+_OTHERS = ("Roberta", "XLMRoberta", "Camembert", "Albert", "Electra")
 CONFIGS = {
-    "sentiment": {
-        **_DISTILBERT,
-        "architectures": ["DistilBertForSequenceClassification"],
-        "id2label": {"0": "NEGATIVE", "1": "POSITIVE"},
-        "label2id": {"NEGATIVE": 0, "POSITIVE": 1},
-    },
-    "topics": {**_DISTILBERT, "architectures": ["DistilBertForSequenceClassification"], "num_labels": 12},
-    "several": {
-        **_BERT,
-        "architectures": ["BertForSequenceClassification"],
-        "num_labels": 5,
-        "problem_type": "multi_label_classification",
-    },
-    "rating": {
-        **_DISTILBERT,
-        "architectures": ["DistilBertForSequenceClassification"],
-        "num_labels": 1,
-        "problem_type": "regression",
-    },
-    "single": {**_DISTILBERT, "architectures": ["DistilBertForSequenceClassification"], "num_labels": 1},
-    "entailment": {
-        **_DISTILBERT,
-        "architectures": ["DistilBertForSequenceClassification"],
-        "id2label": dict(enumerate(_NLI)),
-        "label2id": {label: i for i, label in enumerate(_NLI)},
-    },
-    "entailment-first": {
-        **_BERT,
-        "architectures": ["BertForSequenceClassification"],
-        "id2label": dict(enumerate(reversed(_NLI))),
-        "label2id": {label: i for i, label in enumerate(reversed(_NLI))},
-    },
-    "entities": {
-        **_DISTILBERT,
-        "architectures": ["DistilBertForTokenClassification"],
-        "id2label": dict(enumerate(_NER)),
-        "label2id": {label: i for i, label in enumerate(_NER)},
-    },
-    "entities-bert": {
-        **_BERT,
-        "architectures": ["BertForTokenClassification"],
-        "id2label": dict(enumerate(_NER)),
-        "label2id": {label: i for i, label in enumerate(_NER)},
-    },
-    "questions": {**_DISTILBERT, "architectures": ["DistilBertForQuestionAnswering"]},
-    "questions-bert": {**_BERT, "architectures": ["BertForQuestionAnswering"]},
-    "entities-roberta": {
-        **_ROBERTA,
-        "architectures": ["RobertaForTokenClassification"],
-        "id2label": dict(enumerate(_NER)),
-        "label2id": {label: i for i, label in enumerate(_NER)},
-    },
-    "topics-roberta": {**_ROBERTA, "architectures": ["RobertaForSequenceClassification"], "num_labels": 12},
-    "encoder": {**_DISTILBERT, "architectures": ["DistilBertModel"]},
+    "sentiment": _config("DistilBert", "ForSequenceClassification", ["NEGATIVE", "POSITIVE"]),
+    "topics": _config("DistilBert", "ForSequenceClassification", num_labels=12),
+    "several": _config("Bert", "ForSequenceClassification", num_labels=5, problem_type="multi_label_classification"),
+    "rating": _config("DistilBert", "ForSequenceClassification", num_labels=1, problem_type="regression"),
+    "single": _config("DistilBert", "ForSequenceClassification", num_labels=1),
+    "entailment": _config("DistilBert", "ForSequenceClassification", _NLI),
+    "entailment-first": _config("Bert", "ForSequenceClassification", _NLI[::-1]),
+    "entities": _config("DistilBert", "ForTokenClassification", _NER),
+    "entities-bert": _config("Bert", "ForTokenClassification", _NER),
+    "questions": _config("DistilBert", "ForQuestionAnswering"),
+    "questions-bert": _config("Bert", "ForQuestionAnswering"),
+    "encoder": _config("DistilBert", "Model"),
+    **{f"entities-{family.lower()}": _config(family, "ForTokenClassification", _NER) for family in _OTHERS},
+    **{f"topics-{family.lower()}": _config(family, "ForSequenceClassification", num_labels=12) for family in _OTHERS},
+    **{f"entailment-{family.lower()}": _config(family, "ForSequenceClassification", _NLI) for family in _OTHERS},
+    **{f"questions-{family.lower()}": _config(family, "ForQuestionAnswering") for family in _OTHERS},
+    **{f"words-{family.lower()}": _config(family, "ForMaskedLM") for family in _OTHERS},
+    **{f"encoder-{family.lower()}": _config(family, "Model") for family in _OTHERS},
 }
 """config.json by name; the weights are those of seed 7."""
 
@@ -103,10 +92,14 @@ TOO_LONG = " ".join(WORDS[i * i % 14] for i in range(1500))
 
 
 def write(folder: Path, name: str, minilm: Path) -> Path:
-    """Write the checkpoint of that name, with MiniLM's tokenizer (BERT-uncased's) or one of bytes."""
-    path = write_checkpoint(folder / name, CONFIGS[name], seed=7)
-    if CONFIGS[name]["model_type"] == "roberta":
-        return _write_bytes_tokenizer(path)
+    """Write the checkpoint of that name, with MiniLM's tokenizer (BERT-uncased's) or one of its family's kind."""
+    config = CONFIGS[name]
+    path = write_checkpoint(folder / name, config, seed=7)
+    texts = [LONG, *AWKWARD.values()]
+    if config["model_type"] in _PIECES:
+        return write_pieces_tokenizer(path, config["model_type"], texts, _SIZE)
+    if config["model_type"] == "roberta":
+        return write_bytes_tokenizer(path, texts, _SIZE)
     for file in _FILES:
         shutil.copy(minilm / file, path)
     return path
@@ -115,29 +108,4 @@ def write(folder: Path, name: str, minilm: Path) -> Path:
 def write_small(folder: Path, name: str) -> Path:
     """Write the checkpoint of that name with a vocabulary of 1,200 words and its tokenizer; returns its folder."""
     config = {**CONFIGS[name], "vocab_size": 1200}
-    return write_tokenizer(write_checkpoint(folder / name, config, seed=7), 1200, config["model_type"] == "bert")
-
-
-def _write_bytes_tokenizer(path: Path) -> Path:
-    """Write a byte-level BPE tokenizer as RoBERTa's, of 600 entries, learnt from the texts above."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator([LONG, *AWKWARD.values()], trainer)
-    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    tokenizer.save(str(path / "tokenizer.json"))
-    roles = {"bos": 0, "cls": 0, "eos": 2, "sep": 2, "pad": 1, "unk": 3, "mask": 4}
-    config = {
-        "tokenizer_class": "RobertaTokenizer",
-        "model_max_length": 512,
-        **{f"{role}_token": special[i] for role, i in roles.items()},
-    }
-    (path / "tokenizer_config.json").write_text(json.dumps(config))
-    return path
+    return write_tokenizer(write_checkpoint(folder / name, config, seed=7), 1200, config["model_type"] != "distilbert")

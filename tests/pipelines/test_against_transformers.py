@@ -17,6 +17,7 @@ pytestmark = pytest.mark.parity
 
 BACKEND = os.environ.get("MINIDISTIL_TEST_BACKEND", "engine")
 TEXTS = list(AWKWARD.values())
+OTHERS = ["roberta", "xlmroberta", "camembert", "albert", "electra"]
 Find = Callable[[str], Path]
 Call = tuple[tuple, dict[str, Any]]
 
@@ -55,7 +56,9 @@ def assert_same(got: Any, want: Any, where: str) -> None:
         assert got == want, where
 
 
-@pytest.mark.parametrize("name", ["sentiment", "topics", "topics-roberta", "several", "rating", "single"])
+@pytest.mark.parametrize(
+    "name", ["sentiment", "topics", "several", "rating", "single", *(f"topics-{family}" for family in OTHERS)]
+)
 def test_text_classification(compare: Callable, name: str) -> None:
     pairs = [{"text": a, "text_pair": b} for a, b in zip(TEXTS, reversed(TEXTS), strict=True)]
     several: list[Call] = [
@@ -82,7 +85,7 @@ def test_text_classification_with_top_k_at_construction(compare: Callable) -> No
     compare("sentiment-analysis", "topics", [(("one",), {}), ((["one", "two"],), {})], top_k=3)
 
 
-@pytest.mark.parametrize("name", ["entities", "entities-bert", "entities-roberta"])
+@pytest.mark.parametrize("name", ["entities", "entities-bert", *(f"entities-{family}" for family in OTHERS)])
 @pytest.mark.parametrize("strategy", ["none", "simple", "first", "average", "max"])
 def test_token_classification(compare: Callable, name: str, strategy: str) -> None:
     calls: list[Call] = [
@@ -94,35 +97,38 @@ def test_token_classification(compare: Callable, name: str, strategy: str) -> No
     ]
     got = compare("token-classification", name, calls)
     entities = [entity for answer in got[1] for entity in answer]
-    assert len(entities) > 50
+    assert len(entities) > 40
     for text, answer in zip(TEXTS, got[1], strict=True):
         assert all(0 <= e["start"] <= e["end"] <= len(text) for e in answer)
 
 
+@pytest.mark.parametrize("name", ["entities", *(f"entities-{family}" for family in OTHERS)])
 @pytest.mark.parametrize("strategy", ["simple", "first", "average", "max"])
-def test_token_classification_of_long_texts_by_stride(compare: Callable, strategy: str) -> None:
-    for stride in (0, 16, 200):
+def test_token_classification_of_long_texts_by_stride(compare: Callable, name: str, strategy: str) -> None:
+    for stride in (0, 16, 200) if name == "entities" else (16,):
         options = {"aggregation_strategy": strategy, "stride": stride}
-        compare("ner", "entities", [((LONG,), {}), (([LONG[:4000], "Anna in Rome", LONG[5000:]],), {})], **options)
+        compare("ner", name, [((LONG,), {}), (([LONG[:4000], "Anna in Rome", LONG[5000:]],), {})], **options)
 
 
-def test_token_classification_cut_as_transformers_cuts(compare: Callable) -> None:
+@pytest.mark.parametrize("name", ["entities", *(f"entities-{family}" for family in OTHERS)])
+def test_token_classification_cut_as_transformers_cuts(compare: Callable, name: str) -> None:
     """What transformers does with a long text without a word, minidistil does where told to."""
-    compare("ner", "entities", [((LONG,), {"truncation": True})], theirs=[((LONG,), {})])
+    compare("ner", name, [((LONG,), {"truncation": True})], theirs=[((LONG,), {})])
 
 
+@pytest.mark.parametrize("name", ["entities", *(f"entities-{family}" for family in OTHERS if family != "roberta")])
 @pytest.mark.parametrize("strategy", ["none", "simple", "first", "average", "max"])
-def test_token_classification_of_words(compare: Callable, strategy: str) -> None:
+def test_token_classification_of_words(compare: Callable, name: str, strategy: str) -> None:
     words = [text.split() for text in TEXTS if text.split()]
     options = {"aggregation_strategy": strategy, "is_split_into_words": True}
     compare(
         "ner",
-        "entities",
+        name,
         [((words,), options), ((words[0],), options), ((words,), {**options, "delimiter": "--"})],
     )
 
 
-@pytest.mark.parametrize("name", ["entailment", "entailment-first"])
+@pytest.mark.parametrize("name", ["entailment", "entailment-first", *(f"entailment-{family}" for family in OTHERS)])
 def test_zero_shot_classification(compare: Callable, name: str) -> None:
     texts = [text for text in TEXTS if text]
     labels = ["travel", "cooking", "law", "naïve café", "🎻 music", "北京"]
@@ -144,11 +150,26 @@ def test_zero_shot_classification_without_an_entailment_label(compare: Callable)
         compare("zero-shot-classification", "sentiment", [(("a text", ["x", "y"]), {})])
 
 
-def test_feature_extraction(compare: Callable) -> None:
+@pytest.mark.parametrize("name", ["encoder", *(f"encoder-{family}" for family in OTHERS)])
+def test_feature_extraction(compare: Callable, name: str) -> None:
     calls: list[Call] = [
         ((TEXTS,), {}),
         (("one",), {}),
         (([LONG],), {"truncation": True}),
         ((LONG,), {"tokenize_kwargs": {"truncation": True, "max_length": 20}}),
     ]
-    compare("feature-extraction", "encoder", calls)
+    compare("feature-extraction", name, calls)
+
+
+@pytest.mark.parametrize("name", [f"words-{family}" for family in OTHERS])
+def test_fill_mask(compare: Callable, checkpoint: Find, name: str) -> None:
+    mask = minidistil.AutoTokenizer.from_pretrained(checkpoint(name)).mask_token
+    texts = [f"{text} {mask}{text[:9]}" for text in TEXTS]
+    calls: list[Call] = [
+        ((texts,), {}),
+        ((f"Anna {mask} in {mask}.",), {"top_k": 3}),
+        (([LONG[:1000] + mask, mask],), {"top_k": 1}),
+        ((texts[0],), {"targets": ["a", "e", "n"]}),
+        ((mask + LONG,), {"tokenizer_kwargs": {"truncation": True}}),
+    ]
+    compare("fill-mask", name, calls)

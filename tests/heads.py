@@ -20,6 +20,8 @@ FAMILIES = {
     "DistilBert": DISTILBERT_SMALL,
     "Bert": BERT_SMALL,
     "Roberta": ROBERTA_SMALL,
+    "XLMRoberta": {**ROBERTA_SMALL, "model_type": "xlm-roberta"},
+    "Camembert": {**ROBERTA_SMALL, "model_type": "camembert"},
     "Albert": {**ALBERT_SMALL, "num_hidden_layers": 2},
     "Electra": ELECTRA_SMALL,
 }
@@ -32,8 +34,14 @@ LABELS = 16
 TWO_PRODUCTS = {
     "DistilBert": ("pre_classifier", "classifier", "relu"),
     "Bert": ("bert.pooler.dense", "classifier", "tanh"),
-    "RobertaForSequenceClassification": ("classifier.dense", "classifier.out_proj", "tanh"),
-    "RobertaForMultipleChoice": ("roberta.pooler.dense", "classifier", "tanh"),
+    **{
+        f"{family}For{task}": products
+        for family in ("Roberta", "XLMRoberta", "Camembert")
+        for task, products in (
+            ("SequenceClassification", ("classifier.dense", "classifier.out_proj", "tanh")),
+            ("MultipleChoice", ("roberta.pooler.dense", "classifier", "tanh")),
+        )
+    },
     "Albert": ("albert.pooler", "classifier", "tanh"),
     "ElectraForSequenceClassification": ("classifier.dense", "classifier.out_proj", "gelu"),
     "ElectraForMultipleChoice": ("sequence_summary.summary", "classifier", "gelu"),

@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import minidistil
 from minidistil.kernels._target import target
 from tests.bits import digest
 from tests.engine.test_families import albert, every_activation
 from tests.engine.test_invariance import CONFIG, alone
+from tests.heads import Head
 
 ROOT = Path(__file__).parents[2]
 
 _PROGRAM = """
-import sys
 from minidistil.kernels._target import target
 from minidistil.kernels.native import cache_directory
-from tests.bits import digest
-from tests.engine.test_families import albert, every_activation
-from tests.engine.test_invariance import alone
-print(target().lanes, cache_directory(), digest(*alone(0, 40), *alone(1, 200), *albert(), *every_activation()))
+from tests.engine.test_machines import here
+print(target().lanes, cache_directory(), here())
 """
 
 
@@ -45,8 +46,26 @@ def result(process: subprocess.Popen) -> list[str]:
 
 
 def here() -> str:
+    """Digest of sentences, activations and heads as this process computes them."""
     assert CONFIG["dim"] == 128
-    return digest(*alone(0, 40), *alone(1, 200), *albert(), *every_activation())
+    return digest(*alone(0, 40), *alone(1, 200), *albert(), *every_activation(), *heads())
+
+
+def heads() -> list[np.ndarray]:
+    """What a head of each kind gives: each activation between two products, and few columns as well as many."""
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [
+            minidistil.load(head.write(Path(folder) / head.key), threads=1)(**head.inputs(6, 13))
+            for head in (
+                Head("DistilBert", "SequenceClassification", 2),
+                Head("Electra", "SequenceClassification"),
+                Head("Camembert", "SequenceClassification"),
+                Head("Bert", "MultipleChoice"),
+                Head("XLMRoberta", "TokenClassification", 9),
+                Head("Albert", "QuestionAnswering"),
+            )
+        ]
+    return [output[name] for output in outputs for name in output]
 
 
 # A name alone keeps the features of the host, so that haswell still gets AVX-512 here; the features make it plain AVX2.

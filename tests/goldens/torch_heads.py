@@ -18,14 +18,14 @@ def head_stages(head: Head, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
     """What a head gives for a padded batch: its logits; of one on sentences, also what comes before the activation
     between its two products (`dense`) and after it (`activated`)."""
     model = _model(head)
-    *_, dense, output = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
     stages: dict[str, np.ndarray] = {}
 
     def flat(x: Any) -> np.ndarray:
         return x.numpy().reshape(-1, x.shape[-1]).copy()
 
     hooks = []
-    if head.task in OF_SENTENCES:
+    if head.task in OF_SENTENCES and head.products:
+        dense, output = map(model.get_submodule, head.products[:2])
         hooks.append(dense.register_forward_hook(lambda _m, _x, y: stages.update(dense=flat(y))))
         hooks.append(output.register_forward_pre_hook(lambda _m, x: stages.update(activated=flat(x[0]))))
     try:

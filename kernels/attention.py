@@ -151,16 +151,15 @@ def _scale_row(source, target, n, factor):
 
 @kernel
 def _pack_keys(k, ld, n, head_dim, out):
-    """k [n, head_dim] into panels of PANEL keys, each [head_dim, PANEL]; keys beyond n are zero."""
-    for first in range(0, round_up(n, PANEL), 16):
+    """k [n, head_dim] into panels of PANEL keys, each [head_dim, PANEL]; up to whole sixteens, the last key again."""
+    for first in range(0, n, 16):
         panel = out + (first // PANEL * PANEL * head_dim + first % PANEL) * 4
-        whole = head_dim - head_dim % 16 if first + 16 <= n else 0
+        whole = head_dim - head_dim % 16
         for d in range(0, whole, 16):
-            transpose16(k + (first * ld + d) * 4, ld, panel + d * PANEL * 4, PANEL)
+            transpose16(k + (first * ld + d) * 4, ld, n - first, panel + d * PANEL * 4, PANEL)
         for d in range(whole, head_dim):
             for j in range(16):
-                key = first + j
-                set_f32(panel, d * PANEL + j, get_f32(k, key * ld + d) if key < n else f32(0.0))
+                set_f32(panel, d * PANEL + j, get_f32(k, min(first + j, n - 1) * ld + d))
 
 
 @kernel

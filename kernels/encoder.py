@@ -36,7 +36,7 @@ from minidistil.kernels.product import product
 from minidistil.kernels.simd import get_i64
 from minidistil.kernels.team import end_phase, next_task
 
-_ROWS_PER_TASK = 8  # of the phases that work row by row
+_ROWS_PER_TASK = 4  # of the phases that work row by row
 
 
 @kernel

@@ -15,8 +15,9 @@ from minidistil.kernels.layer_norm import normalize_row
 from minidistil.kernels.narrow import narrow_product
 from minidistil.kernels.pack import pack_rows
 from minidistil.kernels.product import product_exact_width
-from minidistil.kernels.roofs import multiply_adds, read
+from minidistil.kernels.roofs import READ_STEP, multiply_adds, read
 from minidistil.kernels.simd import get_f32, set_f32
+from minidistil.kernels.team import meet
 
 _SLOT = 8  # bytes
 
@@ -108,7 +109,12 @@ def pack(call, thread, threads):
 
 @kernel
 def roof(call, thread, threads):
-    """What one core can do at most; the call is made of layout.ROOF."""
-    own = _read(call, layout.ROOF, 0)
-    set_f32(own.out, 0, multiply_adds(own.rounds, get_f32(own.out, 0)) if own.x == 0 else read(own.x, own.n))
-    return True
+    """What the cores can do at most, each thread with its share; the call is made of layout.ROOF."""
+    own, team = _read(call, layout.ROOF, 0), _read(call, layout.ROOF, 1).memory
+    if own.x == 0:
+        result = multiply_adds(own.rounds, get_f32(own.out, thread))
+    else:
+        share = own.n // threads // READ_STEP * READ_STEP
+        result = read(own.x + thread * share * 4, share)
+    set_f32(own.out, thread, result)
+    return meet(team, threads)

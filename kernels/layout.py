@@ -6,7 +6,9 @@ float32 field lies in the low half of its slot. Addresses are bytes; 0 stands fo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+import struct
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 
@@ -222,7 +224,10 @@ class PackCall(NamedTuple):
 
 
 class RoofCall(NamedTuple):
-    """Multiply-adds where x is 0, `rounds` of the register tile's; else reading x float32 [n]. out: float32 [1]."""
+    """Multiply-adds where x is 0, `rounds` of the register tile's a thread; else reading x float32 [n], shared out.
+
+    out: float32 [threads].
+    """
 
     x: int
     n: int
@@ -236,18 +241,13 @@ LINEAR = (LinearCall, Team)
 LAYER_NORM = (NormCall,)
 ACTIVATE = (ActivationCall,)
 PACK = (PackCall,)
-ROOF = (RoofCall,)
+ROOF = (RoofCall, Team)
 """The parts of an entry's call, in their order."""
 
 
 def call(*parts: NamedTuple) -> np.ndarray:
     """The int64 array that an entry takes."""
-    fields = [field for part in parts for field in part]
-    array = np.array([0 if isinstance(field, float) else field for field in fields], np.int64)
-    for i, field in enumerate(fields):
-        if isinstance(field, float):
-            array[i : i + 1].view(np.float32)[0] = field
-    return array
+    return np.frombuffer(b"".join([_slots(type(part)).pack(*part) for part in parts]), np.int64)
 
 
 def team_memory(counters: int) -> np.ndarray:
@@ -268,6 +268,12 @@ def panels(n: int) -> int:
 def padded_columns(n: int) -> int:
     """Columns in whole panels."""
     return panels(n) * PANEL
+
+
+@functools.cache
+def _slots(part: type[NamedTuple]) -> struct.Struct:
+    """How the fields of a part lie in its slots."""
+    return struct.Struct("<" + "".join("f4x" if kind is float else "q" for kind in get_type_hints(part).values()))
 
 
 def leading_dimension(columns: int) -> int:

@@ -15,14 +15,19 @@ _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
 @intrinsic
-def transpose16(typing_context, source, ld_source, target, ld_target):
-    """target[j, i] = source[i, j] for sixteen by sixteen float32, each by its address and leading dimension."""
+def transpose16(typing_context, source, ld_source, count, target, ld_target):
+    """target[j, i] = source[i, j] for sixteen by sixteen float32, each by its address and leading dimension.
+
+    Only `count` rows of the source are there (1 to 16, or more); the last of them stands in for those that are not.
+    """
 
     def emit(context, builder, sig, args):
-        source, ld_source, target, ld_target = args
+        source, ld_source, count, target, ld_target = args
+        last = builder.sub(count, ir.Constant(_I64, 1))
         rows = []
         for i in range(16):
-            place = builder.mul(ld_source, ir.Constant(_I64, i))
+            number = ir.Constant(_I64, i)
+            place = builder.mul(ld_source, builder.select(builder.icmp_signed("<", number, last), number, last))
             rows.append(builder.load(pointer(builder, source, place, F32x16.llvm)))
             rows[-1].align = 4
         # Swap the off-diagonal halves of blocks of 2, 4, 8 and 16.
@@ -39,7 +44,7 @@ def transpose16(typing_context, source, ld_source, target, ld_target):
             builder.store(row, pointer(builder, target, place, F32x16.llvm)).align = 4
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp, types.intp, types.intp), emit
+    return types.void(*[types.intp] * 5), emit
 
 
 @kernel
@@ -47,9 +52,9 @@ def pack_rows(weight, n, k, out):
     """W float32 [n, k] into panels float32 [panels(n), k, PANEL], both by address; columns beyond n become zero."""
     for first in range(0, n, 16):
         target = out + (first // PANEL * k * PANEL + first % PANEL) * 4
-        rows, whole = min(16, n - first), k - k % 16 if n - first >= 16 else 0
+        rows, whole = min(16, n - first), k - k % 16
         for j in range(0, whole, 16):
-            transpose16(weight + (first * k + j) * 4, k, target + j * PANEL * 4, PANEL)
+            transpose16(weight + (first * k + j) * 4, k, rows, target + j * PANEL * 4, PANEL)
         for j in range(whole, k):
             for i in range(rows):
                 set_f32(target, j * PANEL + i, get_f32(weight, (first + i) * k + j))

@@ -10,6 +10,8 @@ from minidistil.kernels._compile import kernel
 from minidistil.kernels._tile import LANES, ROWS, VECTORS
 from minidistil.kernels.simd import load, maximum
 
+READ_STEP = 64
+
 _F32, _I64 = ir.FloatType(), ir.IntType(64)
 
 
@@ -54,9 +56,9 @@ def multiply_adds(rounds, factor):
 
 @kernel
 def read(x, n):
-    """Read n float32 at an address, n a multiple of 64, in four sums; the result keeps them from being left out."""
+    """Read n float32 at an address, n in whole READ_STEPs, in four sums; the result keeps them from being left out."""
     a, b, c, d = load(x, 0), load(x, 16), load(x, 32), load(x, 48)
-    for i in range(64, n, 64):
+    for i in range(READ_STEP, n, READ_STEP):
         a = a + load(x, i)
         b = b + load(x, i + 16)
         c = c + load(x, i + 32)

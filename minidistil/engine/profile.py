@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.engine.engine import Engine
-from minidistil.kernels import layout, native
+from minidistil.engine.threads import Team
+from minidistil.kernels import layout
 
 # Counters of one layer (kernels/encoder.py) at which a kernel of it ends, and what it does.
 _KERNELS = {3: "q, k, v", 4: "attention", 5: "out_lin", 6: "sa_layer_norm", 7: "lin1 + activation", 8: "lin2"}
@@ -39,7 +41,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Roofs:
-    """What one core does at most: float32 operations a second in registers, bytes a second from memory."""
+    """What the threads of a team do together at most: float32 operations a second, bytes a second from memory."""
 
     operations: float
     bytes: float
@@ -68,14 +70,16 @@ def profile(engine: Engine, batch: PackedBatch, passes: int = 9) -> list[Share]:
     return [_share(engine.config, batch, int(phase), t) for phase, t in zip(order, seconds, strict=True)]
 
 
-def measure_roofs() -> Roofs:
-    """Measure one core, about a third of a second: the better of several short runs, as other work only slows them."""
-    out = np.full(1, 1e-9, np.float32)
-    tile_rounds, vectors = 200_000, _tile_vectors()
-    fma = min(_time(layout.RoofCall(0, 0, tile_rounds, _address(out))) for _ in range(9))
+def measure_roofs(threads: int) -> Roofs:
+    """Measure a team, about a third of a second: the best of several short runs, as other work only slows them."""
+    team = Team(threads)
+    out = np.full(threads, 1e-9, np.float32)
+    rounds, lanes = 200_000, _tile_lanes()
+    fma = min(_time(team, layout.RoofCall(0, 0, rounds, _address(out)), out) for _ in range(9))
     buffer = np.ones(_BUFFER // 4, np.float32)
-    reading = min(_time(layout.RoofCall(_address(buffer), buffer.size, 0, _address(out))) for _ in range(5))
-    return Roofs(tile_rounds * vectors * 2 / fma, buffer.nbytes / reading)
+    reading = layout.RoofCall(_address(buffer), buffer.size, 0, _address(out))
+    seconds = min(_time(team, reading, (buffer, out)) for _ in range(9))
+    return Roofs(threads * rounds * lanes * 2 / fma, buffer.nbytes / seconds)
 
 
 def pass_operations(config: Config, lengths: np.ndarray) -> float:
@@ -100,7 +104,7 @@ def _share(config: Config, batch: PackedBatch, phase: int, seconds: float) -> Sh
     return Share(name, layer, seconds, operations, 4.0 * weights)
 
 
-def _tile_vectors() -> int:
+def _tile_lanes() -> int:
     """Lanes of one round of the multiply-add roof: what the register tile holds."""
     from minidistil.kernels._target import target
 
@@ -108,11 +112,12 @@ def _tile_vectors() -> int:
     return tile.lanes * tile.rows * tile.vectors
 
 
-def _time(call: layout.RoofCall) -> float:
-    array = layout.call(call)
-    start = time.perf_counter()
-    native.entry("roof")(_address(array), 0, 1)
-    return time.perf_counter() - start
+def _time(team: Team, call: layout.RoofCall, keep: Any) -> float:
+    memory = layout.team_memory(0)
+    with team.turn():
+        start = time.perf_counter()
+        team.run("roof", (call,), memory, keep)
+        return time.perf_counter() - start
 
 
 def _address(array: np.ndarray) -> int:

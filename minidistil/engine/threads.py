@@ -96,10 +96,11 @@ class Team:
         if self._crew is None:
             self._crew = _Crew(self, self.threads - 1)
         crew = self._crew
+        errors: list[BaseException] = []
         try:
-            crew.start(_Job(entry, address, self.threads, (call, memory, keep)))
-            entry(address, 0, self.threads)
-            crew.wait()
+            crew.start(_Job(entry, address, self.threads, memory, errors, (call, keep)))
+            if not entry(address, 0, self.threads):
+                raise errors[0]
         except BaseException:
             # Whoever waits for this thread goes home, and nobody reuses threads in an unknown state.
             memory[layout.ABORT] = 1
@@ -112,11 +113,17 @@ class _Job(NamedTuple):
     entry: native.Entry
     address: int
     threads: int
+    memory: np.ndarray
+    errors: list[BaseException]
     keep: Any
 
 
 class _Crew:
-    """Worker threads, each woken by a lock of its own."""
+    """Worker threads, each woken by a lock of its own.
+
+    Nobody waits for them after a job: an entry's last act is a meeting of all threads, so when the caller's thread has
+    left it, all work is done. A worker that is slow to come home finds the next job waiting.
+    """
 
     def __init__(self, team: Team, workers: int) -> None:
         self._members = [_Member(i + 1) for i in range(workers)]
@@ -130,12 +137,6 @@ class _Crew:
             member.job = job
             member.go.release()
 
-    def wait(self) -> None:
-        for member in self._members:
-            member.done.acquire()
-            if member.error is not None:
-                raise member.error
-
     def dismiss(self) -> None:
         _dismiss(self._members)
 
@@ -144,11 +145,9 @@ class _Member:
     def __init__(self, number: int) -> None:
         self.number = number
         self.job: _Job | None = None
-        self.error: BaseException | None = None
         self.leave = False
-        self.go, self.done = threading.Lock(), threading.Lock()
+        self.go = threading.Lock()
         self.go.acquire()
-        self.done.acquire()
 
     def work(self) -> None:
         while True:
@@ -156,13 +155,13 @@ class _Member:
             if self.leave:
                 return
             job, self.job = self.job, None
-            try:
-                if job is not None:
+            if job is not None:
+                try:
                     job.entry(job.address, self.number, job.threads)
-            except BaseException as error:
-                self.error = error
+                except BaseException as error:
+                    job.errors.append(error)
+                    job.memory[layout.ABORT] = 1
             del job  # between jobs a worker keeps nothing alive
-            self.done.release()
 
 
 def _dismiss(members: list[_Member]) -> None:

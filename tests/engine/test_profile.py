@@ -39,7 +39,8 @@ def test_clock_changes_no_bit() -> None:
     assert (engine.encode(batch).last.view(np.uint32) == before.view(np.uint32)).all()
 
 
-def test_roofs_are_measured() -> None:
-    roofs = profile.measure_roofs()
+@pytest.mark.parametrize("threads", [1, 3])
+def test_roofs_are_measured(threads: int) -> None:
+    roofs = profile.measure_roofs(threads)
     assert 1e9 < roofs.operations < 1e13
     assert 1e8 < roofs.bytes < 1e13

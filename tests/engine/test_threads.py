@@ -54,6 +54,26 @@ def test_eight_callers_at_once(parts: tuple, count: int) -> None:
     assert not wrong, wrong
 
 
+def test_a_worker_that_fails_sends_all_home(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(*parts, threads=3)
+    want = engine.encode(batch()).last
+    real = threads.native.entry
+
+    def entry(name: str) -> threads.native.Entry:
+        def call(address: int, thread: int, count: int) -> bool:
+            if thread == 2:
+                raise RuntimeError("broken")
+            return real(name)(address, thread, count)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads.native, "entry", entry)
+        with pytest.raises(RuntimeError, match="broken"):
+            engine.encode(batch())
+    assert_same_bits(engine.encode(batch()).last, want)
+
+
 def started_since(before: set[threading.Thread]) -> int:
     return len(set(threading.enumerate()) - before)
 

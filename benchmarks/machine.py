@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import statistics
 import sys
 import threading
 import time
@@ -70,16 +71,19 @@ def load_average() -> float:
 
 
 def measure_roofs(threads: int) -> Roofs:
-    """Measure both peaks on one core and on `threads`; takes a few seconds."""
+    """Measure both peaks on one core and on `threads`; takes a few seconds.
+
+    What memory gives is a median: a virtual machine's share of it changes, and the best of several readings is luck.
+    """
     buffers = [_aligned_ones(32 * 2**20) for _ in range(threads)]  # 128 MB each
     caches = {kb: _best(functools.partial(_read_rate, buffers[0][: kb * 256]), 3) for kb in (16, 256, 8192)}
     return Roofs(
         gflops=_best(lambda: _together([_fma_rate]), 5),
-        memory=_best(lambda: _together([lambda: _read_rate(buffers[0])]), 5),
+        memory=statistics.median(_together([lambda: _read_rate(buffers[0])]) for _ in range(9)),
         caches=caches,
         threads=threads,
         gflops_all=_best(lambda: _together([_fma_rate] * threads), 5),
-        memory_all=_best(lambda: _together([functools.partial(_read_rate, b) for b in buffers]), 5),
+        memory_all=statistics.median(_together([functools.partial(_read_rate, b) for b in buffers]) for _ in range(9)),
     )
 
 
@@ -138,7 +142,7 @@ def _read_rate(buffer: np.ndarray) -> float:
         start = time.thread_time()
         run(buffer.ctypes.data, buffer.size // step * step, rounds, out.ctypes.data)
         seconds.append(time.thread_time() - start)
-    return rounds * buffer.nbytes / min(seconds) / 1e9
+    return rounds * buffer.nbytes / statistics.mean(seconds) / 1e9
 
 
 @functools.lru_cache(maxsize=1)

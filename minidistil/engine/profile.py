@@ -71,14 +71,18 @@ def profile(engine: Engine, batch: PackedBatch, passes: int = 9) -> list[Share]:
 
 
 def measure_roofs(threads: int) -> Roofs:
-    """Measure a team, about a third of a second: the best of several short runs, as other work only slows them."""
+    """Measure a team, about a third of a second.
+
+    Of several short runs the best for operations, as other work only slows them; the median for reading, as what cores
+    get from memory together changes from moment to moment.
+    """
     team = Team(threads)
     out = np.full(threads, 1e-9, np.float32)
     rounds, lanes = 200_000, _tile_lanes()
     fma = min(_time(team, layout.RoofCall(0, 0, rounds, _address(out)), out) for _ in range(9))
     buffer = np.ones(_BUFFER // 4, np.float32)
     reading = layout.RoofCall(_address(buffer), buffer.size, 0, _address(out))
-    seconds = min(_time(team, reading, (buffer, out)) for _ in range(9))
+    seconds = float(np.median([_time(team, reading, (buffer, out)) for _ in range(9)]))
     return Roofs(threads * rounds * lanes * 2 / fma, buffer.nbytes / seconds)
 
 

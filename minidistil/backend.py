@@ -26,6 +26,13 @@ class Encoded:
     attentions: tuple[tuple[np.ndarray, ...], ...] | None = None
 
 
+def as_columns(vectors: np.ndarray) -> Linear:
+    """Vectors float32 [N, K] as what `linear` multiplies by: 12 or more, as few are summed in orders of their own."""
+    padded = np.zeros((max(len(vectors), 12), vectors.shape[1]), np.float32)
+    padded[: len(vectors)] = vectors
+    return Linear(padded, np.zeros(len(padded), np.float32))
+
+
 class Backend(Protocol):
     """Runs the arithmetic of a model: the compiled engine, or the readable reference."""
 
@@ -48,6 +55,10 @@ class Backend(Protocol):
 
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
         """x W^T + b: float32 [M, K] -> [M, N], the exact rule of the product."""
+        ...
+
+    def products(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """x y^T of vectors: float32 [M, K], [N, K] -> [M, N]; each value by its two vectors alone, but in `blas`."""
         ...
 
     def activation(self, name: str, x: np.ndarray) -> np.ndarray:

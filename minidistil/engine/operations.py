@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidistil.backend import as_columns
 from minidistil.kernels import layout, native
 from minidistil.weights.model_weights import Linear, Norm
 from minidistil.weights.packing import aligned_zeros
@@ -23,16 +24,11 @@ class Operations:
 
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
         """x W^T + b: float32 [M, K] -> [M, N]; W is packed on first use and kept."""
-        _, weight, bias = self._products.get(id(w)) or self._products.setdefault(id(w), _pack(w))
-        x = np.ascontiguousarray(x, np.float32)
-        n, k = w.weight.shape
-        out, scratch = np.empty((len(x), n), np.float32), _scratch()
-        memory = layout.team_memory(1)
-        call = layout.LinearCall(
-            _address(x), len(x), _address(weight), _address(bias), k, n, _address(out), _address(scratch)
-        )
-        _run("linear", call, layout.Team(_address(memory)))
-        return out
+        return _linear(x, self._products.get(id(w)) or self._products.setdefault(id(w), _pack(w)))
+
+    def products(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """x y^T of vectors: float32 [M, K], [N, K] -> [M, N]; each value by its two vectors alone. Keeps nothing."""
+        return _linear(x, _pack(as_columns(y)))[:, : len(y)]
 
     def activation(self, name: str, x: np.ndarray) -> np.ndarray:
         """An activation by its name in config.json: float32, any shape."""
@@ -50,6 +46,19 @@ class Operations:
         call = layout.NormCall(_address(out), rows, n, _address(gain), _address(shift), float(w.eps), _address(scratch))
         _run("layer_norm", call)
         return out
+
+
+def _linear(x: np.ndarray, packed: tuple[Linear, np.ndarray, np.ndarray]) -> np.ndarray:
+    w, weight, bias = packed
+    x = np.ascontiguousarray(x, np.float32)
+    n, k = w.weight.shape
+    out, scratch = np.empty((len(x), n), np.float32), _scratch()
+    memory = layout.team_memory(1)
+    call = layout.LinearCall(
+        _address(x), len(x), _address(weight), _address(bias), k, n, _address(out), _address(scratch)
+    )
+    _run("linear", call, layout.Team(_address(memory)))
+    return out
 
 
 def _run(name: str, *parts: NamedTuple) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from minidistil.backend import Encoded
+from minidistil.backend import Encoded, as_columns
 from minidistil.batch import PackedBatch
 from minidistil.reference import exact
 from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights, Linear, ModelWeights, Norm
@@ -145,6 +145,10 @@ class Reference:
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
         """x W^T + b: [M, K] -> [M, N]."""
         return self.ops.narrow(x, w) if len(w.bias) in NARROW else self.ops.linear(x, w)
+
+    def products(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """x y^T of vectors: [M, K], [N, K] -> [M, N]."""
+        return self.ops.linear(x, as_columns(y))[:, : len(y)]
 
     def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
         """(x - mean) / sqrt(var + eps) * gamma + beta: [M, D] -> [M, D]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,19 @@ import numpy as np
 from minidistil.sentences.pooling import normalize
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+_BLOCK = 4096  # embeddings that all others are compared with at once: few megabytes beside those that are given
+Products = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def similarity(a: Any, b: Any, name: str = "cosine") -> np.ndarray:
-    """Compare every embedding of one set with every one of another.
-
-    The products of "cosine" and "dot" are NumPy's BLAS's: their last bits may depend on n and m. Those of
-    `similarity_pairwise` do not.
+def similarity(a: Any, b: Any, name: str = "cosine", products: Products | None = None) -> np.ndarray:
+    """Compare every embedding of one set with every one of another; no pair's result depends on the others.
 
     Args:
         a: numbers [n, D] or [D].
         b: numbers [m, D] or [D].
         name: "cosine", "dot", or the negated distances "euclidean" and "manhattan".
+        products: makes float32 [n, m] of float32 [n, D] and [m, D], the dot products of all pairs: a backend's is
+            quick. Unset, those of `similarity_pairwise`.
 
     Returns:
         float32 [n, m]; larger is more similar.
@@ -33,13 +35,17 @@ def similarity(a: Any, b: Any, name: str = "cosine") -> np.ndarray:
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"embeddings must be [n, D] and [m, D] of the same width, got {x.shape} and {y.shape}")
     if name == "cosine":
-        return np.asarray(normalize(x) @ normalize(y).T)
-    if name == "dot":
-        return np.asarray(x @ y.T)
-    distances = np.empty((len(x), len(y)), np.float32)
-    for i, row in enumerate(x):  # a row at a time: [n, m, D] would not fit
-        distances[i] = _distance(row, y, name)
-    return -distances
+        x = normalize(x)
+    compared = np.empty((len(x), len(y)), np.float32)
+    for start in range(0, len(y), _BLOCK):
+        some = y[start : start + _BLOCK]
+        some, own = normalize(some) if name == "cosine" else some, compared[:, start : start + _BLOCK]
+        if name in ("cosine", "dot") and products is not None and len(x):
+            own[:] = products(x, some)
+            continue
+        for i, row in enumerate(x):
+            own[i] = _compare(row, some, name)
+    return compared
 
 
 def similarity_pairwise(a: Any, b: Any, name: str = "cosine") -> np.ndarray:
@@ -62,9 +68,7 @@ def similarity_pairwise(a: Any, b: Any, name: str = "cosine") -> np.ndarray:
         raise ValueError(f"embeddings to compare pair by pair must both be [n, D], got {x.shape} and {y.shape}")
     if name == "cosine":
         x, y = normalize(x), normalize(y)
-    if name in ("cosine", "dot"):
-        return np.asarray(np.add.reduce(x * y, axis=1))
-    return -_distance(x, y, name)
+    return _compare(x, y, name)
 
 
 def check_similarity(name: str) -> None:
@@ -77,8 +81,11 @@ def _rows(embeddings: Any) -> np.ndarray:
     return np.atleast_2d(np.asarray(embeddings, np.float32))
 
 
-def _distance(x: np.ndarray, y: np.ndarray, name: str) -> np.ndarray:
+def _compare(x: np.ndarray, y: np.ndarray, name: str) -> np.ndarray:
+    """Rows of x [n, D], or a single [D], with those of y [n, D], of length 1 already where `name` is cosine: [n]."""
+    if name in ("cosine", "dot"):
+        return np.asarray(np.add.reduce(x * y, axis=1))
     difference = y - x
     if name == "euclidean":
-        return np.asarray(np.sqrt(np.add.reduce(difference * difference, axis=1)))
-    return np.asarray(np.add.reduce(np.abs(difference), axis=1))
+        return np.asarray(-np.sqrt(np.add.reduce(difference * difference, axis=1)))
+    return np.asarray(-np.add.reduce(np.abs(difference), axis=1))

@@ -230,8 +230,11 @@ class SentenceEncoder:
         return self.encode(sentences, **self._task_prompt(("document", "passage", "corpus"), options))
 
     def similarity(self, a: Any, b: Any) -> np.ndarray:
-        """Return float32 [n, m]: how similar each of n embeddings is to each of m, by `similarity_fn_name`."""
-        return similarity(a, b, self.similarity_fn_name)
+        """Return float32 [n, m]: how similar each of n embeddings is to each of m, by `similarity_fn_name`.
+
+        No pair's bits depend on how many there are.
+        """
+        return similarity(a, b, self.similarity_fn_name, self.model._backend.products)
 
     def similarity_pairwise(self, a: Any, b: Any) -> np.ndarray:
         """Return float32 [n]: how similar embedding i of one set is to embedding i of the other."""

@@ -33,6 +33,18 @@ def linear(x: np.ndarray, w: Linear) -> np.ndarray:
 sizes = st.one_of(st.integers(1, 60), st.sampled_from([95, 96, 97, 191, 193, 385]))
 
 
+@given(st.integers(1, 30), st.integers(1, 500), st.integers(1, 30), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_products_of_vectors_do_not_look_at_how_many_there_are(m: int, k: int, n: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    x, y = floats(generator, m, k), floats(generator, n, k)
+    whole = Operations().products(x, y)
+    many = Linear(np.concatenate([y, floats(generator, 40, k)]), np.zeros(n + 40, np.float32))
+    assert_same_bits(np.ascontiguousarray(whole), np.ascontiguousarray(exact.linear(x, many)[:, :n]))
+    i, j = generator.integers(m), generator.integers(n)
+    assert_same_bits(Operations().products(x[i : i + 1], y[j : j + 1])[0, 0], whole[i, j])
+
+
 @given(st.integers(0, 40), sizes, sizes, st.booleans(), st.integers(0, 2**32 - 1))
 @settings(max_examples=60, deadline=None)
 def test_linear(m: int, k: int, n: int, odd: bool, seed: int) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import minidistil
 from minidistil import SentenceEncoder, TruncationWarning
-from minidistil.sentences import normalize, pool, similarity
+from minidistil.sentences import comparison, normalize, pool, similarity
 from minidistil.sentences.pooling import _sum_rows
 from tests.bits import assert_same_bits
 from tests.interface.backends import INVARIANT
@@ -333,6 +333,26 @@ def test_similarities(encoder: SentenceEncoder) -> None:
         similarity(a, b[:, :5])
     with pytest.raises(ValueError, match="similarity must be one of cosine"):
         similarity(a, b, "angle")
+
+
+@pytest.mark.parametrize("name", ["cosine", "dot", "euclidean", "manhattan"])
+def test_a_pair_is_as_similar_in_any_company(sentence_small: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit: whatever else is compared, on any number of threads, by the engine and by `exact`."""
+    monkeypatch.setattr(comparison, "_BLOCK", 13)
+    model, exact = (SentenceEncoder.from_folder(sentence_small, threads=2, backend=b) for b in ("engine", "exact"))
+    model.similarity_fn_name = exact.similarity_fn_name = name
+    a, b = RNG.standard_normal((5, 128), np.float32), RNG.standard_normal((30, 128), np.float32)
+    for compare in (model.similarity, lambda x, y: similarity(x, y, name)):
+        whole = compare(a, b)
+        assert_same_bits(compare(b, a), np.ascontiguousarray(whole.T))
+        for n, m in ((1, 1), (1, 30), (5, 2), (2, 11), (3, 12)):
+            assert_same_bits(compare(a[-n:], b[-m:]), np.ascontiguousarray(whole[-n:, -m:]))
+    assert_same_bits(model.similarity(a, b), exact.similarity(a, b))
+    pairs = model.similarity_pairwise(a, b[:5])
+    for i in range(5):
+        assert_same_bits(model.similarity_pairwise(a[i], b[i])[0], pairs[i])
+    assert model.similarity(a[:0], b).shape == (0, 30)
+    assert model.similarity(a, b[:0]).shape == (5, 0)
 
 
 def test_many_sentences_show_progress_only_when_asked(

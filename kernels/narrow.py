@@ -1,8 +1,9 @@
-"""The matrix product of few columns, y = x W^T + b with 2 to 11 of them, in the order that PyTorch's sums have there.
+"""The matrix product of few columns, y = x W^T + b with 1 to 11 of them, in the order that PyTorch's sums have there.
 
 MKL has other kernels for so few: dot products of x's rows and W's. Columns in whole groups of four are summed in four
 lanes (lane k mod 4), the columns left over in eight; multiply and add are rounded each by itself; the lanes fold
 (i, i + half); the terms of k beyond the last whole vector follow one by one; the bias comes last. K is not cut.
+A single column is summed in four lanes too, but its first term goes before the vectors, into the first lane.
 
 Here the lanes of a vector are the columns, and the lanes of that order are variables: a panel of packed weights holds
 all columns of a k side by side.
@@ -26,7 +27,10 @@ def narrow_product(x, rows, k, weight, bias, n, out):
     shift = load(bias, 0)
     for i in range(rows):
         row = x + i * k * 4
-        store_first(out, i * n, columns, where(in_fours, _four(row, k, weight), _eight(row, k, weight)) + shift)
+        total = _four(row, k, weight, n == 1)
+        if n % 4 != 0 and n != 1:
+            total = where(in_fours, total, _eight(row, k, weight))
+        store_first(out, i * n, columns, total + shift)
 
 
 @kernel
@@ -35,11 +39,14 @@ def _term(row, weight, t):
 
 
 @kernel
-def _four(row, k, weight):
-    """The sums of sixteen columns, each in four lanes."""
+def _four(row, k, weight, first_apart):
+    """The sums of sixteen columns, each in four lanes; the first term in the first lane, ahead, where it is apart."""
     s0 = s1 = s2 = s3 = splat(f32(0.0))
-    whole = k - k % 4
-    for t in range(0, whole, 4):
+    first = 1 if first_apart else 0
+    for t in range(first):
+        s0 = s0 + _term(row, weight, t)
+    whole = k - (k - first) % 4
+    for t in range(first, whole, 4):
         s0 = s0 + _term(row, weight, t)
         s1 = s1 + _term(row, weight, t + 1)
         s2 = s2 + _term(row, weight, t + 2)

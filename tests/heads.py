@@ -127,8 +127,8 @@ HEADS = [Head(family, task) for family in FAMILIES for task in TASKS] + [Head("E
 FEW_LABELS = [
     Head("DistilBert", task, labels)
     for task in ("SequenceClassification", "TokenClassification")
-    for labels in (2, 3, 9)
-]
+    for labels in (1, 2, 3, 9)
+] + [Head("Bert", "SequenceClassification", 1)]
 """Heads whose last product has few columns, which PyTorch sums in an order of their own."""
 
 _BASE = (("dim", 768), ("n_heads", 12), ("hidden_dim", 3072), ("n_layers", 1))
@@ -138,6 +138,7 @@ REAL_WIDTHS = [
     Head("DistilBert", "QuestionAnswering", changes=_BASE),
     Head("DistilBert", "TokenClassification", 9, _BASE),
     Head("Bert", "SequenceClassification", 3, _MINILM),
+    Head("Bert", "SequenceClassification", 1, _MINILM),
     Head("Roberta", "TokenClassification", 5, (("hidden_act", "relu"), ("num_attention_heads", 2))),
 ]
 """Widths of checkpoints that people use; too much for the quick tests."""

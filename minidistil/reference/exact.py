@@ -71,10 +71,13 @@ def linear(x: np.ndarray, w: Linear) -> np.ndarray:
 
 @np.errstate(all="ignore")
 def narrow(x: np.ndarray, w: Linear) -> np.ndarray:
-    """x W^T + b: float32 [M, K] -> [M, N] for 2 to 11 columns, where MKL takes dot products, unfused.
+    """x W^T + b: float32 [M, K] -> [M, N] for 1 to 11 columns, where MKL takes dot products, unfused.
 
-    Columns in whole groups of four are summed in four lanes, the others in eight.
+    Columns in whole groups of four are summed in four lanes, the others in eight; a single one in four as well, after
+    its first term.
     """
+    if len(w.bias) == 1:
+        return _dots(x, w.weight, 4, first=1) + w.bias
     fours = len(w.bias) // 4 * 4
     y = [_dots(x, w.weight[:fours], 4), _dots(x, w.weight[fours:], 8)]
     return np.concatenate(y, axis=1) + w.bias
@@ -147,12 +150,17 @@ def _product(x: np.ndarray, w: np.ndarray, edges: list[int], bias: np.ndarray | 
     return out
 
 
-def _dots(x: np.ndarray, w: np.ndarray, lanes: int) -> np.ndarray:
-    """x w^T, [M, K] x [N, K]^T -> [M, N]: term k in lane k mod lanes, a tree over the lanes, the terms left over."""
+def _dots(x: np.ndarray, w: np.ndarray, lanes: int, first: int = 0) -> np.ndarray:
+    """x w^T, [M, K] x [N, K]^T -> [M, N]: term k in lane k mod lanes, a tree over the lanes, the terms left over.
+
+    The first terms, `first` of them, go into lane 0 ahead of the vectors.
+    """
     (m, k), n = x.shape, len(w)
-    whole = k - k % lanes
+    whole = k - (k - first) % lanes
     s = np.zeros((m, n, lanes), f32)
-    for t in range(0, whole, lanes):
+    for t in range(first):
+        s[:, :, 0] += x[:, t, None] * w[:, t]
+    for t in range(first, whole, lanes):
         s = s + x[:, None, t : t + lanes] * w[:, t : t + lanes]
     while s.shape[2] > 1:
         half = s.shape[2] // 2

@@ -25,7 +25,7 @@ from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights, Lin
 if TYPE_CHECKING:
     from minidistil.config import Config
 
-NARROW = range(2, 12)  # columns of a head's last product that PyTorch sums in an order of their own
+NARROW = range(1, 12)  # columns of a head's last product that PyTorch sums in an order of their own
 
 
 class Operations(Protocol):

@@ -10,7 +10,7 @@ import pytest
 import minidistil
 from tests.goldens import heads
 from tests.goldens.load import inputs_digest, weights_digest
-from tests.heads import FEW_LABELS, HEADS, Head
+from tests.heads import FEW_LABELS, HEADS, OF_SENTENCES, Head
 from tests.synthetic import tensors
 
 
@@ -29,9 +29,7 @@ def test_bits_are_asked_for_wherever_the_order_is_one() -> None:
     for head in HEADS + FEW_LABELS:
         stages = heads.golden()["heads"][head.key]["stages"]
         exact = {name for name, x in stages.items() if heads.exact_regime(head, name, np.empty(x["shape"], np.float32))}
-        if head.task in ("QuestionAnswering", "TokenClassification"):
-            assert exact == set(stages)
-        elif head.task == "SequenceClassification":
-            assert exact == ({"dense", "activated", "logits"} if head.products[2] != "tanh" else {"dense"})
+        if head.task in OF_SENTENCES:
+            assert exact == (set(stages) if head.products[2] != "tanh" else {"dense"})
         else:
-            assert exact == ({"dense"} | ({"activated"} if head.products[2] != "tanh" else set())) & set(stages)
+            assert exact == set(stages)

@@ -52,9 +52,47 @@ def test_every_stage(
     heads.assert_stages(head, heads.stages(_model(head, folder, threads), arrays), want, arrays["attention_mask"])
 
 
-@given(st.integers(9, 70), st.integers(1, 900), st.integers(2, 11), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_products_of_few_columns(torch_reference: Any, m: int, k: int, n: int, seed: int) -> None:
+seeds = st.integers(0, 2**32 - 1)
+terms = st.one_of(st.integers(1, 900), st.sampled_from([312, 384, 768, 1024, 3072]))
+live = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def _product(seed: int, m: int, k: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
-    x, w, b = (generator.standard_normal(shape, dtype=np.float32) for shape in ((m, k), (n, k), n))
+    return tuple(generator.standard_normal(shape, dtype=np.float32) for shape in ((m, k), (n, k), n))  # type: ignore
+
+
+@given(st.integers(9, 70), terms, st.integers(2, 11), seeds)
+@live
+def test_products_of_few_columns(torch_reference: Any, m: int, k: int, n: int, seed: int) -> None:
+    x, w, b = _product(seed, m, k, n)
     assert_same_bits(exact.narrow(x, Linear(w, b)), torch_reference.linear(x, w, b))
+
+
+@given(st.integers(1, 40), terms, seeds)
+@live
+def test_products_of_one_column(torch_reference: Any, fours: int, k: int, seed: int) -> None:
+    """PyTorch takes rows four at a time: a multiple of sixteen tokens always goes up in fours."""
+    x, w, b = _product(seed, 4 * fours, k, 1)
+    assert_same_bits(exact.narrow(x, Linear(w, b)), torch_reference.linear(x, w, b))
+
+
+@given(st.integers(1, 11), terms, st.sampled_from([1, 12, 16, 30, 384]), seeds)
+@live
+def test_rows_that_pytorch_sums_otherwise(torch_reference: Any, m: int, k: int, n: int, seed: int) -> None:
+    """What docs/arithmetic.md says of one to three rows, and of rows beyond the fours of one column."""
+    x, w, b = _product(seed, m, k, n)
+    want = torch_reference.linear(x, w, b)
+    got = (exact.narrow if n == 1 else exact.linear)(x, Linear(w, b))
+    assert np.abs(got - want).max() <= heads.TOLERANCE * max(1, np.abs(want).max())
+    if n == 1:
+        fours = m // 4 * 4
+        assert_same_bits(got[:fours], want[:fours])
+    elif m == 1:  # the product of a matrix with one vector, as for one column
+        fours = n // 4 * 4
+        columns = [exact.narrow(x, Linear(w[j : j + 1], b[j : j + 1])) for j in range(fours)]
+        assert_same_bits(np.concatenate(columns, axis=1), want[:, :fours])
+    elif m < 4:  # dot products, as for few columns
+        assert_same_bits(exact.narrow(x, Linear(w, b)), want)
+    else:
+        assert_same_bits(got, want)

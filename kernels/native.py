@@ -9,6 +9,7 @@ features, llvmlite. So nothing stale is ever found, and nothing needs to be thro
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -58,18 +59,13 @@ def entry(name: str) -> Entry:
 
 def is_kept(name: str) -> bool:
     """Whether an entry's machine code is on disk."""
-    return _path(name) is not None and _read(name) is not None
+    return _read(name) is not None
 
 
 @functools.lru_cache(maxsize=1)
 def cache_directory() -> Path | None:
-    """The folder of object files: NUMBA_CACHE_DIR, else beside the sources, else the user's cache; or None."""
-    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
-        candidates = [Path(chosen) / "minidistil"]
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        candidates = [_FOLDER / "__pycache__", Path(base, "minidistil")]
-    for folder in candidates:
+    """The folder that new object files go to, the first of `_folders` that can be written; or None."""
+    for folder in _folders():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
@@ -101,20 +97,37 @@ def cpu() -> tuple[str, str]:
     return name, features
 
 
-def _path(name: str) -> Path | None:
-    folder = cache_directory()
-    return None if folder is None else folder / f"{name}-{_key()}.o"
+def _folders() -> list[Path]:
+    """Where object files may lie: NUMBA_CACHE_DIR, or else beside the sources and in the user's cache."""
+    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+        return [Path(chosen) / "minidistil"]
+    folders = [_FOLDER / "__pycache__"]
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        folders.append(Path(base, "minidistil"))
+    else:
+        with contextlib.suppress(RuntimeError):  # a user without a home
+            folders.append(Path.home() / ".cache" / "minidistil")
+    return folders
 
 
 def _read(name: str) -> tuple[str, bytes] | None:
-    """Symbol and object code of a kept entry; None where there is none, or it is damaged."""
-    path = _path(name)
-    try:
-        line, _, code = path.read_bytes().partition(b"\n") if path else (b"", b"", b"")
-        head = json.loads(line)
-        return (head["symbol"], code) if head["digest"] == hashlib.blake2b(code).hexdigest() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    """Symbol and object code of a kept entry; None where there is none, or it is damaged.
+
+    Whether the folder can be written does not matter: images that are made once are often run read-only.
+    """
+    for folder in _folders():
+        try:
+            line, _, code = (folder / _file(name)).read_bytes().partition(b"\n")
+            head = json.loads(line)
+            if head["digest"] == hashlib.blake2b(code).hexdigest():
+                return head["symbol"], code
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def _file(name: str) -> str:
+    return f"{name}-{_key()}.o"
 
 
 def _compile(name: str) -> tuple[str, bytes]:
@@ -130,14 +143,14 @@ def _compile(name: str) -> tuple[str, bytes]:
     from minidistil.kernels import entries
 
     symbol, code = _object_code(getattr(entries, name))
-    path = _path(name)
-    if path is not None:
+    folder = cache_directory()
+    if folder is not None:
         head = json.dumps({"symbol": symbol, "digest": hashlib.blake2b(code).hexdigest()})
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{name}-", delete=False) as file:
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}-", delete=False) as file:
                 file.write(head.encode() + b"\n" + code)
             Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)  # two processes that compile at once both leave a whole file
+            Path(file.name).replace(folder / _file(name))  # two processes that compile at once both leave a whole file
         except OSError as error:
             logger.info("compiled kernels cannot be kept: %s", error)
     return symbol, code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import minidistil
+from minidistil.kernels import native
 from minidistil.kernels._target import target
 from tests.bits import digest
 from tests.engine.test_families import albert, every_activation
@@ -92,6 +94,37 @@ except EngineUnavailable as error:
     words = result(run(program, NUMBA_CPU_NAME="generic"))
     assert "multiply-add" in words
     assert "generic" in " ".join(words)
+
+
+def test_kept_code_is_found_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """As in an image that was warmed up when it was made and runs read-only, without a home."""
+    native.entry("linear")
+    places = [folder / native._file("linear") for folder in native._folders()]
+    kept = next(place for place in places if place.exists())
+    folder = tmp_path / "minidistil"
+    folder.mkdir()
+    shutil.copy(kept, folder)
+    program = """
+import sys, tempfile
+def refuse(*args, **options):
+    raise PermissionError("read-only")
+tempfile.TemporaryFile = tempfile.NamedTemporaryFile = refuse
+from minidistil.kernels import native
+native.entry("linear")
+print(native.cache_directory(), "numba" in sys.modules)
+"""
+    assert result(run(program, NUMBA_CACHE_DIR=str(tmp_path))) == ["None", "False"]
+
+
+def test_no_home_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    (folder,) = native._folders()
+    assert folder.name == "__pycache__"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from minidistil import models, tasks
 from minidistil.model import Model
 
 if TYPE_CHECKING:
-    from minidistil.sentences import SentenceEncoder
+    from minidistil.sentences import CrossEncoder, SentenceEncoder
     from minidistil.weights import Checkpoint
 
 # Every class of models.py, by its head ("" for none) and its family.
@@ -92,7 +92,7 @@ def load(
     token: str | bool | None = None,
     threads: int | None = None,
     backend: str = "engine",
-) -> Model[Any] | SentenceEncoder:
+) -> Model[Any] | SentenceEncoder | CrossEncoder:
     """Load a checkpoint as what it was saved as.
 
     Args:
@@ -105,9 +105,9 @@ def load(
         backend: "engine", "exact" or "blas".
 
     Returns:
-        A `SentenceEncoder` where modules.json is there; else the class that config.json names in `architectures`, or
-        the bare encoder where minidistil does not have that class. All of them have `.encode`, `.tokenizer` and
-        `.config`.
+        A `CrossEncoder` where sentence-transformers saved one; else a `SentenceEncoder` where modules.json is there;
+        else the class that config.json names in `architectures`, or the bare encoder where minidistil does not have
+        that class. All of them have `.tokenizer` and `.config`, and all but cross-encoders `.encode`.
 
     Raises:
         CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
@@ -119,6 +119,12 @@ def load(
     folder = locate(
         name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
     )
+    from minidistil.sentences.files import is_reranker
+
+    if is_reranker(folder):
+        from minidistil.sentences import CrossEncoder
+
+        return CrossEncoder(folder, threads=threads, backend=backend)
     if (folder / "modules.json").is_file():
         from minidistil.sentences import SentenceEncoder
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from minidistil.cli.options import json_option, load_model, model_options
+from minidistil.cli.options import json_option, model_options
 
 
 @click.command("fill-mask", short_help="Say what could stand at each [MASK] of a text.")
@@ -27,8 +27,7 @@ def fill_mask(
     """
     import minidistil
 
-    loaded = load_model(model, **options)
-    fill = minidistil.pipeline("fill-mask", model=loaded)
+    fill = minidistil.pipeline("fill-mask", model=model, **options)
     wanted = [word.strip() for word in targets.split(",")] if targets else None
     results = [fill(text, top_k=top_k, **({"targets": wanted} if wanted else {})) for text in texts]
     if as_json:

@@ -12,7 +12,6 @@ import click
 from minidistil.choose_backend import BACKENDS
 
 if TYPE_CHECKING:
-    from minidistil.models import Model
     from minidistil.sentences import SentenceEncoder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -62,30 +61,26 @@ def traceback_option(command: Command) -> Command:
     )(command)
 
 
-def load_model(
+def load_sentence_encoder(
     model: str | None, *, threads: int | None, backend: str, revision: str | None, local_files_only: bool
-) -> Model | SentenceEncoder:
-    """Load what --model and its companions ask for.
+) -> SentenceEncoder:
+    """Load --model as what makes sentence embeddings: what its modules.json says, else mean pooling.
 
     Raises:
-        click.UsageError: no model was given and the default one is not installed.
+        click.UsageError: it makes none, or no model was given and the default one is not installed.
     """
     import minidistil
+    from minidistil.sentences import CrossEncoder, SentenceEncoder
 
-    return minidistil.load(
+    loaded = minidistil.load(
         model or _default_sentence_model(),
         threads=threads,
         backend=backend,
         revision=revision,
         local_files_only=local_files_only,
     )
-
-
-def load_sentence_encoder(model: str | None, **options: Any) -> SentenceEncoder:
-    """Load --model as what makes sentence embeddings: what its modules.json says, else mean pooling."""
-    from minidistil.sentences import SentenceEncoder
-
-    loaded = load_model(model, **options)
+    if isinstance(loaded, CrossEncoder):
+        raise click.UsageError(f"{model} is a cross-encoder, which has no embeddings: `minidistil rerank` is for it")
     return loaded if isinstance(loaded, SentenceEncoder) else loaded.sentence_encoder
 
 

@@ -26,6 +26,7 @@ _SUPPORTED = ("Transformer", "WeightedLayerPooling", "Pooling", "Dense", "LayerN
 _ANY_LEVEL = ("Dense", "Normalize")  # these say in their config.json what they read and write
 # What sentence-transformers always has, so that encode_query never falls back on the default prompt.
 _PROMPTS = {"query": "", "document": ""}
+_OLDER_ACTIVATION = "sbert_ce_default_activation_function"
 _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{name}_config.json" for name in ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "albert")
 )
@@ -163,6 +164,16 @@ class RerankerFiles:
     default_prompt: str | None
 
 
+def is_reranker(folder: Path) -> bool:
+    """Return whether a checkpoint was saved as a cross-encoder: its files of either version of the library say so."""
+    general = _json(folder / "config_sentence_transformers.json")
+    if "model_type" in general:
+        return bool(general["model_type"] == "CrossEncoder")
+    config = _json(folder / "config.json")
+    newer = config.get("sentence_transformers")
+    return _OLDER_ACTIVATION in config or (isinstance(newer, dict) and "activation_fn" in newer)
+
+
 def read_reranker_files(folder: Path) -> RerankerFiles:
     """Read what a cross-encoder's folder says, with modules.json or without.
 
@@ -183,7 +194,7 @@ def read_reranker_files(folder: Path) -> RerankerFiles:
         transformer=transformer,
         activation=general.get("activation_fn")
         or (newer.get("activation_fn") if isinstance(newer, dict) else None)
-        or config.get("sbert_ce_default_activation_function"),
+        or config.get(_OLDER_ACTIVATION),
         max_seq_length=_transformer_options(transformer).get("max_seq_length"),
         prompts={name: text or "" for name, text in (general.get("prompts") or {}).items()},
         default_prompt=general.get("default_prompt_name"),

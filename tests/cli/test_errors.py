@@ -63,6 +63,15 @@ def test_one_line_and_status_2(capsys, case, text, broken, distilbert_small):
     assert all(word in result.err for word in words), result.err
 
 
+def test_a_cross_encoder_makes_no_embeddings(capsys, text, tmp_path, reranker_small):
+    folder = shutil.copytree(reranker_small, tmp_path / "reranker")
+    (folder / "config_sentence_transformers.json").write_text('{"model_type": "CrossEncoder"}')
+    result = run(capsys, "search", "q", text, "-m", folder, "--backend", "blas")
+    assert result.status == 2
+    assert result.err.count("\n") == 1
+    assert "is a cross-encoder, which has no embeddings: `minidistil rerank` is for it" in result.err
+
+
 def test_all_faults_of_a_checkpoint_are_in_the_line(capsys, broken):
     err = run(capsys, "inspect", broken).err
     assert "dim = 256" in err
@@ -108,7 +117,7 @@ def test_a_fault_of_ours_says_how_to_see_it(capsys, monkeypatch, distilbert_smal
     def fail(*_, **__):
         raise AssertionError("impossible")
 
-    monkeypatch.setattr("minidistil.load", fail)
+    monkeypatch.setattr("minidistil.pipeline", fail)
     result = run(capsys, "fill-mask", "a [MASK]", "-m", distilbert_small)
     assert result == (2, "", "minidistil: unexpected AssertionError: impossible; --traceback shows where\n")
 
@@ -120,7 +129,7 @@ def test_warnings_are_one_line_too(capsys, monkeypatch, distilbert_small):
         warnings.warn("mind the gap", stacklevel=1)
         raise ValueError("stop")
 
-    monkeypatch.setattr("minidistil.load", warn)
+    monkeypatch.setattr("minidistil.pipeline", warn)
     result = run(capsys, "fill-mask", "a [MASK]", "-m", distilbert_small)
     assert result.err == "minidistil: warning: mind the gap\nminidistil: stop\n"
 
@@ -133,7 +142,7 @@ def test_log_messages_are_one_line_and_the_logger_is_left_as_it_was(capsys, monk
         logging.getLogger("minidistil").info("details")
         raise ValueError("stop")
 
-    monkeypatch.setattr("minidistil.load", log)
+    monkeypatch.setattr("minidistil.pipeline", log)
     before = list(logging.getLogger("minidistil").handlers)
     result = run(capsys, "fill-mask", "a [MASK]", "-m", distilbert_small)
     assert result.err == "minidistil: compiling; for long\nminidistil: stop\n"

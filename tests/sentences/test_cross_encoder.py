@@ -116,6 +116,26 @@ def test_prompts_and_lengths_of_a_folder_with_modules(reranker_small: Path, tmp_
         CrossEncoder(folder, backend="blas")
 
 
+def test_load_makes_what_was_saved(reranker_small: Path, tmp_path: Path) -> None:
+    """By the files of sentence-transformers from 5 on, from 4 on, and of those before; a plain classifier is none."""
+    assert type(minidistil.load(reranker_small, backend="blas")) is minidistil.BertForSequenceClassification
+    want = CrossEncoder(reranker_small, backend="blas").predict([("wine", "rain")])
+    config = json.loads((reranker_small / "config.json").read_text())
+    sigmoid = "torch.nn.modules.activation.Sigmoid"
+    for i, (file, content) in enumerate(
+        (
+            ("config_sentence_transformers.json", {"model_type": "CrossEncoder", "activation_fn": sigmoid}),
+            ("config.json", {**config, "sentence_transformers": {"activation_fn": sigmoid, "version": "4.1.0"}}),
+            ("config.json", {**config, "sbert_ce_default_activation_function": sigmoid}),
+        )
+    ):
+        folder = shutil.copytree(reranker_small, tmp_path / str(i))
+        (folder / file).write_text(json.dumps(content))
+        reader = minidistil.load(folder, backend="blas")
+        assert type(reader) is CrossEncoder
+        assert reader.predict([("wine", "rain")]) == want
+
+
 def test_truncation_is_counted_and_said(reranker_small: Path) -> None:
     reader = CrossEncoder(reranker_small, backend="blas", max_length=12)
     long = ("the city", "of light " * 20)

@@ -135,8 +135,9 @@ def load(
 
 
 def _by_architecture(checkpoint: Checkpoint) -> type[Model[Any]] | None:
-    names = checkpoint.config.get("architectures") or ()
-    return next((_ARCHITECTURES[name] for name in names if name in _ARCHITECTURES), None)
+    # Of BertForPreTraining's two heads minidistil has the first, which is BertForMaskedLM's.
+    names = [(n, n.replace("ForPreTraining", "ForMaskedLM")) for n in checkpoint.config.get("architectures") or ()]
+    return next((_ARCHITECTURES[name] for both in names for name in both if name in _ARCHITECTURES), None)
 
 
 def _of_family(head: str, checkpoint: Checkpoint) -> type[Model[Any]]:

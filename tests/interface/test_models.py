@@ -27,7 +27,7 @@ from minidistil.kernels import native
 from minidistil.outputs import BaseModelOutput, BaseModelOutputWithPooling, MaskedLMOutput
 from tests.bits import assert_same_bits
 from tests.interface.backends import INVARIANT, QUICK
-from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, tensors, write_checkpoint
+from tests.synthetic import ALBERT_SMALL, BERT_SMALL, DISTILBERT_SMALL, tensors, write_checkpoint, write_tensors
 
 RNG = np.random.default_rng(5)
 IDS = RNG.integers(0, 1200, (3, 7))
@@ -203,6 +203,27 @@ def test_bert_for_masked_lm(tmp_path: Path) -> None:
     model = minidistil.load(folder, backend="blas")
     assert type(model) is minidistil.BertForMaskedLM
     assert model(IDS).logits.shape == (3, 7, 1200)
+
+
+@pytest.mark.parametrize(
+    ("family", "values", "second"),
+    [("Bert", BERT_SMALL, "cls.seq_relationship"), ("Albert", ALBERT_SMALL, "sop_classifier.classifier")],
+)
+def test_a_checkpoint_of_pretraining(tmp_path: Path, family: str, values: dict, second: str) -> None:
+    """It has a pooler and a second head, on pairs of sentences, beside the masked-LM one; that one is loaded."""
+    alone = {**values, "architectures": [f"{family}ForMaskedLM"]}
+    base = {k: v for k, v in tensors({**values, "architectures": [f"{family}Model"]}).items() if "pooler" in k}
+    both = tensors(alone) | {f"{family.lower()}.{k}": v for k, v in base.items()}
+    both |= {f"{second}.weight": np.ones((2, 128), np.float32), f"{second}.bias": np.ones(2, np.float32)}
+    folder = write_tensors(tmp_path / "both", {**values, "architectures": [f"{family}ForPreTraining"]}, both)
+    want = minidistil.load(write_checkpoint(tmp_path / "alone", alone), backend="blas")(IDS).logits
+    for model in (
+        minidistil.load(folder, backend="blas"),
+        AutoModelForMaskedLM.from_pretrained(folder, backend="blas"),
+    ):
+        assert type(model) is getattr(minidistil, f"{family}ForMaskedLM")
+        assert_same_bits(model(IDS).logits, want)
+    assert AutoModel.from_pretrained(folder, backend="blas")(IDS).pooler_output.shape == (3, 128)
 
 
 def test_errors_of_loading(distilbert_small: Path, bert_small: Path, tmp_path: Path) -> None:

@@ -12,6 +12,11 @@ from minidistil.cli.options import model_options
 from minidistil.cli.records import Record, Result, Source, process, record_options
 
 _ROW = ("label", "score")
+_windows_option = click.option(
+    "--windows",
+    type=click.Choice(["mean", "max"]),
+    help="Read long texts to their end: the mean, or the highest, of the scores of their parts.",
+)
 
 
 @click.command(short_help="Say which label each text has.")
@@ -20,11 +25,7 @@ _ROW = ("label", "score")
 @click.option("--all", "all_labels", is_flag=True, help="All labels, whatever --top-k says.")
 @click.option("--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are.")
 @click.option("--pair-column", help="Where the second texts are, for models that read pairs.")
-@click.option(
-    "--windows",
-    type=click.Choice(["mean", "max"]),
-    help="Read long texts to their end: the mean, or the highest, of the scores of their parts.",
-)
+@_windows_option
 @model_options(default_sentence_model=False)
 def classify(
     file: str,
@@ -80,6 +81,7 @@ def classify(
     "--template", default="This example is {}.", show_default=True, help="What the model is asked; {} is the label."
 )
 @click.option("--multi-label", is_flag=True, help="Several labels may fit: score each for itself.")
+@_windows_option
 @click.option("--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are.")
 @model_options(default_sentence_model=False)
 def zero_shot(
@@ -92,6 +94,7 @@ def zero_shot(
     labels: str,
     template: str,
     multi_label: bool,
+    windows: str | None,
     column: str,
     model: str,
     **options: Any,
@@ -115,6 +118,7 @@ def zero_shot(
         candidate_labels=labels,
         hypothesis_template=template,
         multi_label=multi_label,
+        pool_windows=windows,
         **options,
     )
 

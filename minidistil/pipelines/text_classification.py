@@ -11,7 +11,7 @@ import numpy as np
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
-from minidistil.pipelines.scores import sigmoid, softmax
+from minidistil.pipelines.scores import pooled, pooling_options, sigmoid, softmax
 from minidistil.tasks import SequenceClassification
 from minidistil.tokenization import Tokenizer
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
 
 _FUNCTIONS = ("sigmoid", "softmax", "none")
-_POOLINGS = ("mean", "max")
 _ONE_BEST = "best"  # top_k where nobody set it
 
 
@@ -66,12 +65,7 @@ class TextClassificationPipeline(Pipeline):
         function = options.get("function_to_apply") or default_function(self.model.config)
         if str(function).lower() not in _FUNCTIONS:
             raise ValueError(f"function_to_apply must be one of {', '.join(_FUNCTIONS)}, got {function!r}")
-        pooling, stride = options.get("pool_windows"), options.get("stride") or 0
-        if pooling not in (None, *_POOLINGS):
-            raise ValueError(f'pool_windows must be "mean", "max" or None, got {pooling!r}')
-        if stride < 0:
-            raise ValueError(f"stride must not be negative, got {stride}")
-        return _Options(top_k, str(function).lower(), pooling, stride, False)
+        return _Options(top_k, str(function).lower(), *pooling_options(options), asked=False)
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Classify one text or pair, a list of them, or those of an iterable; see `Pipeline.__call__`."""
@@ -143,12 +137,3 @@ def label_scores(logits: np.ndarray, function: str) -> np.ndarray:
     if function == "softmax":
         return softmax(logits)
     return sigmoid(logits) if function == "sigmoid" else logits
-
-
-def pooled(scores: list[np.ndarray], pooling: str | None) -> np.ndarray:
-    """Return one score float32 [N] per label from those of one or more windows: their mean or their maximum."""
-    if len(scores) == 1:
-        return scores[0]
-    whole = np.stack(scores)
-    result: np.ndarray = whole.max(axis=0) if pooling == "max" else whole.mean(axis=0)
-    return result

@@ -12,7 +12,7 @@ from minidistil._warn import warn_caller
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
-from minidistil.pipelines.scores import softmax
+from minidistil.pipelines.scores import pooled, pooling_options, softmax
 from minidistil.tasks import SequenceClassification
 from minidistil.tokenization import Tokenizer
 
@@ -27,6 +27,8 @@ class _Options:
     labels: tuple[str, ...]
     hypotheses: tuple[str, ...]
     multi_label: bool
+    pool_windows: str | None
+    stride: int
 
 
 class ZeroShotClassificationPipeline(Pipeline):
@@ -39,10 +41,13 @@ class ZeroShotClassificationPipeline(Pipeline):
         candidate_labels: a list of str, or one str with commas; also the second argument of a call.
         hypothesis_template: with {} where the label goes.
         multi_label: each label for itself (entailment against contradiction) rather than all against each other.
+        pool_windows: "mean" or "max", to read long texts to their end: the label scores of the windows that they take
+            are averaged, or the highest taken. A text that fits has one window. Unset, `truncation` decides.
+        stride: tokens that a window repeats of the one before it, 0 unless told otherwise.
     """
 
     task = "zero-shot-classification"
-    option_names = ("candidate_labels", "hypothesis_template", "multi_label")
+    option_names = ("candidate_labels", "hypothesis_template", "multi_label", "pool_windows", "stride")
 
     def __init__(self, model: Any, tokenizer: Tokenizer, **options: Any) -> None:
         needs_head(
@@ -84,21 +89,30 @@ class ZeroShotClassificationPipeline(Pipeline):
             raise ValueError(f"hypothesis_template {template!r} must have one {{}}, where the label goes") from error
         if labels and hypotheses[0] == template and labels[0] != "{}":
             raise ValueError(f"hypothesis_template {template!r} has no {{}}, where the label goes")
-        return _Options(labels, hypotheses, bool(options.get("multi_label", False)))
+        return _Options(labels, hypotheses, bool(options.get("multi_label", False)), *pooling_options(options))
 
     def _windows(self, items: list[Any], limit: int, general: dict[str, Any], task: _Options) -> Windows:
-        pairs = [(text, hypothesis) for text in items for hypothesis in task.hypotheses]
-        windows = self.tokenizer.encode_windows(pairs, limit, strategy="only_first")
-        n = len(task.labels)
-        by_text = [windows[i : i + n] for i in range(0, len(windows), n)]
-        cut = [i for i, own in enumerate(by_text) if any(len(w) > 1 for w in own)]
-        return Windows([[w[0] for w in own] for own in by_text], cut)
+        """Of each text, its windows with the first label, then the same with the second, and so on."""
+        lengths = [len(ids) for ids in self.tokenizer(list(task.hypotheses), add_special_tokens=False)["input_ids"]]
+        by_label = []
+        for hypothesis, length in zip(task.hypotheses, lengths, strict=True):
+            # Pooled windows show the same part of a text with every label, so all leave the longest one room.
+            most, stride = (limit - max(lengths) + length, task.stride) if task.pool_windows else (limit, 0)
+            pairs = [(text, hypothesis) for text in items]
+            by_label.append(self.tokenizer.encode_windows(pairs, most, strategy="only_first", stride=stride))
+        by_text = list(zip(*by_label, strict=True))
+        if task.pool_windows:
+            return Windows([[w for own in of for w in own] for of in by_text], [])
+        cut = [i for i, of in enumerate(by_text) if any(len(own) > 1 for own in of)]
+        return Windows([[own[0] for own in of] for of in by_text], cut)
 
     def _compute(self, windows: list[Encoding], batch: PackedBatch, task: Any) -> Sequence[np.ndarray]:
         return list(self.model.logits_packed(batch))
 
     def _answer(self, item: str, windows: list[Encoding], results: list[np.ndarray], task: _Options) -> Any:
-        scores = entailment_scores(np.stack(results), self._entailment, task.multi_label)
+        logits = np.stack(results).reshape(len(task.labels), -1, self.model.config.num_labels)
+        read = [entailment_scores(of, self._entailment, task.multi_label) for of in logits.swapaxes(0, 1)]
+        scores = pooled(read, task.pool_windows)
         order = np.argsort(scores, kind="stable")[::-1].tolist()
         return {"sequence": item, "labels": [task.labels[i] for i in order], "scores": scores[order].tolist()}
 

@@ -94,6 +94,9 @@ def test_long_texts_are_counted_or_read_whole(capsys, inputs, models):
         "minidistil: warning: 3 texts were too long for the model, and only the beginning read\n"
     )
     assert run(capsys, *arguments, "--windows", "mean").err == ""
+    arguments = ("zero-shot", inputs / "long.txt", "-l", "city, wine", "-m", models["entailment"], *QUICK)
+    assert "3 texts were too long" in run(capsys, *arguments).err
+    assert run(capsys, *arguments, "--windows", "max").err == ""
 
 
 def test_zero_shot(capsys, inputs, models):

@@ -213,6 +213,31 @@ def test_pooled_windows_of_long_texts(small: Small) -> None:
     assert classify.truncated == 0
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_labels_of_long_texts_from_all_their_windows(small: Small, pooling: str, multi_label: bool) -> None:
+    """Every window is asked about every label, in the same parts of the text, whatever the labels' lengths."""
+    model, labels = small("entailment-first"), ["wine", "a new city of light", "law"]
+    classify = minidistil.pipeline("zero-shot-classification", model=model, candidate_labels=labels)
+    longest = "This example is a new city of light."
+    parts = [
+        window.ids[1 : window.sequence_ids.index(1) - 1]
+        for window in classify.tokenizer.encode_windows([(TOO_LONG, longest)], 512, strategy="only_first", stride=9)[0]
+    ]
+    assert len(parts) > 3
+    texts = [classify.tokenizer.decode(part) for part in parts]
+    separate = [dict(zip(a["labels"], a["scores"], strict=True)) for a in classify(texts, multi_label=multi_label)]
+    options = {"pool_windows": pooling, "stride": 9, "multi_label": multi_label}
+    one, other = classify([TOO_LONG, "wine"], **options)
+    by = np.mean if pooling == "mean" else np.max
+    for label, score in zip(one["labels"], one["scores"], strict=True):
+        assert score == pytest.approx(by([scores[label] for scores in separate]), rel=1e-6)
+    assert one["scores"] == sorted(one["scores"], reverse=True)
+    assert other == classify("wine", multi_label=multi_label)
+    assert one == classify([TOO_LONG], batch_tokens=600, **options)[0]
+    assert classify.truncated == 0
+
+
 def test_unknown_words_are_shown_as_written(small: Small) -> None:
     find = minidistil.pipeline("ner", model=small("entities"), ignore_labels=[])
     entities = find("Paris ☃ ÉTÉ日")

@@ -104,6 +104,22 @@ REFUSED: list[tuple[str, str, Any, dict[str, Any], type[Exception], str]] = [
         ValueError,
         "must have one {}",
     ),
+    (
+        "zero-shot-classification",
+        "entailment",
+        "a",
+        {"candidate_labels": "x", "pool_windows": "sum"},
+        ValueError,
+        'must be "mean", "max" or None',
+    ),
+    (
+        "zero-shot-classification",
+        "entailment",
+        "a",
+        {"candidate_labels": "x", "stride": -1},
+        ValueError,
+        "stride must not be negative",
+    ),
     ("feature-extraction", "encoder", {"a": 1}, {}, TypeError, "takes a str"),
     ("feature-extraction", "encoder", "a", {"tokenize_kwargs": {"stride": 1}}, TypeError, "of tokenize_kwargs"),
 ]

@@ -36,7 +36,7 @@ from minidistil.kernels.product import product
 from minidistil.kernels.simd import get_i64
 from minidistil.kernels.team import end_phase, next_task
 
-_ROWS_PER_TASK = 4  # of the phases that work row by row
+ROWS_PER_TASK = 4  # of the phases that work row by row
 
 
 @kernel
@@ -67,7 +67,7 @@ def encode(sizes, tables, tokens, work, outputs, team, thread, threads):
         phase = 1 + i * PHASES_PER_LAYER
         if outputs.hidden_states != 0:
             state = outputs.hidden_states + i * tokens.tokens * sizes.dim * 4
-            _copy(work.x, work.ld_x, state, tokens.tokens, sizes.dim, team, phase)
+            copy_all(work.x, work.ld_x, state, tokens.tokens, sizes.dim, team, phase)
         some = i == depth - 1 and tokens.rows != 0
         addresses = tables.layers + i * LAYER_ADDRESSES * 8
         if not _layer(
@@ -76,9 +76,9 @@ def encode(sizes, tables, tokens, work, outputs, team, thread, threads):
             return False
     phase = 1 + depth * PHASES_PER_LAYER
     if tokens.rows != 0:
-        _copy(work.y, work.ld_x, outputs.last, tokens.wanted, sizes.dim, team, phase)
+        copy_all(work.y, work.ld_x, outputs.last, tokens.wanted, sizes.dim, team, phase)
     else:
-        _copy(work.x, work.ld_x, outputs.last, tokens.tokens, sizes.dim, team, phase)
+        copy_all(work.x, work.ld_x, outputs.last, tokens.tokens, sizes.dim, team, phase)
     return end_phase(team, threads, outputs.clock, phase)
 
 
@@ -98,14 +98,14 @@ def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, 
         work.qkv, work.ld_qkv, LINEAR_ACTIVATION, team, phase,
     )  # fmt: skip
     if some:
-        _gather(work.x, ld, tokens.rows, stream, rows, n, team, phase + 1)
+        gather(work.x, ld, tokens.rows, stream, rows, n, team, phase + 1)
         if not end_phase(team, threads, clock, phase + 1):
             return False
         product(stream, ld, rows, weight, bias, n, 0, panels, work.qkv, work.ld_qkv, LINEAR_ACTIVATION, team, phase + 2)
     if not end_phase(team, threads, clock, phase + 2):
         return False
 
-    _attention(sizes, tokens, work, outputs, index, some, panels * PANEL, scratch, team, phase + 3)
+    attend_all(n, sizes, tokens, work, work.ld_x, outputs, index, some, scratch, team, phase + 3)
     if not end_phase(team, threads, clock, phase + 3):
         return False
     weight, bias = get_i64(addresses, OUT_WEIGHT), get_i64(addresses, OUT_BIAS)
@@ -141,10 +141,10 @@ def _embed(sizes, tables, tokens, work, scratch, team):
     projected = tables.projection_weight != 0
     target, ld = (work.hidden, work.ld_hidden) if projected else (work.x, work.ld_x)
     while True:
-        first = next_task(team, 0) * _ROWS_PER_TASK
+        first = next_task(team, 0) * ROWS_PER_TASK
         if first >= tokens.tokens:
             return
-        last = min(first + _ROWS_PER_TASK, tokens.tokens)
+        last = min(first + ROWS_PER_TASK, tokens.tokens)
         embed_rows(
             first, last, tables.words, tokens.word_ids, tables.types, tokens.type_ids,
             tables.positions, tokens.position_ids, sizes.embedding_size, target, ld,
@@ -155,9 +155,14 @@ def _embed(sizes, tables, tokens, work, scratch, team):
 
 
 @part
-def _attention(sizes, tokens, work, outputs, index, some, columns, scratch, team, phase):
-    """A task is a sentence and a head; `columns` of padded queries come before the keys, as many before the values."""
-    head_dim = sizes.dim // sizes.heads
+def attend_all(width, sizes, tokens, work, ld_context, outputs, index, some, scratch, team, phase):
+    """The attention of a layer, all heads of which are `width` wide together; a task is a sentence and a head.
+
+    Queries, keys and values lie side by side in work.qkv, each in whole panels. With `some`, queries are the wanted
+    rows'.
+    """
+    head_dim = width // sizes.heads
+    columns = (width + PANEL - 1) // PANEL * PANEL
     while True:
         task = next_task(team, phase)
         if task >= tokens.sentences * sizes.heads:
@@ -181,7 +186,7 @@ def _attention(sizes, tokens, work, outputs, index, some, columns, scratch, team
             probabilities = outputs.attentions + place * 4
         attend(
             q, queries, k, k + columns * 4, work.ld_qkv, n, head_dim, sizes.scale, bias, n,
-            work.context + (first * work.ld_x + head * head_dim) * 4, work.ld_x, probabilities, scratch,
+            work.context + (first * ld_context + head * head_dim) * 4, ld_context, probabilities, scratch,
         )  # fmt: skip
 
 
@@ -189,25 +194,27 @@ def _attention(sizes, tokens, work, outputs, index, some, columns, scratch, team
 def _add_normalize(x, y, ld, rows, sizes, gain, shift, scratch, team, phase):
     """x = LayerNorm(x + y)."""
     while True:
-        first = next_task(team, phase) * _ROWS_PER_TASK
+        first = next_task(team, phase) * ROWS_PER_TASK
         if first >= rows:
             return
-        count, place = min(_ROWS_PER_TASK, rows - first), first * ld * 4
+        count, place = min(ROWS_PER_TASK, rows - first), first * ld * 4
         add_normalize_rows(x + place, ld, y + place, ld, count, sizes.dim, gain, shift, sizes.eps, scratch)
 
 
 @part
-def _copy(x, ld, out, rows, n, team, phase):
+def copy_all(x, ld, out, rows, n, team, phase):
+    """Copy rows of n elements, `ld` apart, to contiguous ones."""
     while True:
-        first = next_task(team, phase) * _ROWS_PER_TASK
+        first = next_task(team, phase) * ROWS_PER_TASK
         if first >= rows:
             return
-        count = min(_ROWS_PER_TASK, rows - first)
+        count = min(ROWS_PER_TASK, rows - first)
         copy_rows(x + first * ld * 4, ld, out + first * n * 4, n, count, n)
 
 
 @part
-def _gather(x, ld, wanted, out, rows, n, team, phase):
+def gather(x, ld, wanted, out, rows, n, team, phase):
+    """Copy the wanted rows (int64 [rows]) to the beginning of `out`."""
     while True:
         i = next_task(team, phase)
         if i >= rows:

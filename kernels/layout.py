@@ -32,10 +32,25 @@ QKV_WEIGHT, QKV_BIAS, OUT_WEIGHT, OUT_BIAS, SA_GAIN, SA_SHIFT = range(6)
 LIN1_WEIGHT, LIN1_BIAS, LIN2_WEIGHT, LIN2_BIAS, OUTPUT_GAIN, OUTPUT_SHIFT = range(6, 12)
 LAYER_ADDRESSES = 12
 
+# The same of one of MobileBERT's layers; 0 for a bottleneck that is not there. One group of NETWORK_ADDRESSES for each
+# feed-forward follows.
+INPUT_WEIGHT, INPUT_BIAS, INPUT_GAIN, INPUT_SHIFT = range(4)
+SHARED_WEIGHT, SHARED_BIAS, SHARED_GAIN, SHARED_SHIFT = range(4, 8)
+V_WEIGHT, V_BIAS, QK_WEIGHT, QK_BIAS, INNER_OUT_WEIGHT, INNER_OUT_BIAS, INNER_GAIN, INNER_SHIFT = range(8, 16)
+WIDE_WEIGHT, WIDE_BIAS, WIDE_GAIN, WIDE_SHIFT = range(16, 20)
+MOBILE_ADDRESSES = 20
+NETWORK_ADDRESSES = 6
+
 # Counters of the encoder: one for the embeddings, then for each layer the state that goes in and its nine phases, one
 # for the end and one for the embeddings' projection.
 PHASES_PER_LAYER = 10
 HEAD_PHASES = 3
+
+# MobileBERT's: for each layer thirteen, NETWORK_PHASES for each feed-forward, and two; three for the embeddings; one
+# for the end.
+MOBILE_EMBEDDING_PHASES = 3
+MOBILE_PHASES = 15
+NETWORK_PHASES = 3
 
 LINEAR_ACTIVATION, GELU, GELU_10, RELU, RELU2, RELU6, SILU, SIGMOID, QUICK_GELU = range(9)
 TANH, MISH, GELU_NEW, GELU_FAST, GELU_PYTORCH_TANH = range(9, 14)  # made of tanh
@@ -72,6 +87,30 @@ class Sizes(NamedTuple):
     depth: int
     activation: int
     eps: float
+    scale: float
+
+
+class MobileSizes(NamedTuple):
+    """Numbers of one MobileBERT: D, E, I, H, F, L, its feed-forwards a layer, its activation's.
+
+    trigrams: whether three embeddings make a word's; no_norm: whether norms are gains and shifts only;
+    attends_to_input: see `MobileLayerWeights`; eps: of the LayerNorms; outer_eps: of those of the embeddings and of the
+    last feed-forwards; scale: 1 / sqrt(head_dim).
+    """
+
+    dim: int
+    embedding_size: int
+    attention_size: int
+    heads: int
+    hidden_dim: int
+    depth: int
+    feed_forwards: int
+    activation: int
+    trigrams: int
+    no_norm: int
+    attends_to_input: int
+    eps: float
+    outer_eps: float
     scale: float
 
 
@@ -131,6 +170,29 @@ class Workspace(NamedTuple):
     scratch_floats: int  # a thread
 
 
+class MobileWorkspace(NamedTuple):
+    """MobileBERT's activations, each float32 [T, its leading dimension], and one scratch a thread.
+
+    x: the residual stream; y: what is added to it. Between the bottlenecks h: the stream; a: what queries and keys are
+    made of; s: what is added to h. qkv as in `Workspace`; hidden: also the embeddings before their product.
+    """
+
+    x: int
+    y: int
+    h: int
+    a: int
+    s: int
+    context: int
+    qkv: int
+    hidden: int
+    ld_x: int  # of x and y
+    ld_h: int  # of h, a, s and context
+    ld_qkv: int
+    ld_hidden: int
+    scratch: int
+    scratch_floats: int  # a thread
+
+
 class Outputs(NamedTuple):
     """What the caller wants.
 
@@ -148,7 +210,10 @@ class Outputs(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The masked-language-model head: transform [E, D] and projector [V, E] packed, with their padded biases."""
+    """The masked-language-model head: transform [E, D] and projector [V, E] packed, with their padded biases.
+
+    bias_last: whether the projector's bias is added to the finished product, or each sum starts from it.
+    """
 
     transform_weight: int
     transform_bias: int
@@ -160,6 +225,7 @@ class Head(NamedTuple):
     width: int  # E
     vocabulary: int
     activation: int
+    bias_last: int
     eps: float
 
 
@@ -236,6 +302,7 @@ class RoofCall(NamedTuple):
 
 
 ENCODE = (Sizes, Tables, Tokens, Workspace, Outputs, Team)
+ENCODE_MOBILE_BERT = (MobileSizes, Tables, Tokens, MobileWorkspace, Outputs, Team)
 MASKED_LM = (Head, HeadCall, Team)
 LINEAR = (LinearCall, Team)
 LAYER_NORM = (NormCall,)
@@ -258,6 +325,16 @@ def team_memory(counters: int) -> np.ndarray:
 def encoder_phases(layers: int) -> int:
     """Counters that the encoder needs."""
     return 3 + layers * PHASES_PER_LAYER
+
+
+def mobile_layer_phases(feed_forwards: int) -> int:
+    """Counters that a layer of MobileBERT needs."""
+    return MOBILE_PHASES + NETWORK_PHASES * feed_forwards
+
+
+def mobile_encoder_phases(layers: int, feed_forwards: int) -> int:
+    """Counters that MobileBERT needs."""
+    return MOBILE_EMBEDDING_PHASES + layers * mobile_layer_phases(feed_forwards) + 1
 
 
 def panels(n: int) -> int:

@@ -37,6 +37,7 @@ def masked_lm(head, work, team, thread, threads):
     if not meet(team, threads):
         return False
     product_exact_width(
-        transformed, ld, rows, head.projector_weight, head.projector_bias, n, head.vocabulary, work.logits, own, team, 2
-    )
+        transformed, ld, rows, head.projector_weight, head.projector_bias, head.bias_last != 0, n, head.vocabulary,
+        work.logits, own, team, 2,
+    )  # fmt: skip
     return meet(team, threads)

@@ -24,7 +24,7 @@ from typing import Any
 
 logger = logging.getLogger("minidistil")
 
-NAMES = ("encode", "score_vocabulary", "linear", "layer_norm", "activate", "pack", "roof")
+NAMES = ("encode", "encode_mobile_bert", "score_vocabulary", "linear", "layer_norm", "activate", "pack", "roof")
 """The entries, functions of kernels/entries.py."""
 
 Entry = Callable[[int, int, int], bool]

@@ -7,6 +7,7 @@ from minidistil.kernels._tile import ROWS
 from minidistil.kernels.activations import activate_rows
 from minidistil.kernels.gemm import chain_length, copy_rows, multiply
 from minidistil.kernels.layout import LINEAR_ACTIVATION, PANEL, ROW_BLOCK
+from minidistil.kernels.simd import first_lanes, load, load_first, store_first
 from minidistil.kernels.team import next_task
 
 _MOST_ROWS = ROW_BLOCK // ROWS * ROWS  # in whole tiles
@@ -45,8 +46,11 @@ def product(x, ldx, rows, weight, bias, k, first_panel, end_panel, out, ld_out, 
 
 
 @kernel
-def product_exact_width(x, ldx, rows, weight, bias, k, n, out, scratch, team, phase):
-    """out = x W^T + bias for a contiguous `out` float32 [rows, n], n any number; scratch: a block of one panel."""
+def product_exact_width(x, ldx, rows, weight, bias, bias_last, k, n, out, scratch, team, phase):
+    """out = x W^T + bias for a contiguous `out` float32 [rows, n], n any number; scratch: a block of one panel.
+
+    With `bias_last` the bias is added to the finished sums; otherwise they start from it.
+    """
     block, chain = row_block(rows), chain_length(k)
     blocks, count = (rows + block - 1) // block, (n + PANEL - 1) // PANEL
     while True:
@@ -56,10 +60,22 @@ def product_exact_width(x, ldx, rows, weight, bias, k, n, out, scratch, team, ph
         # Panels outermost: a panel of a wide product is read once, and the rows are few.
         m, p = task % blocks * block, task // blocks
         height, width = min(block, rows - m), min(PANEL, n - p * PANEL)
-        panel, panel_bias, source = weight + p * k * PANEL * 4, bias + p * PANEL * 4, x + m * ldx * 4
+        panel, own_bias, source = weight + p * k * PANEL * 4, bias + p * PANEL * 4, x + m * ldx * 4
+        panel_bias = 0 if bias_last else own_bias
         target = out + (m * n + p * PANEL) * 4
         if width == PANEL:
             multiply(source, ldx, height, panel, PANEL, PANEL, target, n, panel_bias, k, chain)
         else:
             multiply(source, ldx, height, panel, PANEL, PANEL, scratch, PANEL, panel_bias, k, chain)
             copy_rows(scratch, PANEL, target, n, height, width)
+        if bias_last:
+            _add_to_rows(target, n, height, width, own_bias)
+
+
+@kernel
+def _add_to_rows(rows, ld, count, n, bias):
+    for i in range(count):
+        row = rows + i * ld * 4
+        for j in range(0, n, 16):
+            mask = first_lanes(n - j)
+            store_first(row, j, mask, load_first(row, j, mask) + load(bias, j))

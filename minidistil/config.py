@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from minidistil.weights import FAMILIES, CheckpointError, locate, read_config
 from minidistil.weights.config_values import family_of, labels, parse
 
-_OF_STORAGE = ("n_groups", "group_layers")  # how layers share weights: the weights say it themselves
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
@@ -25,8 +24,9 @@ class Config:
         max_position_embeddings: P, rows of the position table; see `longest_sentence`.
         type_vocab_size: token types, 0 for families that have none.
         n_layers: L; layers that share their weights count each time that they are applied.
-        n_heads: H, divides dim.
+        n_heads: H, divides attention_size.
         dim: D, width of a token.
+        attention_size: I, width of all heads together: D, but between the bottlenecks of MobileBERT.
         embedding_size: E, width of the embeddings before they are projected to D; D itself in most families.
         hidden_dim: F, width inside the feed-forward.
         activation: of the feed-forward (and of DistilBERT's masked-LM head), one of `minidistil.weights.ACTIVATIONS`.
@@ -37,6 +37,7 @@ class Config:
         label2id: label -> class number.
         problem_type: one of PROBLEM_TYPES, or None where the number of labels decides.
         raw: the content of config.json.
+        classifier_activation: False where MobileBERT's pooler is the first token's hidden state, without a product.
     """
 
     model_type: str
@@ -47,6 +48,7 @@ class Config:
     n_layers: int
     n_heads: int
     dim: int
+    attention_size: int
     embedding_size: int
     hidden_dim: int
     activation: str
@@ -57,6 +59,7 @@ class Config:
     label2id: Mapping[str, int]
     problem_type: str | None
     raw: Mapping[str, Any] = field(repr=False)
+    classifier_activation: bool = True
 
     @classmethod
     def from_pretrained(
@@ -111,7 +114,7 @@ class Config:
             label2id=label2id,
             problem_type=problem_type,
             raw=dict(raw),
-            **{name: value for name, value in values.items() if name not in _OF_STORAGE},
+            **{key.name: values[key.name] for key in fields(cls) if key.name in values},  # the weights say the others
         )
 
     @property
@@ -131,8 +134,8 @@ class Config:
 
     @property
     def head_dim(self) -> int:
-        """d = D / H, width of one attention head."""
-        return self.dim // self.n_heads
+        """d = I / H, width of one attention head."""
+        return self.attention_size // self.n_heads
 
     @property
     def hidden_size(self) -> int:

@@ -51,7 +51,8 @@ def discriminator(backend: Backend, hidden: np.ndarray, head: ClassifierWeights)
 
 
 def classify(backend: Backend, x: np.ndarray, head: ClassifierWeights) -> np.ndarray:
-    """A head of two products with an activation between them: float32 [R, D] to [R, N]."""
-    x = backend.linear(x, head.dense)  # [R, D] -> [R, D]
-    x = backend.activation(head.activation, x)  # [R, D]
+    """A head of two products with an activation between them, or of one: float32 [R, D] to [R, N]."""
+    if head.dense is not None:
+        x = backend.linear(x, head.dense)  # [R, D] -> [R, D]
+        x = backend.activation(head.activation, x)  # [R, D]
     return backend.linear(x, head.output)  # [R, D] -> [R, N]

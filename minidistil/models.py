@@ -273,3 +273,39 @@ class ElectraForMultipleChoice(MultipleChoice):
     """ELECTRA with a head that scores the choices of a question, over a product and a GELU."""
 
     families = ("electra",)
+
+
+class MobileBertModel(Pooled):
+    """MobileBERT's encoder: `last_hidden_state`, and `pooler_output` where there is a pooler, or none is needed."""
+
+    families = ("mobilebert",)
+
+
+class MobileBertForMaskedLM(MaskedLM):
+    """MobileBERT with the masked-language-model head."""
+
+    families = ("mobilebert",)
+
+
+class MobileBertForSequenceClassification(SequenceClassification):
+    """MobileBERT with a head on whole sentences: a product over the pooler."""
+
+    families = ("mobilebert",)
+
+
+class MobileBertForQuestionAnswering(QuestionAnswering):
+    """MobileBERT with a head that finds where an answer begins and ends."""
+
+    families = ("mobilebert",)
+
+
+class MobileBertForTokenClassification(TokenClassification):
+    """MobileBERT with a head on every token."""
+
+    families = ("mobilebert",)
+
+
+class MobileBertForMultipleChoice(MultipleChoice):
+    """MobileBERT with a head that scores the choices of a question, over the pooler."""
+
+    families = ("mobilebert",)

@@ -43,8 +43,11 @@ class Pooled(Model[BaseModelOutputWithPooling]):
 
     def _compute_head(self, inputs: ModelInputs, last: np.ndarray) -> dict[str, Any]:
         values = super()._compute_head(inputs, last)
+        first = last[first_tokens(inputs.batch)]
         if self._pooler is not None:
-            values["pooler_output"] = pool(self._backend, last[first_tokens(inputs.batch)], self._pooler)
+            values["pooler_output"] = pool(self._backend, first, self._pooler)
+        elif not self.config.classifier_activation:
+            values["pooler_output"] = first
         return values
 
 

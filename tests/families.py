@@ -12,6 +12,7 @@ _BERT = {**synthetic.BERT_SMALL, "vocab_size": 300, "architectures": ["BertForMa
 _ROBERTA = {**synthetic.ROBERTA_SMALL, "vocab_size": 300}
 _ALBERT = {**synthetic.ALBERT_SMALL, "vocab_size": 300}
 _ELECTRA = {**synthetic.ELECTRA_SMALL, "vocab_size": 300}
+_MOBILEBERT = {**synthetic.MOBILEBERT_SMALL, "vocab_size": 300}
 _ODD = {"hidden_size": 76, "num_attention_heads": 2, "intermediate_size": 93}  # heads of 38: nothing fills a vector
 
 # Name -> config.json. PyTorch's bits are asked for but where a name is in `APART`.
@@ -25,7 +26,7 @@ VARIATIONS: dict[str, dict] = {
     "camembert": {**_ROBERTA, "model_type": "camembert", "architectures": ["CamembertForMaskedLM"]},
     **{
         f"{values['model_type']} untied": {**values, "tie_word_embeddings": False}
-        for values in (_DISTILBERT, _BERT, _ROBERTA, _ALBERT, _ELECTRA)
+        for values in (_DISTILBERT, _BERT, _ROBERTA, _ALBERT, _ELECTRA, _MOBILEBERT)
     },
     **{
         f"{values['model_type']} of odd sizes": {**values, **_ODD}
@@ -41,7 +42,25 @@ VARIATIONS: dict[str, dict] = {
     "electra without a projection": {**_ELECTRA, "embedding_size": 128},
     "electra with wide embeddings": {**_ELECTRA, "embedding_size": 200},
     "electra with embeddings wider than all": {**_ELECTRA, "embedding_size": 450},
-}
+    "mobilebert": _MOBILEBERT,
+    "mobilebert of odd sizes": {**_MOBILEBERT, **_ODD, "embedding_size": 21, "intra_bottleneck_size": 38},
+    "mobilebert with layer norms": {**_MOBILEBERT, "normalization_type": "layer_norm"},
+    "mobilebert with eps 1e-3": {**_MOBILEBERT, "normalization_type": "layer_norm", "layer_norm_eps": 1e-3},
+    "mobilebert without bottlenecks": {**_MOBILEBERT, "use_bottleneck": False},
+    "mobilebert without bottlenecks, with layer norms": {
+        **_MOBILEBERT, "use_bottleneck": False, "normalization_type": "layer_norm"
+    },
+    "mobilebert that attends in the bottleneck": {**_MOBILEBERT, "use_bottleneck_attention": True},
+    "mobilebert with queries of the wide stream": {
+        **_MOBILEBERT, "key_query_shared_bottleneck": False, "intra_bottleneck_size": 128
+    },
+    "mobilebert without trigrams": {**_MOBILEBERT, "trigram_input": False},
+    "mobilebert without trigrams or a projection": {**_MOBILEBERT, "trigram_input": False, "embedding_size": 128},
+    "mobilebert with one feed-forward": {**_MOBILEBERT, "num_feedforward_networks": 1},
+    "mobilebert with wide embeddings": {**_MOBILEBERT, "embedding_size": 120},
+    "mobilebert with gelu": {**_MOBILEBERT, "hidden_act": "gelu"},  # of the vocabulary head, too
+    "mobilebert with three token types": {**_MOBILEBERT, "type_vocab_size": 3},
+}  # fmt: skip
 
 APART = {
     **{f"activation {n}": "a tanh of Intel's" for n in ("gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh")},

@@ -12,6 +12,7 @@ from tests.synthetic import (
     BERT_SMALL,
     DISTILBERT_SMALL,
     ELECTRA_SMALL,
+    MOBILEBERT_SMALL,
     ROBERTA_SMALL,
     write_checkpoint,
 )
@@ -24,6 +25,7 @@ FAMILIES = {
     "Camembert": {**ROBERTA_SMALL, "model_type": "camembert"},
     "Albert": {**ALBERT_SMALL, "num_hidden_layers": 2},
     "Electra": ELECTRA_SMALL,
+    "MobileBert": MOBILEBERT_SMALL,
 }
 TASKS = ("SequenceClassification", "QuestionAnswering", "TokenClassification", "MultipleChoice")
 OF_SENTENCES = ("SequenceClassification", "MultipleChoice")
@@ -43,6 +45,7 @@ TWO_PRODUCTS = {
         )
     },
     "Albert": ("albert.pooler", "classifier", "tanh"),
+    "MobileBert": ("mobilebert.pooler.dense", "classifier", "tanh"),
     "ElectraForSequenceClassification": ("classifier.dense", "classifier.out_proj", "gelu"),
     "ElectraForMultipleChoice": ("sequence_summary.summary", "classifier", "gelu"),
     "ElectraForPreTraining": ("discriminator_predictions.dense", "discriminator_predictions.dense_prediction", "gelu"),

@@ -69,6 +69,32 @@ ELECTRA_SMALL = {
     "embedding_size": 64,
     "hidden_act": "gelu",
 }
+MOBILEBERT_SMALL = {  # what is 512, 128 and 128 wide in MobileBERT is 128, 64 and 48 here
+    **BERT_SMALL,
+    "model_type": "mobilebert",
+    "architectures": ["MobileBertForMaskedLM"],
+    "embedding_size": 48,
+    "intra_bottleneck_size": 64,
+    "intermediate_size": 200,
+    "hidden_act": "relu",
+    "trigram_input": True,
+    "use_bottleneck": True,
+    "use_bottleneck_attention": False,
+    "key_query_shared_bottleneck": True,
+    "num_feedforward_networks": 3,
+    "normalization_type": "no_norm",
+    "classifier_activation": True,
+}
+MOBILEBERT_BASE = {  # google/mobilebert-uncased
+    **MOBILEBERT_SMALL,
+    "vocab_size": 30522,
+    "num_hidden_layers": 24,
+    "hidden_size": 512,
+    "embedding_size": 128,
+    "intra_bottleneck_size": 128,
+    "intermediate_size": 512,
+    "num_feedforward_networks": 4,
+}
 TINYBERT_SMALL = {  # two layers of TinyBERT: heads of 26, no multiple of any vector
     **BERT_SMALL,
     "architectures": ["BertForMaskedLM"],
@@ -81,6 +107,7 @@ TINYBERT_SMALL = {  # two layers of TinyBERT: heads of 26, no multiple of any ve
 _DECODERS = {
     "distilbert": "vocab_projector",
     "bert": "cls.predictions.decoder",
+    "mobilebert": "cls.predictions.decoder",
     "albert": "predictions.decoder",
     "electra": "generator_lm_head",
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), "lm_head.decoder"),
@@ -101,6 +128,8 @@ def _shapes(config: dict) -> dict[str, tuple[int, ...]]:
         return _distilbert_shapes(config)
     if config["model_type"] == "albert":
         return _albert_shapes(config)
+    if config["model_type"] == "mobilebert":
+        return _mobile_bert_shapes(config)
     if config["model_type"] in ("bert", "roberta", "xlm-roberta", "camembert", "electra"):
         return _bert_shapes(config)
     raise ValueError(f"no synthetic weights for model_type {config['model_type']!r}")
@@ -204,6 +233,48 @@ def _albert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def _mobile_bert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
+    D, E, F, V = c["hidden_size"], c["embedding_size"], c["intermediate_size"], c["vocab_size"]
+    bottleneck, to_input = c["use_bottleneck"], c["use_bottleneck_attention"]
+    width = c["intra_bottleneck_size"] if bottleneck else D
+    task = _task(c)
+    prefix = "mobilebert." if task else ""
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{prefix}embeddings.word_embeddings.weight": (V, E),
+        f"{prefix}embeddings.position_embeddings.weight": (c["max_position_embeddings"], D),
+        f"{prefix}embeddings.token_type_embeddings.weight": (c["type_vocab_size"], D),
+    }
+    _linear(shapes, f"{prefix}embeddings.embedding_transformation", D, 3 * E if c["trigram_input"] else E)
+    _norm(shapes, f"{prefix}embeddings.LayerNorm", D)
+    for i in range(c["num_hidden_layers"]):
+        layer = f"{prefix}encoder.layer.{i}"
+        for name in ("query", "key", "value"):
+            wide = name == "value" and not to_input
+            _linear(shapes, f"{layer}.attention.self.{name}", width, D if wide else width)
+        _linear(shapes, f"{layer}.attention.output.dense", width, width)
+        _norm(shapes, f"{layer}.attention.output.LayerNorm", width)
+        for n in range(c["num_feedforward_networks"]):
+            network = layer if n == 0 else f"{layer}.ffn.{n - 1}"
+            _linear(shapes, f"{network}.intermediate.dense", F, width)
+            _linear(shapes, f"{network}.output.dense", width, F)
+            _norm(shapes, f"{network}.output.LayerNorm", width)
+        narrow = ["bottleneck.input"] + ["bottleneck.attention"] * c["key_query_shared_bottleneck"]
+        for name, out, into in [(n, width, D) for n in narrow * bottleneck] + [
+            ("output.bottleneck", D, width)
+        ] * bottleneck:
+            _linear(shapes, f"{layer}.{name}.dense", out, into)
+            _norm(shapes, f"{layer}.{name}.LayerNorm", out)
+    if task == "MaskedLM":
+        _linear(shapes, "cls.predictions.transform.dense", D, D)
+        _norm(shapes, "cls.predictions.transform.LayerNorm", D)
+        shapes["cls.predictions.dense.weight"] = (D - E, V)
+        shapes["cls.predictions.bias"] = (V,)
+    elif task in ("", "SequenceClassification", "MultipleChoice") and c["classifier_activation"]:
+        _linear(shapes, f"{prefix}pooler.dense", D, D)
+    _output(shapes, task, "classifier", D, c)
+    return shapes
+
+
 def _embeddings(c: dict, prefix: str, width: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
         f"{prefix}embeddings.word_embeddings.weight": (c["vocab_size"], width),
@@ -242,7 +313,14 @@ def _norm(shapes: dict, name: str, width: int) -> None:
 
 def tensors(config: dict, seed: int = 0) -> dict[str, np.ndarray]:
     """The float32 tensors of a synthetic checkpoint, by checkpoint name."""
-    return {name: _draw(name, shape, seed) for name, shape in tensor_shapes(config).items()}
+    arrays = {name: _draw(name, shape, seed) for name, shape in tensor_shapes(config).items()}
+    if config["model_type"] == "mobilebert":  # without LayerNorms, small numbers stay small, and sums grow
+        for name, x in arrays.items():
+            if name.endswith("embeddings.weight"):
+                x *= np.float32(8)
+            elif name.endswith((".output.dense.weight", ".output.bottleneck.dense.weight")):
+                x *= np.float32(0.3)
+    return arrays
 
 
 def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

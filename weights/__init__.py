@@ -11,7 +11,10 @@ from minidistil.weights.model_weights import (
     LayerWeights,
     Linear,
     MaskedLMWeights,
+    MobileEmbeddingWeights,
+    MobileLayerWeights,
     ModelWeights,
+    NoNorm,
     Norm,
 )
 from minidistil.weights.read_model import read_model
@@ -28,7 +31,10 @@ __all__ = [
     "LayerWeights",
     "Linear",
     "MaskedLMWeights",
+    "MobileEmbeddingWeights",
+    "MobileLayerWeights",
     "ModelWeights",
+    "NoNorm",
     "Norm",
     "locate",
     "open_checkpoint",

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 
 from minidistil.weights.families import Family
-from minidistil.weights.model_weights import PARAMETERS
 
 _BUFFERS = ("position_ids", "token_type_ids")  # constants that some versions of transformers saved
 _OLD = {".gamma": ".weight", ".beta": ".bias"}  # of LayerNorm, in checkpoints converted from TensorFlow
@@ -61,7 +60,7 @@ class StoredNames:
     def parameters(self, part: str, layer: int | None = None) -> list[str]:
         """Canonical parameters of a part ("embeddings", "layers", "pooler", "masked_lm") that this family has."""
         modules = [module for module in self._family.modules if module.split(".")[0] == part]
-        return [f"{module.format(i=layer)}.{kind}" for module in modules for kind in PARAMETERS[module]]
+        return [f"{module.format(i=layer)}.{kind}" for module in modules for kind in self._family.parameters(module)]
 
     def layer_range(self) -> str:
         """The stored layers, as an error names them."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minidistil.weights.errors import quoted
-from minidistil.weights.families import ACTIVATIONS, FAMILIES, REQUIRED, Family, Key
+from minidistil.weights.families import ACTIVATIONS, FAMILIES, MOST, REQUIRED, Family, Key
 
 
 def family_of(config: Mapping[str, Any], faults: list[str]) -> Family | None:
@@ -33,9 +33,11 @@ def parse(family: Family, config: Mapping[str, Any], faults: list[str]) -> dict[
             values[canonical] = key.kind(config[name])
         else:
             faults.append(f"config.json: {name} = {quoted(repr(config[name]))}, expected {_expected(key)}")
-    _cross_checks(family, config, values, faults)
     if "dim" in values:
         values.setdefault("embedding_size", values["dim"])
+        if not values.get("bottleneck", "attention_size" in values):
+            values["attention_size"] = values["dim"]
+    _cross_checks(family, config, values, faults)
     if "n_layers" in values:
         values["n_layers"] *= values.get("group_layers", 1)
     return values
@@ -83,9 +85,16 @@ def key_name(family: Family, canonical: str, config: Mapping[str, Any]) -> str:
 
 
 def _cross_checks(family: Family, config: Mapping[str, Any], values: dict[str, Any], faults: list[str]) -> None:
-    if "dim" in values and "n_heads" in values and values["dim"] % values["n_heads"]:
-        dim, heads = key_name(family, "dim", config), key_name(family, "n_heads", config)
-        faults.append(f"config.json: {heads} = {values['n_heads']} does not divide {dim} = {values['dim']}")
+    if "attention_size" in values and "n_heads" in values and values["attention_size"] % values["n_heads"]:
+        own = "attention_size" in family.keys and values["attention_size"] != values.get("dim")
+        size, heads = key_name(family, "attention_size" if own else "dim", config), key_name(family, "n_heads", config)
+        faults.append(f"config.json: {heads} = {values['n_heads']} does not divide {size} = {values['attention_size']}")
+    wide_queries = not values.get("attends_to_input", True) and not values.get("attention_bottleneck", True)
+    if wide_queries and "dim" in values and values.get("attention_size", values["dim"]) != values["dim"]:
+        faults.append(
+            f"config.json: intra_bottleneck_size = {values['attention_size']} must be hidden_size = {values['dim']} "
+            "where both use_bottleneck_attention and key_query_shared_bottleneck are false"
+        )
     if "activation" in values and values["activation"] not in ACTIVATIONS:
         name = key_name(family, "activation", config)
         found = quoted(values["activation"])
@@ -98,7 +107,7 @@ def _cross_checks(family: Family, config: Mapping[str, Any], values: dict[str, A
 
 def _is_valid(key: Key, value: Any) -> bool:
     if key.kind is int:
-        return type(value) is int and key.least <= value < 1 << 31
+        return type(value) is int and key.least <= value <= key.most
     if key.kind is float:
         return type(value) in (int, float) and key.least <= value <= 1e30
     return isinstance(value, key.kind)
@@ -106,5 +115,5 @@ def _is_valid(key: Key, value: Any) -> bool:
 
 def _expected(key: Key) -> str:
     if key.kind is int:
-        return f"a whole number of at least {key.least:g}"
+        return f"a whole number of at least {key.least:g}" + (f", {key.most} at most" if key.most < MOST else "")
     return {float: "a number", bool: "true or false", str: "a name"}[key.kind]

@@ -6,9 +6,12 @@ elsewhere asks the tables and never the model_type. Source of the names and defa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from minidistil.weights import _mobile_bert
+from minidistil.weights.model_weights import PARAMETERS
 
 ACTIVATIONS = (
     "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate", "gelu_python_tanh", "quick_gelu", "gelu_10",
@@ -18,6 +21,7 @@ ACTIVATIONS = (
 
 REQUIRED: Any = object()
 CONFIGURED = "activation"
+MOST = (1 << 31) - 1
 
 TASKS = {
     "ForMaskedLM": "masked_lm",
@@ -39,12 +43,14 @@ class Key:
         kind: int, float, bool or str.
         default: taken where no key is there; REQUIRED where that is a fault.
         least: smallest value accepted, for numbers.
+        most: largest value accepted, for whole numbers.
     """
 
     names: tuple[str, ...]
     kind: type
     default: Any = REQUIRED
     least: float = 1
+    most: int = MOST
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ class Family:
         sinusoidal: key of config.json that says that an absent position table is the sinusoidal one, or None.
         positions_skip_padding: whether positions count, from pad_token_id + 1, the tokens that are not padding.
         projects_other_widths_only: whether the projection of the embeddings is there only where they are not D wide.
+        shapes: canonical module -> shapes of its parameters, where they are not those of `model_weights.PARAMETERS`.
+        variant: gives, for a family whose modules follow from its configuration, the fields of this class that do.
     """
 
     model_type: str
@@ -80,6 +88,16 @@ class Family:
     sinusoidal: str | None = None
     positions_skip_padding: bool = False
     projects_other_widths_only: bool = False
+    shapes: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    variant: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+
+    def parameters(self, module: str) -> Mapping[str, tuple[str, ...]]:
+        """Kind ("weight", "bias") -> shape, of the parameters of a canonical module."""
+        return self.shapes[module] if module in self.shapes else PARAMETERS[module]
+
+    def of(self, values: Mapping[str, Any]) -> Family:
+        """The tables for a configuration of the family."""
+        return self if self.variant is None else replace(self, **self.variant(values))
 
 
 DISTILBERT = Family(
@@ -284,8 +302,33 @@ ELECTRA = Family(
     projects_other_widths_only=True,
 )
 
+MOBILEBERT = Family(
+    model_type="mobilebert",
+    prefix="mobilebert.",
+    keys={
+        **BERT.keys,
+        "embedding_size": Key(("embedding_size",), int, 128),
+        "activation": Key(("hidden_act",), str, "relu"),
+        "attention_size": Key(("intra_bottleneck_size",), int, 128),
+        "feed_forwards": Key(("num_feedforward_networks",), int, 4, most=1 << 10),
+        "trigrams": Key(("trigram_input",), bool, True),
+        "bottleneck": Key(("use_bottleneck",), bool, True),
+        "attends_to_input": Key(("use_bottleneck_attention",), bool, False),
+        "attention_bottleneck": Key(("key_query_shared_bottleneck",), bool, True),
+        "normalization": Key(("normalization_type",), str, "no_norm"),
+        "classifier_activation": Key(("classifier_activation",), bool, True),
+    },
+    only={"normalization_type": ("no_norm", "layer_norm")},
+    modules=_mobile_bert.tables({})["modules"],
+    head_activations=BERT.head_activations,
+    aliases=BERT.aliases,
+    heads=BERT.heads,
+    variant=_mobile_bert.tables,
+)
+
 FAMILIES: dict[str, Family] = {
-    family.model_type: family for family in (DISTILBERT, BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ALBERT, ELECTRA)
+    family.model_type: family
+    for family in (DISTILBERT, BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ALBERT, ELECTRA, MOBILEBERT)
 }
 """Supported families by model_type."""
 

@@ -53,28 +53,99 @@ class LayerWeights:
 
 
 @dataclass(frozen=True)
+class NoNorm:
+    """What MobileBERT has in the place of a LayerNorm, y = x weight + bias: weight and bias float32 [D]."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+@dataclass(frozen=True)
+class MobileEmbeddingWeights:
+    """MobileBERT's: word_embeddings [V, E]; position_embeddings [P, D], token_type_embeddings [Y, D].
+
+    `projection` [D, E], or [D, 3 E] over `trigrams`, comes before the sum; None where words are D wide by themselves.
+    """
+
+    word_embeddings: np.ndarray
+    position_embeddings: np.ndarray
+    token_type_embeddings: np.ndarray
+    layer_norm: Norm | NoNorm
+    projection: Linear | None
+    trigrams: bool
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """A product and the norm behind it."""
+
+    linear: Linear
+    norm: Norm | NoNorm
+
+
+@dataclass(frozen=True)
+class FeedForwardWeights:
+    """I -> F -> I and the norm of its sum with its input."""
+
+    lin1: Linear
+    lin2: Linear
+    norm: Norm | NoNorm
+
+
+@dataclass(frozen=True)
+class MobileLayerWeights:
+    """One layer of MobileBERT: between two bottlenecks an attention and feed-forwards, I wide where the layer is D.
+
+    Without bottlenecks I is D, and all three are None. `attends_to_input`: queries, keys and values are made of what
+    leaves input_bottleneck; else values of the layer's input, and queries and keys of what leaves attention_bottleneck,
+    or of the layer's input where there is none.
+    """
+
+    input_bottleneck: Normalized | None  # [I, D]; what the attention's result is added to
+    attention_bottleneck: Normalized | None  # [I, D]
+    attends_to_input: bool
+    q_lin: Linear  # [I, I]
+    k_lin: Linear  # [I, I]
+    v_lin: Linear  # [I, D or I]
+    out_lin: Linear  # [I, I]
+    sa_layer_norm: Norm | NoNorm
+    feed_forwards: tuple[FeedForwardWeights, ...]
+    output_bottleneck: Normalized | None  # [D, I]
+
+
+@dataclass(frozen=True)
 class EncoderWeights:
     """Embeddings and L layers; where layers share their weights, the same object stands there again."""
 
-    embeddings: EmbeddingWeights
-    layers: tuple[LayerWeights, ...]
+    embeddings: EmbeddingWeights | MobileEmbeddingWeights
+    layers: tuple[LayerWeights | MobileLayerWeights, ...]
 
 
 @dataclass(frozen=True)
 class MaskedLMWeights:
-    """vocab_transform [E, D], activation, LayerNorm, and projection [V, E], usually the word embeddings themselves."""
+    """vocab_transform [E, D], activation, LayerNorm, and projection [V, E], usually the word embeddings themselves.
+
+    MobileBERT's transform is [D, D], and its projection has D columns: `extension` float32 [D - E, V] holds those
+    beyond the word embeddings', transposed. Its bias is added to the finished product.
+    """
 
     vocab_transform: Linear
     vocab_layer_norm: Norm
     vocab_projector: Linear
     activation: str = "gelu"
+    extension: np.ndarray | None = None
+
+    def projection(self, rows: slice = slice(None)) -> np.ndarray:
+        """Rows of the whole projection, float32 [rows, E], or [rows, D] where it is extended (then a copy)."""
+        words = self.vocab_projector.weight[rows]
+        return words if self.extension is None else np.concatenate([words, self.extension[:, rows].T], axis=1)
 
 
 @dataclass(frozen=True)
 class ClassifierWeights:
-    """A head of two products, output(activation(dense(x))): dense [D, D], output [N, D]."""
+    """A head of two products, output(activation(dense(x))): dense [D, D], output [N, D]; of one where dense is None."""
 
-    dense: Linear
+    dense: Linear | None
     activation: str
     output: Linear
 

@@ -9,7 +9,16 @@ import numpy as np
 
 from minidistil.kernels import layout, native
 from minidistil.weights._storage import release_pages
-from minidistil.weights.model_weights import LayerWeights, Linear, ModelWeights, Norm
+from minidistil.weights.model_weights import (
+    LayerWeights,
+    Linear,
+    MaskedLMWeights,
+    MobileLayerWeights,
+    ModelWeights,
+    NoNorm,
+    Norm,
+    Normalized,
+)
 
 _LINE = 16  # floats of a cache line; every array starts on one
 _ROWS_AT_A_TIME = 64 * layout.PANEL
@@ -44,8 +53,9 @@ def pack_model(weights: ModelWeights) -> PackedWeights:
     """Pack every product of a model.
 
     A product `name` [N, K] gives `name.weight` float32 [panels(N), K, PANEL] and `name.bias` [panels(N) * PANEL], zero
-    beyond N; queries, keys and values become one product `layer.{i}.qkv`, each padded to whole panels. LayerNorms keep
-    their shape. The embedding tables are not packed: they are read by row.
+    beyond N; queries, keys and values become one product `layer.{i}.qkv` (MobileBERT's queries and keys one,
+    `layer.{i}.qk`), each padded to whole panels. LayerNorms keep their shape. The embedding tables are not packed: they
+    are read by row.
     """
     parts = list(_parts(weights))
     places: dict[str, tuple[int, tuple[int, ...]]] = {}
@@ -64,7 +74,7 @@ def is_packed_from(packed: PackedWeights, weights: ModelWeights) -> bool:
     return all(packed.places.get(name, (0, ()))[1] == shape for name, shape, _ in _parts(weights))
 
 
-def first_places(layers: Sequence[LayerWeights]) -> list[int]:
+def first_places(layers: Sequence[LayerWeights | MobileLayerWeights]) -> list[int]:
     """For each layer the number under which it is packed: its own, or that of the first that has the same weights."""
     first: dict[int, int] = {}
     return [first.setdefault(id(layer), i) for i, layer in enumerate(layers)]
@@ -77,7 +87,28 @@ def aligned_zeros(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
-def _parts(weights: ModelWeights) -> Iterator[tuple[str, tuple[int, ...], list[np.ndarray]]]:
+class _Projection:
+    """Rows of an extended projection [V, D], made when they are asked for: whole they exist only packed."""
+
+    ndim = 2
+
+    def __init__(self, head: MaskedLMWeights) -> None:
+        self._head = head
+
+    def __len__(self) -> int:
+        return len(self._head.vocab_projector.bias)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        some = self._head.projection(rows)
+        release_pages(self._head.vocab_projector.weight[rows])
+        return some
+
+
+_Sources = Sequence[np.ndarray | _Projection]
+_Part = tuple[str, tuple[int, ...], _Sources]
+
+
+def _parts(weights: ModelWeights) -> Iterator[_Part]:
     """Name, packed shape and sources of every array, in the order in which a forward pass reads them."""
     yield from _norm("embeddings.layer_norm", weights.encoder.embeddings.layer_norm)
     if weights.encoder.embeddings.projection is not None:
@@ -85,6 +116,9 @@ def _parts(weights: ModelWeights) -> Iterator[tuple[str, tuple[int, ...], list[n
     stored = first_places(weights.encoder.layers)
     for i, layer in enumerate(weights.encoder.layers):
         if stored[i] != i:
+            continue
+        if isinstance(layer, MobileLayerWeights):
+            yield from _mobile_layer(f"layer.{i}", layer)
             continue
         yield from _product(f"layer.{i}.qkv", layer.q_lin, layer.k_lin, layer.v_lin)
         yield from _product(f"layer.{i}.out_lin", layer.out_lin)
@@ -95,22 +129,50 @@ def _parts(weights: ModelWeights) -> Iterator[tuple[str, tuple[int, ...], list[n
     if weights.masked_lm is not None:
         yield from _product("vocab_transform", weights.masked_lm.vocab_transform)
         yield from _norm("vocab_layer_norm", weights.masked_lm.vocab_layer_norm)
-        yield from _product("vocab_projector", weights.masked_lm.vocab_projector)
+        yield from _projector("vocab_projector", weights.masked_lm)
 
 
-def _product(name: str, *linears: Linear) -> Iterator[tuple[str, tuple[int, ...], list[np.ndarray]]]:
+def _mobile_layer(at: str, layer: MobileLayerWeights) -> Iterator[_Part]:
+    yield from _normalized(f"{at}.input_bottleneck", layer.input_bottleneck)
+    yield from _normalized(f"{at}.attention_bottleneck", layer.attention_bottleneck)
+    yield from _product(f"{at}.v_lin", layer.v_lin)
+    yield from _product(f"{at}.qk", layer.q_lin, layer.k_lin)
+    yield from _product(f"{at}.out_lin", layer.out_lin)
+    yield from _norm(f"{at}.sa_layer_norm", layer.sa_layer_norm)
+    for n, network in enumerate(layer.feed_forwards):
+        yield from _product(f"{at}.feed_forwards.{n}.lin1", network.lin1)
+        yield from _product(f"{at}.feed_forwards.{n}.lin2", network.lin2)
+        yield from _norm(f"{at}.feed_forwards.{n}.norm", network.norm)
+    yield from _normalized(f"{at}.output_bottleneck", layer.output_bottleneck)
+
+
+def _normalized(name: str, part: Normalized | None) -> Iterator[_Part]:
+    if part is not None:
+        yield from _product(name, part.linear)
+        yield from _norm(f"{name}_norm", part.norm)
+
+
+def _projector(name: str, head: MaskedLMWeights) -> Iterator[_Part]:
+    linear = head.vocab_projector
+    k = linear.weight.shape[1] + (0 if head.extension is None else len(head.extension))
+    panels = layout.panels(len(linear.bias))
+    yield f"{name}.weight", (panels, k, layout.PANEL), [linear.weight if head.extension is None else _Projection(head)]
+    yield f"{name}.bias", (panels * layout.PANEL,), [linear.bias]
+
+
+def _product(name: str, *linears: Linear) -> Iterator[_Part]:
     panels = sum(layout.panels(len(linear.bias)) for linear in linears)
     k = linears[0].weight.shape[1]
     yield f"{name}.weight", (panels, k, layout.PANEL), [linear.weight for linear in linears]
     yield f"{name}.bias", (panels * layout.PANEL,), [linear.bias for linear in linears]
 
 
-def _norm(name: str, norm: Norm) -> Iterator[tuple[str, tuple[int, ...], list[np.ndarray]]]:
+def _norm(name: str, norm: Norm | NoNorm) -> Iterator[_Part]:
     yield f"{name}.weight", norm.weight.shape, [norm.weight]
     yield f"{name}.bias", norm.bias.shape, [norm.bias]
 
 
-def _fill(out: np.ndarray, sources: list[np.ndarray]) -> None:
+def _fill(out: np.ndarray, sources: _Sources) -> None:
     """Write the sources one after another, each from the start of a panel; `out` is zero beforehand."""
     panel = 0
     for source in sources:
@@ -123,9 +185,9 @@ def _fill(out: np.ndarray, sources: list[np.ndarray]) -> None:
                 release_pages(some)
                 panel += count
         elif len(sources) == 1:
-            out[: len(source)] = source
+            out[: len(source)] = source[:]
         else:
-            out[panel * layout.PANEL :][: len(source)] = source
+            out[panel * layout.PANEL :][: len(source)] = source[:]
             panel += layout.panels(len(source))
 
 

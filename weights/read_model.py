@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from minidistil.weights import config_values
+from minidistil.weights import _mobile_bert, config_values
 from minidistil.weights._names import StoredNames
 from minidistil.weights._storage import READABLE, count_nonfinite, release_pages
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
 from minidistil.weights.families import CONFIGURED, TASKS, TIES, Family
 from minidistil.weights.model_weights import (
-    PARAMETERS,
     ClassifierWeights,
     EmbeddingWeights,
     EncoderWeights,
     LayerWeights,
     Linear,
     MaskedLMWeights,
+    MobileEmbeddingWeights,
     ModelWeights,
+    NoNorm,
     Norm,
 )
 
@@ -67,7 +68,7 @@ def read_model(
         raise CheckpointError(checkpoint.folder, faults)
     for warning in reading.warnings:
         warnings.warn(f"{checkpoint.folder}: {warning}", stacklevel=2)
-    return _assemble(arrays, reading.values, parts, family)
+    return _assemble(arrays, reading.values, parts, reading.family)
 
 
 class _Reading:
@@ -75,11 +76,11 @@ class _Reading:
 
     def __init__(self, checkpoint: Checkpoint, family: Family, faults: list[str]) -> None:
         self.checkpoint = checkpoint
-        self.family = family
         self.faults = faults
         self.warnings: list[str] = []
         self.values = config_values.parse(family, checkpoint.config, faults)
         self.values["num_labels"] = len(config_values.labels(checkpoint.config, faults)) or None
+        self.family = family = family.of(self.values)
         self.names = StoredNames(family, checkpoint.names, self.values.get("group_layers", 1))
         self.stored_layers = config_values.stored_layers(self.values)
 
@@ -258,7 +259,7 @@ class _Reading:
             )
         believed = {**self.values, **contradicted}
         for stored, (shape, numbers) in shapes.items():
-            expected = [int(number) if number.isdecimal() else believed.get(number) for number in numbers]
+            expected = [_size(number, believed) for number in numbers]
             fits = len(shape) == len(expected) and all(
                 n is None or n == size for size, n in zip(shape, expected, strict=True)
             )
@@ -271,8 +272,8 @@ class _Reading:
         """The numbers of the configuration that give a parameter its shape."""
         module, _, kind = parameter.rpartition(".")
         if module.startswith("layers."):
-            module = f"layers.{{i}}.{module.split('.')[2]}"
-        names = PARAMETERS[module][kind]
+            module = f"layers.{{i}}.{module.split('.', 2)[2]}"
+        names = self.family.parameters(module)[kind]
         if "embedding_size" in self.family.keys:
             return names
         return tuple("dim" if name == "embedding_size" else name for name in names)
@@ -280,6 +281,8 @@ class _Reading:
     def _key(self, number: str) -> str:
         if number == "num_labels" and self.checkpoint.config.get("id2label") is not None:
             return "labels in id2label"
+        if " " in number:  # a sum or a product of two
+            return " ".join(self._key(part) for part in number.split())
         if number not in self.family.keys:
             return number
         return config_values.key_name(self.family, number, self.checkpoint.config)
@@ -292,6 +295,17 @@ class _Reading:
         bad = [f"{quoted(name)} ({bad} of {size} values)" for name, (bad, size) in counts.items() if bad]
         if bad:
             self.faults.append(f"NaN or infinity in {len(bad)} tensors: {', '.join(bad)}")
+
+
+def _size(number: str, values: Mapping[str, Any]) -> int | None:
+    """What a number of a shape is: a numeral, a value of config.json (None where that is faulty), or of two of them."""
+    if " " not in number:
+        return int(number) if number.isdecimal() else values.get(number)
+    one, sign, other = number.split()
+    first, second = _size(one, values), _size(other, values)
+    if first is None or second is None:
+        return None
+    return first * second if sign == "*" else first - second
 
 
 def sinusoidal_positions(positions: int, dim: int) -> np.ndarray:
@@ -313,6 +327,12 @@ def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list
     def norm(module: str) -> Norm:
         return Norm(arrays[f"{module}.weight"], arrays[f"{module}.bias"], values["layer_norm_eps"])
 
+    def mobile_norm(module: str) -> Norm | NoNorm:
+        weight, bias = arrays[f"{module}.weight"], arrays[f"{module}.bias"]
+        if values["normalization"] == "no_norm":
+            return NoNorm(weight, bias)
+        return Norm(weight, bias, _mobile_bert.epsilon(values, module))
+
     def layer(i: int) -> LayerWeights:
         at = f"layers.{i}"
         return LayerWeights(
@@ -333,25 +353,48 @@ def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list
     def classifier(head: str) -> ClassifierWeights | None:
         if head not in parts:
             return None
-        return ClassifierWeights(linear(f"{head}.dense"), activation(head), linear(f"{head}.output"))
+        dense = linear(f"{head}.dense") if f"{head}.dense" in family.modules else None
+        return ClassifierWeights(dense, activation(head), linear(f"{head}.output"))
 
     def output(head: str) -> Linear | None:
         return linear(f"{head}.output") if head in parts else None
 
-    embeddings = EmbeddingWeights(
-        arrays["embeddings.word_embeddings.weight"],
-        arrays["embeddings.position_embeddings.weight"],
-        arrays.get("embeddings.token_type_embeddings.weight"),
-        norm("embeddings.layer_norm"),
-        linear("embeddings.projection") if "embeddings.projection.weight" in arrays else None,
-    )
-    stored = [layer(i) for i in range(config_values.stored_layers(values) or 0)]
+    def mobile_encoder() -> EncoderWeights:
+        projected = _mobile_bert.projects(values)
+        embeddings = MobileEmbeddingWeights(
+            arrays["embeddings.word_embeddings.weight"],
+            arrays["embeddings.position_embeddings.weight"],
+            arrays["embeddings.token_type_embeddings.weight"],
+            mobile_norm("embeddings.layer_norm"),
+            linear("embeddings.projection") if projected else None,
+            values["trigrams"],
+        )
+        layers = (_mobile_bert.layer(values, i, linear, mobile_norm) for i in range(values["n_layers"]))
+        return EncoderWeights(embeddings, tuple(layers))
+
+    def encoder() -> EncoderWeights:
+        embeddings = EmbeddingWeights(
+            arrays["embeddings.word_embeddings.weight"],
+            arrays["embeddings.position_embeddings.weight"],
+            arrays.get("embeddings.token_type_embeddings.weight"),
+            norm("embeddings.layer_norm"),
+            linear("embeddings.projection") if "embeddings.projection.weight" in arrays else None,
+        )
+        stored = [layer(i) for i in range(config_values.stored_layers(values) or 0)]
+        return EncoderWeights(embeddings, tuple(stored[i] for i in config_values.layer_order(values)))
+
     masked_lm = None
     if "masked_lm" in parts:
         transform, projector = linear("masked_lm.vocab_transform"), linear("masked_lm.vocab_projector")
-        masked_lm = MaskedLMWeights(transform, norm("masked_lm.vocab_layer_norm"), projector, activation("masked_lm"))
+        masked_lm = MaskedLMWeights(
+            transform,
+            norm("masked_lm.vocab_layer_norm"),
+            projector,
+            activation("masked_lm"),
+            arrays.get("masked_lm.extension.weight"),
+        )
     return ModelWeights(
-        EncoderWeights(embeddings, tuple(stored[i] for i in config_values.layer_order(values))),
+        mobile_encoder() if family.variant else encoder(),
         masked_lm=masked_lm,
         pooler=linear("pooler") if "pooler" in parts else None,
         sequence_classification=classifier("sequence_classification"),

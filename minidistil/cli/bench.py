@@ -114,7 +114,7 @@ def _measure(engine: Any, length: int, sentences: int, roofs: Roofs) -> dict[str
     batch = PackedBatch(ids, positions, None, None, np.arange(sentences + 1, dtype=np.int64) * length)
     shares = profile(engine, batch)
     seconds = sum(share.seconds for share in shares)
-    operations = pass_operations(engine.config, np.diff(batch.offsets))
+    operations = pass_operations(engine, np.diff(batch.offsets))
     return {
         "tokens": batch.tokens,
         "length": length,

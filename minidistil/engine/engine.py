@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,11 +11,12 @@ from minidistil.backend import Encoded
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.engine.operations import Operations
+from minidistil.engine.plan import address, plan
 from minidistil.engine.threads import Team, default_threads
 from minidistil.engine.workspace import WorkspacePool
 from minidistil.kernels import layout, native
-from minidistil.weights.model_weights import EmbeddingWeights, MaskedLMWeights, ModelWeights
-from minidistil.weights.packing import PackedWeights, first_places, is_packed_from, pack_model
+from minidistil.weights.model_weights import MaskedLMWeights, ModelWeights
+from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
 
 # A pass has so many floating point operations and tokens at most (or one sentence). Enough that the weights' way from
 # memory is forgotten; few enough that it takes half a second on one core, so that Ctrl-C is heard, and little memory.
@@ -53,29 +53,17 @@ class Engine(Operations):
             EngineUnavailable: the CPU (as Numba compiles for it) has no fused multiply-add.
         """
         super().__init__()
-        native.entry("encode")  # compiled now where it never was, or found impossible here
         self.config = config
         self.threads = default_threads() if threads is None else threads
         self._embeddings = weights.encoder.embeddings
         if packed is None or not is_packed_from(packed, weights):
             packed = pack_model(weights)
         self._packed = packed
-        self._token_operations = 4.0 * config.n_layers * config.dim * (2 * config.dim + config.hidden_dim)
+        self.plan = plan(config, weights, packed)
+        native.entry(self.plan.entry)  # compiled now where it never was, or found impossible here
+        self._token_operations = self.plan.token_operations()
         self._team = Team(self.threads)
-        self._workspaces = WorkspacePool(config, self.threads)
-        self._sizes = layout.Sizes(
-            config.dim,
-            config.embedding_size,
-            config.n_heads,
-            config.hidden_dim,
-            config.n_layers,
-            layout.ACTIVATIONS[config.activation],
-            self._embeddings.layer_norm.eps,
-            1 / math.sqrt(config.head_dim),
-        )
-        stored = first_places(weights.encoder.layers)
-        self._layers = np.array([_layer_addresses(self._packed, i) for i in stored], np.int64)
-        self._tables = _tables(self._layers, self._embeddings, self._packed)
+        self._workspaces = WorkspacePool(self.plan.buffers, self.threads)
         head = weights.masked_lm
         self._head = None if head is None else _head(config, head, self._packed)
 
@@ -122,7 +110,7 @@ class Engine(Operations):
             with self._team.turn(), self._workspaces.borrow(len(some), 1) as work:
                 w = work.addresses
                 call = layout.HeadCall(
-                    _address(some), len(some), w.hidden, w.ld_hidden, _address(out), w.scratch, w.scratch_floats
+                    address(some), len(some), w.hidden, w.ld_hidden, address(out), w.scratch, w.scratch_floats
                 )
                 keep = (self, some, logits, work)
                 self._team.run("score_vocabulary", (self._head, call), memory, keep)
@@ -132,10 +120,10 @@ class Engine(Operations):
         """Encode a batch of at most TOKEN_BUDGET tokens and tell when each phase of it ended.
 
         Returns:
-            int64 [phases], nanoseconds of the monotonic clock by phase (layout.encoder_phases); 0 where a phase did not
-            take place. See `minidistil.engine.profile`, which makes sense of it.
+            int64 [phases], nanoseconds of the monotonic clock by phase (plan.stages); 0 where a phase did not take
+            place. See `minidistil.engine.profile`, which makes sense of it.
         """
-        times = np.zeros(layout.encoder_phases(self.config.n_layers), np.int64)
+        times = np.zeros(self.plan.phases, np.int64)
         self._run(batch, False, False, None, times)
         return times
 
@@ -159,26 +147,26 @@ class Engine(Operations):
             maps = np.empty(config.n_layers * int(places[-1]), np.float32)
         row_offsets = None if rows is None else np.searchsorted(rows, batch.offsets)
         tokens = layout.Tokens(
-            _address(batch.input_ids),
-            _address(batch.token_type_ids),
-            _address(batch.position_ids),
-            _address(batch.offsets),
+            address(batch.input_ids),
+            address(batch.token_type_ids),
+            address(batch.position_ids),
+            address(batch.offsets),
             batch.sentences,
             T,
-            _address(rows),
-            _address(row_offsets),
+            address(rows),
+            address(row_offsets),
             0 if rows is None else len(rows),
-            _address(batch.attention_bias),
+            address(batch.attention_bias),
             1 if batch.attention_bias is None else batch.attention_bias.shape[1],
         )
-        tables = self._tables
+        tables = self.plan.tables
         if batch.inputs_embeds is not None:
-            tables = tables._replace(words=_address(batch.inputs_embeds))
-        outputs = layout.Outputs(_address(last), _address(states), _address(maps), _address(places), _address(clock))
-        memory = layout.team_memory(layout.encoder_phases(config.n_layers))
+            tables = tables._replace(words=address(batch.inputs_embeds))
+        outputs = layout.Outputs(address(last), address(states), address(maps), address(places), address(clock))
+        memory = layout.team_memory(self.plan.phases)
         with self._team.turn(), self._workspaces.borrow(T, int(lengths.max())) as work:
             keep = (self, batch, last, states, maps, places, rows, row_offsets, clock, work)
-            self._team.run("encode", (self._sizes, tables, tokens, work.addresses, outputs), memory, keep)
+            self._team.run(self.plan.entry, (self.plan.sizes, tables, tokens, work.addresses, outputs), memory, keep)
         return Encoded(
             last,
             None if states is None else tuple(states),
@@ -250,24 +238,6 @@ def _in_order_asked(last: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return last if np.array_equal(ordered, rows) else last[place]
 
 
-def _tables(layers: np.ndarray, embeddings: EmbeddingWeights, packed: PackedWeights) -> layout.Tables:
-    projected = embeddings.projection is not None
-    return layout.Tables(
-        _address(layers),
-        _address(embeddings.word_embeddings),
-        _address(embeddings.token_type_embeddings),
-        _address(embeddings.position_embeddings),
-        packed.address("embeddings.layer_norm.weight"),
-        packed.address("embeddings.layer_norm.bias"),
-        *(packed.address(f"embeddings.projection.{kind}") if projected else 0 for kind in ("weight", "bias")),
-    )
-
-
-def _layer_addresses(packed: PackedWeights, i: int) -> list[int]:
-    parts = ("qkv", "out_lin", "sa_layer_norm", "lin1", "lin2", "output_layer_norm")
-    return [packed.address(f"layer.{i}.{part}.{kind}") for part in parts for kind in ("weight", "bias")]
-
-
 def _head(config: Config, head: MaskedLMWeights, packed: PackedWeights) -> layout.Head:
     return layout.Head(
         packed.address("vocab_transform.weight"),
@@ -277,15 +247,9 @@ def _head(config: Config, head: MaskedLMWeights, packed: PackedWeights) -> layou
         packed.address("vocab_projector.weight"),
         packed.address("vocab_projector.bias"),
         config.dim,
-        config.embedding_size,
+        len(head.vocab_layer_norm.bias),
         config.vocab_size,
         layout.ACTIVATIONS[head.activation],
+        int(head.extension is not None),
         head.vocab_layer_norm.eps,
     )
-
-
-def _address(array: np.ndarray | None) -> int:
-    """Where an array's data begin; 0 for None."""
-    if array is None:
-        return 0
-    return array.__array_interface__["data"][0]

@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 
 from minidistil.batch import PackedBatch
-from minidistil.config import Config
 from minidistil.engine.engine import Engine
+from minidistil.engine.plan import Stage
 from minidistil.engine.threads import Team
 from minidistil.kernels import layout
 
-# Counters of one layer (kernels/encoder.py) at which a kernel of it ends, and what it does.
-_KERNELS = {3: "q, k, v", 4: "attention", 5: "out_lin", 6: "sa_layer_norm", 7: "lin1 + activation", 8: "lin2"}
-_LAST = {9: "output_layer_norm"}
 _BUFFER = 64 << 20  # floats: 256 MB, far beyond any cache
 
 
@@ -67,7 +64,8 @@ def profile(engine: Engine, batch: PackedBatch, passes: int = 9) -> list[Share]:
         runs.append(np.diff(np.sort(ends), prepend=start))
     order = np.flatnonzero(clock)[np.argsort(ends, kind="stable")]
     seconds = np.median(runs, axis=0) / 1e9
-    return [_share(engine.config, batch, int(phase), t) for phase, t in zip(order, seconds, strict=True)]
+    stages = (engine.plan.stages[int(phase)] for phase in order)
+    return [_share(engine, batch, stage, t) for stage, t in zip(stages, seconds, strict=True)]
 
 
 def measure_roofs(threads: int) -> Roofs:
@@ -86,26 +84,22 @@ def measure_roofs(threads: int) -> Roofs:
     return Roofs(threads * rounds * lanes * 2 / fma, buffer.nbytes / seconds)
 
 
-def pass_operations(config: Config, lengths: np.ndarray) -> float:
+def pass_operations(engine: Engine, lengths: np.ndarray) -> float:
     """Floating point operations of the encoder's products on sentences of these lengths, int [B]."""
-    tokens, D, F = float(lengths.sum()), config.dim, config.hidden_dim
-    attention = 4.0 * float((lengths.astype(np.float64) ** 2).sum()) * D
-    return config.n_layers * (2 * tokens * (4 * D * D + 2 * D * F) + attention)
+    products = float(lengths.sum()) * engine.plan.token_operations()
+    return products + engine.config.n_layers * _attention_operations(engine, lengths)
 
 
-def _share(config: Config, batch: PackedBatch, phase: int, seconds: float) -> Share:
-    if phase == 0:
-        return Share("embeddings", None, seconds, 0, 0)
-    layer, place = divmod(phase - 1, layout.PHASES_PER_LAYER)
-    if layer >= config.n_layers:
-        return Share("projection" if place else "result", None, seconds, 0, 0)
-    T, D, F = batch.tokens, config.dim, config.hidden_dim
-    name = (_KERNELS | _LAST)[place]
-    weights = {"q, k, v": 3 * D * D, "out_lin": D * D, "lin1 + activation": D * F, "lin2": D * F}.get(name, 0)
-    operations = 2.0 * T * weights
-    if name == "attention":
-        operations = 4.0 * float((np.diff(batch.offsets).astype(np.float64) ** 2).sum()) * D
-    return Share(name, layer, seconds, operations, 4.0 * weights)
+def _share(engine: Engine, batch: PackedBatch, stage: Stage, seconds: float) -> Share:
+    operations = 2.0 * batch.tokens * stage.weights
+    if stage.attends:
+        operations = _attention_operations(engine, np.diff(batch.offsets))
+    return Share(stage.name, stage.layer, seconds, operations, 4.0 * stage.weights)
+
+
+def _attention_operations(engine: Engine, lengths: np.ndarray) -> float:
+    """Of one layer's attention."""
+    return 4.0 * float((lengths.astype(np.float64) ** 2).sum()) * engine.config.attention_size
 
 
 def _tile_lanes() -> int:

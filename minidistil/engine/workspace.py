@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
-from minidistil.config import Config
 from minidistil.kernels import layout
 from minidistil.weights.packing import aligned_zeros
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """What a workspace consists of.
+
+    Attributes:
+        kind: layout.Workspace, or another of its sort.
+        activations: its field for an array of activations -> its field for the leading dimension.
+        widths: its field for a leading dimension -> columns of what lies side by side there, each in whole panels.
+        head_dim: width of an attention head.
+    """
+
+    kind: Any
+    activations: Mapping[str, str]
+    widths: Mapping[str, tuple[int, ...]]
+    head_dim: int
 
 
 class Workspace:
     """Activations of up to `tokens` tokens and scratch for `threads` threads, in one block."""
 
-    def __init__(self, config: Config, tokens: int, longest: int, threads: int) -> None:
-        columns = layout.padded_columns(config.dim)
-        ld_x = layout.leading_dimension(columns)
-        ld_qkv = layout.leading_dimension(3 * columns)
-        ld_hidden = layout.leading_dimension(layout.padded_columns(max(config.hidden_dim, config.embedding_size)))
-        scratch = layout.scratch_floats(longest, config.head_dim)
+    def __init__(self, buffers: Buffers, tokens: int, longest: int, threads: int) -> None:
+        scratch = layout.scratch_floats(longest, buffers.head_dim)
         self.tokens, self.longest = tokens, longest
-        widths = (ld_x, ld_x, ld_qkv, ld_x, ld_hidden)
-        self.block = aligned_zeros(tokens * sum(widths) + threads * scratch)
-        start = self.block.ctypes.data
-        x, y, qkv, context, hidden, end = (start + tokens * sum(widths[:i]) * 4 for i in range(len(widths) + 1))
-        self.addresses = layout.Workspace(x, y, qkv, context, hidden, ld_x, ld_qkv, ld_hidden, end, scratch)
+        leading = {
+            name: layout.leading_dimension(sum(map(layout.padded_columns, widths)))
+            for name, widths in buffers.widths.items()
+        }
+        sizes = {name: tokens * leading[ld] for name, ld in buffers.activations.items()}
+        self.block = aligned_zeros(sum(sizes.values()) + threads * scratch)
+        places, place = {}, self.block.ctypes.data
+        for name, size in sizes.items():
+            places[name] = place
+            place += size * self.block.itemsize
+        self.addresses = buffers.kind(**places, **leading, scratch=place, scratch_floats=scratch)
 
 
 class WorkspacePool:
     """Workspaces that are free; a caller takes one, or makes one, and gives it back."""
 
-    def __init__(self, config: Config, threads: int) -> None:
-        self._config, self._threads = config, threads
+    def __init__(self, buffers: Buffers, threads: int) -> None:
+        self._buffers, self._threads = buffers, threads
         # Its pops and appends are atomic: no lock that a fork could leave locked in the child.
         self._free: deque[Workspace] = deque()
 
@@ -45,9 +65,9 @@ class WorkspacePool:
         try:
             workspace = self._free.pop()
         except IndexError:
-            workspace = Workspace(self._config, tokens, longest, self._threads)
+            workspace = Workspace(self._buffers, tokens, longest, self._threads)
         if workspace.tokens < tokens or workspace.longest < longest:
             tokens, longest = max(tokens, workspace.tokens), max(longest, workspace.longest)
-            workspace = Workspace(self._config, tokens, longest, self._threads)
+            workspace = Workspace(self._buffers, tokens, longest, self._threads)
         yield workspace
         self._free.append(workspace)

@@ -30,6 +30,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "narrow",
+    "product",
 ]
 
 f32 = np.float32
@@ -67,6 +68,12 @@ def embed(
 def linear(x: np.ndarray, w: Linear) -> np.ndarray:
     """x W^T + b: float32 [M, K] -> [M, N]; the bias first, then each block of K as one chain of fma from zero."""
     return _product(x, w.weight, blocks(x.shape[1]), w.bias)
+
+
+@np.errstate(all="ignore")
+def product(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """x w^T: float32 [M, K], [N, K] -> [M, N]; each block of K as one chain of fma from zero, added up."""
+    return _product(x, w, blocks(x.shape[1]))
 
 
 @np.errstate(all="ignore")

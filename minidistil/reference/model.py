@@ -3,24 +3,34 @@
 The encoder of "DistilBERT, a distilled version of BERT" (Sanh et al., 2019): BERT's post-norm Transformer (Devlin et
 al., 2018) with half the layers. The family differs in what goes in: BERT adds token types, RoBERTa counts positions
 otherwise, ALBERT and ELECTRA project narrower embeddings to the model's width, and ALBERT's layers share their weights.
-So one text serves all. What a matrix product, a LayerNorm, an activation or an attention is, bit by bit, is the
-business of the operations: `exact` has PyTorch's bits, `blas` is ordinary NumPy. docs/arithmetic.md tells why the two
-differ.
+So one text serves all but MobileBERT, whose layers are others (mobile_bert.py). What a matrix product, a LayerNorm, an
+activation or an attention is, bit by bit, is the business of the operations: `exact` has PyTorch's bits, `blas` is
+ordinary NumPy. docs/arithmetic.md tells why the two differ.
 
 Legend: `B` sentences, `T` packed tokens, `n` tokens of one sentence, `E` embedding width (`D` in most families), `D`
-width, `H` heads, `d` = D / H, `F` feed-forward width, `V` vocabulary, `L` layers, `R` rows asked for.
+width, `H` heads, `I` their width together (`D` in most families), `d` = I / H, `F` feed-forward width, `V` vocabulary,
+`L` layers, `R` rows asked for.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from minidistil.backend import Encoded, as_columns
 from minidistil.batch import PackedBatch
-from minidistil.reference import exact
-from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights, Linear, ModelWeights, Norm
+from minidistil.reference import exact, mobile_bert
+from minidistil.weights.model_weights import (
+    EmbeddingWeights,
+    LayerWeights,
+    Linear,
+    MobileEmbeddingWeights,
+    MobileLayerWeights,
+    ModelWeights,
+    Norm,
+)
 
 if TYPE_CHECKING:
     from minidistil.config import Config
@@ -44,6 +54,10 @@ class Operations(Protocol):
 
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
         """x W^T + b: [M, K] -> [M, N]."""
+        ...
+
+    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """x w^T: [M, K] -> [M, N]."""
         ...
 
     def narrow(self, x: np.ndarray, w: Linear) -> np.ndarray:
@@ -100,16 +114,10 @@ class Reference:
         Returns:
             `Encoded`: float32 [T, D] or [R, D], and what else was asked for.
         """
-        encoder = self.weights.encoder
-        x = self.ops.embed(  # [T] -> [T, E]
-            encoder.embeddings, batch.input_ids, batch.position_ids, batch.token_type_ids, batch.inputs_embeds
-        )
-        x = self.ops.layer_norm(x, encoder.embeddings.layer_norm)  # [T, E] -> [T, E]
-        if encoder.embeddings.projection is not None:
-            x = self.ops.linear(x, encoder.embeddings.projection)  # [T, E] -> [T, D]
+        x = self._embed(self.weights.encoder.embeddings, batch)  # [T] -> [T, D]
         states = [x]
         softmaxes = []
-        for layer in encoder.layers:
+        for layer in self.weights.encoder.layers:
             x, probabilities = self._layer(x, layer, batch)  # [T, D] -> [T, D]
             if hidden_states:
                 states.append(x)
@@ -138,6 +146,8 @@ class Reference:
             raise ValueError("these weights have no masked-language-model head: read them with it to get logits")
         x = self.ops.activation(head.activation, self.ops.linear(hidden, head.vocab_transform))  # [R, D] -> [R, E]
         x = self.ops.layer_norm(x, head.vocab_layer_norm)  # [R, E] -> [R, E]
+        if head.extension is not None:
+            return self.ops.product(x, head.projection()) + head.vocab_projector.bias  # [R, D] -> [R, V]
         return self.ops.linear(x, head.vocab_projector)  # [R, E] -> [R, V]
 
     # The operations by themselves, for the heads (minidistil/heads.py), which every backend shares.
@@ -158,9 +168,24 @@ class Reference:
         """An activation by its name in config.json: any shape."""
         return self.ops.activation(name, x)
 
-    def _layer(self, x: np.ndarray, w: LayerWeights, batch: PackedBatch) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    def _embed(self, w: EmbeddingWeights | MobileEmbeddingWeights, batch: PackedBatch) -> np.ndarray:
+        """What enters the first layer."""
+        if isinstance(w, MobileEmbeddingWeights):
+            return mobile_bert.embed(self.ops, w, batch)  # [T] -> [T, D]
+        ids, types = batch.input_ids, batch.token_type_ids
+        x = self.ops.embed(w, ids, batch.position_ids, types, batch.inputs_embeds)  # [T] -> [T, E]
+        x = self.ops.layer_norm(x, w.layer_norm)  # [T, E] -> [T, E]
+        return x if w.projection is None else self.ops.linear(x, w.projection)  # [T, E] -> [T, D]
+
+    def _layer(
+        self, x: np.ndarray, w: LayerWeights | MobileLayerWeights, batch: PackedBatch
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """One post-norm block: attention, add and normalize, feed-forward, add and normalize."""
-        context, probabilities = self._attention(x, w, batch)  # [T, D] -> [T, D]
+        if isinstance(w, MobileLayerWeights):
+            attend = functools.partial(self._attention, batch=batch)
+            return mobile_bert.layer(self.ops, x, w, self.feed_forward_activation, attend)  # [T, D] -> [T, D]
+        q, k, v = (self.ops.linear(x, linear) for linear in (w.q_lin, w.k_lin, w.v_lin))  # [T, D] -> [T, D]
+        context, probabilities = self._attention(q, k, v, batch)  # [T, D]
         attended = self.ops.linear(context, w.out_lin)  # [T, D] -> [T, D]
         h = self.ops.layer_norm(attended + x, w.sa_layer_norm)  # [T, D] -> [T, D]
         inner = self.ops.activation(self.feed_forward_activation, self.ops.linear(h, w.lin1))  # [T, D] -> [T, F]
@@ -168,12 +193,11 @@ class Reference:
         return self.ops.layer_norm(y + h, w.output_layer_norm), probabilities  # [T, D] -> [T, D]
 
     def _attention(
-        self, x: np.ndarray, w: LayerWeights, batch: PackedBatch
+        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, batch: PackedBatch
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Multi-head attention before its output product; a sentence attends to itself only."""
-        q = self._heads(self.ops.linear(x, w.q_lin))  # [T, D] -> [T, H, d]
-        k = self._heads(self.ops.linear(x, w.k_lin))  # [T, D] -> [T, H, d]
-        v = self._heads(self.ops.linear(x, w.v_lin))  # [T, D] -> [T, H, d]
+        """Multi-head attention between its products; a sentence attends to itself only."""
+        T, width = q.shape
+        q, k, v = (x.reshape(T, self.heads, -1) for x in (q, k, v))  # [T, I] -> [T, H, d]
         context = np.empty_like(q)  # [T, H, d]
         probabilities = []
         for b in range(batch.sentences):
@@ -181,7 +205,4 @@ class Reference:
             bias = None if batch.attention_bias is None else batch.attention_bias[b]  # [1 or H, n, n]
             context[at], softmax = self.ops.attention(q[at], k[at], v[at], bias)  # [n, H, d] -> [n, H, d], [H, n, n]
             probabilities.append(softmax)
-        return context.reshape(x.shape), tuple(probabilities)  # [T, H, d] -> [T, D]
-
-    def _heads(self, x: np.ndarray) -> np.ndarray:
-        return x.reshape(len(x), self.heads, -1)  # [T, D] -> [T, H, d]
+        return context.reshape(T, width), tuple(probabilities)  # [T, H, d] -> [T, I]

@@ -26,7 +26,7 @@ def test_every_kernel_is_named_once_a_layer(threads: int) -> None:
     assert all(share.seconds >= 0 for share in shares)
     assert 0 < sum(share.seconds for share in shares) < elapsed
     operations = sum(share.operations for share in shares)
-    assert operations == profile.pass_operations(engine.config, np.array([40, 7]))
+    assert operations == profile.pass_operations(engine, np.array([40, 7]))
     # 128 wide, 400 between: the weights of one layer, read once a pass.
     assert sum(share.weights for share in shares if share.layer == 0) == 4 * (4 * 128 * 128 + 2 * 128 * 400)
 

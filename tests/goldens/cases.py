@@ -20,6 +20,7 @@ from tests.synthetic import (
     DISTILBERT_BASE,
     DISTILBERT_SMALL,
     ELECTRA_SMALL,
+    MOBILEBERT_SMALL,
     ROBERTA_SMALL,
     TINYBERT_SMALL,
 )
@@ -31,6 +32,7 @@ FAMILIES = {
     "albert-small": ALBERT_SMALL,
     "electra-small": ELECTRA_SMALL,
     "tinybert-small": TINYBERT_SMALL,
+    "mobilebert-small": MOBILEBERT_SMALL,
 }
 SYNTHETIC = {
     "distilbert-base": DISTILBERT_BASE,

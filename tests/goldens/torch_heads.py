@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.goldens.torch_reference import torch, transformers  # first: it sets the pins
+from tests.goldens.torch_reference import torch, transformers, words  # first: it sets the pins
 
 from tests.heads import OF_SENTENCES, Head  # isort: skip
 from tests.synthetic import tensors  # isort: skip
@@ -30,7 +30,9 @@ def head_stages(head: Head, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
         hooks.append(output.register_forward_pre_hook(lambda _m, x: stages.update(activated=flat(x[0]))))
     try:
         with torch.inference_mode():
-            out = model(**{name: torch.from_numpy(x) for name, x in inputs.items()})
+            arrays = {name: torch.from_numpy(x) for name, x in inputs.items()}
+            ids = arrays.pop("input_ids")
+            out = model(**words(model, ids, arrays["attention_mask"]), **arrays)
     finally:
         for hook in hooks:
             hook.remove()

@@ -72,13 +72,13 @@ class TorchReference:
         """
         n = len(ids)
         padded = -(-n // multiple) * multiple
-        if bias is None:
-            mask = (np.arange(padded) < n)[None].astype(np.int64)
-        else:
+        real = (np.arange(padded) < n)[None].astype(np.int64)
+        mask = real
+        if bias is not None:
             mask = np.full((1, 1, padded, padded), -np.inf, np.float32)
             mask[0, :, :n, :n] = bias
         states, logits = self._run(
-            _pad(ids, padded, self.padding), None if types is None else _pad(types, padded), mask
+            _pad(ids, padded, self.padding), None if types is None else _pad(types, padded), real, mask
         )
         return [s[0, :n] for s in states], None if logits is None else logits[0, :n]
 
@@ -91,21 +91,32 @@ class TorchReference:
         real = np.arange(padded) < lengths[:, None]
         rows = np.concatenate([_pad(s, padded, self.padding) for s in sentences])
         kinds = None if types is None else np.concatenate([_pad(t, padded) for t in types])
-        states, logits = self._run(rows, kinds, real.astype(np.int64))
+        states, logits = self._run(rows, kinds, real.astype(np.int64), real.astype(np.int64))
         return [s[real] for s in states], None if logits is None else logits[real]
 
     def _run(
-        self, ids: np.ndarray, types: np.ndarray | None, mask: np.ndarray
+        self, ids: np.ndarray, types: np.ndarray | None, real: np.ndarray, mask: np.ndarray
     ) -> tuple[list[np.ndarray], np.ndarray | None]:
         kwargs = {} if types is None else {"token_type_ids": torch.from_numpy(types)}
         with torch.inference_mode():
             out = self.model(
-                input_ids=torch.from_numpy(ids),
+                **words(self.model, torch.from_numpy(ids), torch.from_numpy(real)),
                 attention_mask=torch.from_numpy(mask),
                 output_hidden_states=True,
                 **kwargs,
             )
         return [s.numpy() for s in out.hidden_states], out.logits.numpy() if self.masked_lm else None
+
+
+def words(model: Any, ids: Any, real: Any) -> dict[str, Any]:
+    """What a model of transformers is given for the words: their ids, as a rule.
+
+    Of a model that reads each token's neighbours, embeddings with zeros in the place of padding, which is what it sees
+    beyond the ends of a sentence that is alone and not padded. `real` is 0 for padding, else 1.
+    """
+    if not getattr(model.config, "trigram_input", False):
+        return {"input_ids": ids}
+    return {"inputs_embeds": model.get_input_embeddings()(ids) * real[..., None]}
 
 
 def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -114,10 +114,12 @@ def test_product_of_a_team(rows: int, n: int) -> None:
     exactly = np.full((rows, n), np.nan, np.float32)
     scratch = np.empty(layout.ROW_BLOCK * layout.PANEL, np.float32)
     address = [array.__array_interface__["data"][0] for array in (x, weight, bias, exactly, scratch, memory)]
-    product.product_exact_width(
-        address[0], ld, rows, address[1], address[2], k, n, address[3], address[4], address[5], 0
-    )
-    assert_same_bits(exactly, want)
+    for bias_last in (True, False):
+        memory[:] = 0
+        product.product_exact_width(
+            address[0], ld, rows, address[1], address[2], bias_last, k, n, address[3], address[4], address[5], 0
+        )
+        assert_same_bits(exactly, exact.product(np.ascontiguousarray(x[:, :k]), w) + b if bias_last else want)
 
     memory[:] = 0
     padded = np.full((rows, len(bias) + 16), np.nan, np.float32)

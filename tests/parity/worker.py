@@ -23,6 +23,7 @@ from tests.goldens.torch_reference import (  # first: it sets the pins
     linear,
     torch,
     transformers,
+    words,
 )
 
 from tests.goldens.load import checkpoint_tensors  # isort: skip
@@ -79,9 +80,11 @@ def _pad_to_sixteen(model: Any) -> None:
         length = input_ids.shape[1]
         inputs = {"input_ids": input_ids, **inputs}
         inputs = {name: torch.nn.functional.pad(value, (0, -length % 16)) for name, value in inputs.items()}
+        shape = inputs["input_ids"].shape
+        inputs |= words(model, inputs.pop("input_ids"), inputs["attention_mask"])
         output = forward(**inputs)
         for name, value in output.items():
-            if value.shape[1:2] == inputs["input_ids"].shape[1:2] and value.shape[1] != length and value.ndim > 1:
+            if value.shape[1:2] == shape[1:2] and value.shape[1] != length and value.ndim > 1:
                 output[name] = value[:, :length]
         return output
 

@@ -14,6 +14,7 @@ from tests.synthetic import (
     BERT_SMALL,
     DISTILBERT_SMALL,
     ELECTRA_SMALL,
+    MOBILEBERT_SMALL,
     ROBERTA_SMALL,
     write_checkpoint,
 )
@@ -28,6 +29,7 @@ _BASES = {
     "DistilBert": {**DISTILBERT_SMALL, "vocab_size": 30522},
     "Bert": {**BERT_SMALL, "vocab_size": 30522},
     "Electra": {**ELECTRA_SMALL, "vocab_size": 30522},
+    "MobileBert": {**MOBILEBERT_SMALL, "vocab_size": 30522},
     "Roberta": {**ROBERTA_SMALL, "vocab_size": _SIZE},
     "XLMRoberta": {**ROBERTA_SMALL, "vocab_size": _SIZE, "model_type": "xlm-roberta"},
     "Camembert": {**ROBERTA_SMALL, "vocab_size": _SIZE, "model_type": "camembert"},
@@ -40,7 +42,7 @@ def _config(family: str, task: str, labels: Sequence[str] = (), **others: Any) -
     return {**_BASES[family], "architectures": [f"{family}{task}"], **(numbered if labels else {}), **others}
 
 
-_OTHERS = ("Roberta", "XLMRoberta", "Camembert", "Albert", "Electra")
+_OTHERS = ("Roberta", "XLMRoberta", "Camembert", "Albert", "Electra", "MobileBert")
 CONFIGS = {
     "sentiment": _config("DistilBert", "ForSequenceClassification", ["NEGATIVE", "POSITIVE"]),
     "topics": _config("DistilBert", "ForSequenceClassification", num_labels=12),

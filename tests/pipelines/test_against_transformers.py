@@ -17,7 +17,7 @@ pytestmark = pytest.mark.parity
 
 BACKEND = os.environ.get("MINIDISTIL_TEST_BACKEND", "engine")
 TEXTS = list(AWKWARD.values())
-OTHERS = ["roberta", "xlmroberta", "camembert", "albert", "electra"]
+OTHERS = ["roberta", "xlmroberta", "camembert", "albert", "electra", "mobilebert"]
 Find = Callable[[str], Path]
 Call = tuple[tuple, dict[str, Any]]
 

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from minidistil.config import Config
-from minidistil.weights import FAMILIES, CheckpointError, ModelWeights, open_checkpoint, read_model
+from minidistil.weights import (
+    FAMILIES,
+    CheckpointError,
+    MobileLayerWeights,
+    ModelWeights,
+    NoNorm,
+    Norm,
+    open_checkpoint,
+    read_model,
+)
 from tests import synthetic
 from tests.weights import files
 
@@ -27,6 +36,7 @@ CONFIGS = {
     "camembert": {**_ROBERTA, "model_type": "camembert", "architectures": ["CamembertForMaskedLM"]},
     "albert": {**synthetic.ALBERT_SMALL, **_SMALL, **_GROUPS, "embedding_size": 6},
     "electra": {**synthetic.ELECTRA_SMALL, **_SMALL, "embedding_size": 6},
+    "mobilebert": {**synthetic.MOBILEBERT_SMALL, **_SMALL, "embedding_size": 6, "intra_bottleneck_size": 4},
 }  # fmt: skip
 Tensors = dict[str, np.ndarray]
 each_family = pytest.mark.parametrize("kind", CONFIGS)
@@ -148,7 +158,7 @@ def test_the_activation_of_the_vocabulary_head(tmp_path: Path) -> None:
     for kind, config in CONFIGS.items():
         head = read(tmp_path / kind, {**config, "hidden_act": "relu"}).masked_lm
         assert head is not None
-        assert head.activation == ("relu" if kind == "albert" else "gelu")
+        assert head.activation == ("relu" if kind in ("albert", "mobilebert") else "gelu")
 
 
 def without(end: str) -> Callable[[dict, Tensors], None]:
@@ -163,6 +173,10 @@ def say(**changes: object) -> Callable[[dict, Tensors], None]:
     return lambda config, arrays: config.update(changes)
 
 
+def put(name: str, shape: tuple[int, ...]) -> Callable[[dict, Tensors], None]:
+    return lambda config, arrays: arrays.update({name: np.ones(shape, np.float32)})
+
+
 FAULTS: dict[str, tuple[str, Callable[[dict, Tensors], None], list[str]]] = {
     "groups": ("albert", say(num_hidden_groups=3), ["num_hidden_groups = 3 of 2 layers, but the tensors say 4: "]),
     "layers of a group": ("albert", say(inner_group_num=1), ["unexpected tensors (32): albert.encoder.albert_layer"]),
@@ -174,6 +188,60 @@ FAULTS: dict[str, tuple[str, Callable[[dict, Tensors], None], list[str]]] = {
     "width": ("roberta", say(hidden_size=10), ["hidden_size = 10, but the tensors say 8"]),
     "head": ("roberta", without("lm_head.dense.bias"), ["missing tensors (1): lm_head.dense.bias"]),
     "a layer": ("camembert", without("1.output.dense.weight"), ["roberta.encoder.layer.1.output.dense.weight"]),
+    "bottleneck": (
+        "mobilebert", say(intra_bottleneck_size=6), ["intra_bottleneck_size = 6, but the tensors say 4: "],
+    ),
+    "heads of the bottleneck": (
+        "mobilebert", say(intra_bottleneck_size=5),
+        ["num_attention_heads = 2 does not divide intra_bottleneck_size = 5"],
+    ),
+    "heads without a bottleneck": (
+        "mobilebert", say(use_bottleneck=False, hidden_size=9),
+        ["num_attention_heads = 2 does not divide hidden_size = 9"],
+    ),
+    "wide queries": (
+        "mobilebert", say(key_query_shared_bottleneck=False),
+        ["intra_bottleneck_size = 4 must be hidden_size = 8 where both use_bottleneck_attention and key_query_shared"],
+    ),
+    "no trigrams": (
+        "mobilebert", say(trigram_input=False),
+        ["embedding_transformation.weight is [8, 18], expected [8, 6] (hidden_size, embedding_size)"],
+    ),
+    "embedding width under trigrams": (
+        "mobilebert", say(embedding_size=5), ["embedding_size = 5, but the tensors say 6"],
+    ),
+    "the rest of the vocabulary": (
+        "mobilebert", put("cls.predictions.dense.weight", (3, 23)),
+        ["cls.predictions.dense.weight is [3, 23], expected [2, 23] (hidden_size - embedding_size, vocab_size)"],
+    ),
+    "no rest of the vocabulary": (
+        "mobilebert", without("predictions.dense.weight"), ["missing tensors (1): cls.predictions.dense.weight"],
+    ),
+    "too few feed-forwards": (
+        "mobilebert", say(num_feedforward_networks=4), ["missing tensors (12): ", "encoder.layer.0.ffn.2.intermediate"],
+    ),
+    "too many feed-forwards": (
+        "mobilebert", say(num_feedforward_networks=2),
+        ["unexpected tensors (12): ", "encoder.layer.0.ffn.1.intermediate"],
+    ),
+    "endless feed-forwards": (
+        "mobilebert", say(num_feedforward_networks=2**30),
+        ["num_feedforward_networks = 1073741824, expected a whole number of at least 1, 1024 at most"],
+    ),
+    "another norm": (
+        "mobilebert", say(normalization_type="batch_norm"),
+        ["normalization_type = batch_norm is not supported; expected no_norm, layer_norm"],
+    ),
+    "everything of mobilebert": (
+        "mobilebert",
+        lambda config, arrays: [
+            f(config, arrays) for f in (say(use_bottleneck="no", hidden_act="gelo"), without("value.bias"))
+        ],
+        [
+            "use_bottleneck = 'no', expected true or false", "hidden_act = gelo is unknown",
+            "missing tensors (2): mobilebert.encoder.layer.0.attention.self.value.bias",
+        ],
+    ),
     "relative positions": (
         "xlm-roberta", say(position_embedding_type="relative_key"),
         ["position_embedding_type = relative_key is not supported; expected absolute"],
@@ -204,6 +272,63 @@ def test_defaults_are_those_of_transformers() -> None:
     assert roberta.positions_skip_padding
     assert not electra.positions_skip_padding
     assert electra.longest_sentence == 11
+    mobile = Config.from_dict({"model_type": "mobilebert", **needed, "hidden_size": 512})
+    assert (mobile.embedding_size, mobile.attention_size, mobile.head_dim) == (128, 128, 64)
+    assert (mobile.activation, mobile.layer_norm_eps, mobile.classifier_activation) == ("relu", 1e-12, True)
+    assert (albert.attention_size, albert.head_dim) == (8, 4)
+
+
+def test_what_mobilebert_has_by_its_configuration(tmp_path: Path) -> None:
+    """Bottlenecks, norms and the pooler; what is stored without being used is read and let go."""
+
+    def layer(name: str, **changes: object) -> MobileLayerWeights:
+        model = read(tmp_path / name, {**CONFIGS["mobilebert"], **changes})
+        first = model.encoder.layers[0]
+        assert isinstance(first, MobileLayerWeights)
+        return first
+
+    usual = layer("usual")
+    assert usual.attention_bottleneck is not None
+    assert not usual.attends_to_input
+    assert (usual.v_lin.weight.shape, usual.q_lin.weight.shape) == ((4, 8), (4, 4))
+    assert len(usual.feed_forwards) == 3
+    assert isinstance(usual.sa_layer_norm, NoNorm)
+    attends = layer("attends", use_bottleneck_attention=True)
+    assert attends.attends_to_input
+    assert attends.attention_bottleneck is None, "stored, and not used"
+    assert attends.v_lin.weight.shape == (4, 4)
+    wide = layer("wide", use_bottleneck=False)
+    assert (wide.input_bottleneck, wide.attention_bottleneck, wide.output_bottleneck) == (None, None, None)
+    assert wide.q_lin.weight.shape == (8, 8)
+    queries = layer("queries", key_query_shared_bottleneck=False, intra_bottleneck_size=8)
+    assert queries.attention_bottleneck is None
+    assert not queries.attends_to_input
+    normed = layer("normed", normalization_type="layer_norm", layer_norm_eps=1e-3)
+    epsilons = [normed.sa_layer_norm, *(network.norm for network in normed.feed_forwards)]
+    assert [norm.eps for norm in epsilons if isinstance(norm, Norm)] == [1e-3, 1e-3, 1e-3, 1e-5], "PyTorch's default"
+
+
+def test_mobilebert_without_a_projection_or_a_pooler(tmp_path: Path) -> None:
+    config = {**CONFIGS["mobilebert"], "trigram_input": False, "embedding_size": 8, "classifier_activation": False}
+    model = read(tmp_path / "a", config)
+    assert model.encoder.embeddings.projection is None, "stored, and not used"
+    assert model.masked_lm is not None
+    assert model.masked_lm.projection().shape == (23, 8)
+    head = read(tmp_path / "b", {**config, "architectures": ["MobileBertForSequenceClassification"]})
+    assert head.pooler is None
+    assert head.sequence_classification is not None
+    assert head.sequence_classification.dense is None
+    with pytest.raises(CheckpointError, match="a mobilebert model has no pooler"):
+        read(tmp_path / "c", bare(config), heads=("pooler",))
+
+
+def test_the_vocabulary_of_mobilebert_is_wider_than_its_words(tmp_path: Path) -> None:
+    arrays = synthetic.tensors(CONFIGS["mobilebert"])
+    head = read(tmp_path, CONFIGS["mobilebert"]).masked_lm
+    assert head is not None
+    words, rest = arrays["mobilebert.embeddings.word_embeddings.weight"], arrays["cls.predictions.dense.weight"]
+    np.testing.assert_array_equal(head.projection(), np.concatenate([words, rest.T], axis=1))
+    np.testing.assert_array_equal(head.projection(slice(3, 9)), head.projection()[3:9])
 
 
 def test_distilled_extras_of_tinybert_are_ignored(tmp_path: Path) -> None:

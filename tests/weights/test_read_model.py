@@ -418,12 +418,12 @@ FAULTS: dict[str, tuple[Callable[[dict, Tensors], None], list[str]]] = {
     "ties": (say(tie_word_embeddings="no"), ["tie_word_embeddings = 'no', expected true or false"]),
     "model_type": (
         say(model_type="gpt2"),
-        ["model_type gpt2 is not supported; supported are albert, bert, camembert, distilbert, electra, roberta, "],
+        ["model_type gpt2 is not supported; supported are albert, bert, camembert, distilbert, electra, mobilebert, "],
     ),
     "odd model_type": (say(model_type=["bert"]), ["model_type ['bert'] is not supported"]),
     "no model_type": (
         forget("model_type"),
-        ["config.json: has no model_type; supported are albert, bert, camembert, distilbert, electra, roberta, "],
+        ["config.json: has no model_type; supported are albert, bert, camembert, distilbert, electra, mobilebert, "],
     ),
     "everything": (
         all_of(

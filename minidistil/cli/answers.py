@@ -11,7 +11,7 @@ import click
 
 from minidistil.cli.options import model_options
 from minidistil.cli.records import Record, Result, Source, output_options, process
-from minidistil.cli.text import STANDARD_INPUT, count_lines, display_name, read_lines
+from minidistil.cli.text import STANDARD_INPUT, count_lines, display_name, printable, read_lines
 
 _COLUMNS = ("answer", "score", "start", "end")
 _AROUND = 60  # characters shown on each side of an answer, on a terminal
@@ -96,7 +96,7 @@ def _answer(pipe: Any, records: list[Record]) -> list[Result]:
     for record, answers in zip(records, map(_list, _all(pipe, asked)), strict=True):
         shown = "\n".join(
             f"{click.style(record.place, fg='cyan')} {click.style(format(a['score'], '.3f'), fg='green', bold=True)} "
-            f"{' '.join(a['answer'].split()) or '(no answer)'}"
+            f"{_words(a) or '(no answer)'}"
             for a in answers
         )
         fields = answers[0] if len(answers) == 1 else {"answers": answers}
@@ -116,12 +116,15 @@ def _list(answer: Any) -> list[dict[str, Any]]:
 def _shown(answer: dict[str, Any], text: str) -> str:
     place = click.style(f"{display_name(answer['file'])}:{answer['line']}", fg="cyan")
     score = click.style(f"{answer['score']:.3f}", fg="green", bold=True)
-    words = " ".join(answer["answer"].split())
+    words, text = _words(answer), printable(text)
     if not words:
         return f"{display_name(answer['file'])} {score} (no answer)"
     if not sys.stdout.isatty():
         return f"{place} {score} {words}"
     first, last = max(0, answer["start"] - _AROUND), min(len(text), answer["end"] + _AROUND)
-    before, after = (part.replace("\n", " ") for part in (text[first : answer["start"]], text[answer["end"] : last]))
-    around = click.style(words, bold=True).join((before, after))
+    around = f"{text[first : answer['start']]}{click.style(words, bold=True)}{text[answer['end'] : last]}"
     return f"{place} {score}\n    {'…' * (first > 0)}{around}{'…' * (last < len(text))}"
+
+
+def _words(answer: dict[str, Any]) -> str:
+    return " ".join(printable(answer["answer"]).split())

@@ -10,6 +10,7 @@ import click
 
 from minidistil.cli.options import model_options
 from minidistil.cli.records import Record, Result, Source, process, record_options
+from minidistil.cli.text import printable
 
 _COLUMNS = ("entity_group", "score", "word", "start", "end")
 _COLOURS = {"PER": "bright_red", "LOC": "bright_green", "ORG": "bright_blue", "MISC": "bright_yellow"}
@@ -82,4 +83,4 @@ def colour_of(kind: str) -> str:
 
 def _shown(record: Record, text: str, entities: list[dict[str, Any]]) -> str:
     place = click.style(record.place, fg="cyan") + " " if record.place else ""
-    return place + mark(text, entities)
+    return place + mark(printable(text), entities)

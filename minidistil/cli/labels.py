@@ -10,6 +10,7 @@ import click
 
 from minidistil.cli.options import model_options
 from minidistil.cli.records import Record, Result, Source, process, record_options
+from minidistil.cli.text import printable, shortened
 
 _ROW = ("label", "score")
 _windows_option = click.option(
@@ -148,4 +149,4 @@ def _result(record: Record, found: list[dict[str, Any]], column: str) -> Result:
         f"{click.style(row['label'], bold=not i)} {click.style(format(row['score'], '.3f'), fg='green')}"
         for i, row in enumerate(found)
     )
-    return Result(fields, found, f"{place}{labels}  {record.values[column].strip()}")
+    return Result(fields, found, f"{place}{labels}  {shortened(printable(record.values[column]).strip())}")

@@ -9,22 +9,23 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
-from minidistil.cli.text import display_name
+from minidistil.cli.text import display_name, printable
 
 _MOST_LINES = 3  # of a long match, on a terminal
 
 
 class Match(NamedTuple):
-    """A line of a file, and the cosine of its embedding with the query's."""
+    """A line of a file and its score; of a row of CSV or a line of JSON, all columns as well."""
 
     file: str
     line: int
     score: float
     text: str
+    columns: dict[str, Any] | None = None
 
 
 class Matches:
@@ -54,8 +55,9 @@ class Matches:
 
 
 def print_json(matches: Sequence[Match]) -> None:
-    """Print a JSON list of {file, line, score, text}."""
-    click.echo(json.dumps([match._asdict() for match in matches], ensure_ascii=False, indent=2))
+    """Print a JSON list of {file, line, score, text}, or with all columns in place of the text."""
+    rows = [{"file": m.file, "line": m.line, "score": m.score, **(m.columns or {"text": m.text})} for m in matches]
+    click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
 
 
 def print_matches(matches: Sequence[Match], query: str, shorten: bool) -> None:
@@ -64,7 +66,7 @@ def print_matches(matches: Sequence[Match], query: str, shorten: bool) -> None:
     width = shutil.get_terminal_size().columns
     for match in matches:
         place, score = f"{display_name(match.file)}:{match.line}", f"{match.score:.3f}"
-        text = match.text.strip()
+        text = printable(match.text).strip()
         if not terminal:
             click.echo(f"{place} {score} {text}")
             continue

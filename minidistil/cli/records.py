@@ -23,6 +23,7 @@ class Record(NamedTuple):
 
     place: str
     values: dict[str, Any]
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Source:
     def _of_lines(self) -> Iterator[Record]:
         for number, text in read_lines(self.file, self.encoding):
             if text.strip():
-                yield Record(self._place(number), {self.columns[0]: text})
+                yield Record(self._place(number), {self.columns[0]: text}, number)
 
     def _of_rows(self, delimiter: str) -> Iterator[Record]:
         lines = (f"{text}\n" for _, text in read_lines(self.file, self.encoding))
@@ -88,7 +89,7 @@ class Source:
                     raise click.ClickException(
                         f"{self._place(reader.line_num)}: {len(row)} cells, and the header has {len(header)}"
                     )
-                yield Record(self._place(reader.line_num), dict(zip(header, row, strict=True)))
+                yield Record(self._place(reader.line_num), dict(zip(header, row, strict=True)), reader.line_num)
         except csv.Error as error:
             raise click.ClickException(f"{self._place(reader.line_num)}: {error}") from error
 
@@ -108,7 +109,7 @@ class Source:
                     raise click.ClickException(
                         f"{self._place(number)}: {column} is no text, but {type(values[column]).__name__}"
                     )
-            yield Record(self._place(number), values)
+            yield Record(self._place(number), values, number)
 
     def _check(self, found: Iterable[str], number: int) -> None:
         missing = [column for column in self.columns if column not in found]
@@ -127,12 +128,7 @@ def record_options(command: Any) -> Any:
         (
             click.argument("file", default=STANDARD_INPUT),
             click.option("--text", "-t", "texts", multiple=True, help="A text, in place of FILE; may be repeated."),
-            click.option(
-                "--format",
-                "kind",
-                type=click.Choice(["text", "csv", "tsv", "jsonl"]),
-                help="Of FILE. [default: by its name's end; text, a text per line]",
-            ),
+            format_option,
             *output_options,
         )
     ):
@@ -140,6 +136,12 @@ def record_options(command: Any) -> Any:
     return command
 
 
+format_option = click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["text", "csv", "tsv", "jsonl"]),
+    help="Of FILE. [default: by its name's end; text, a text per line]",
+)
 output_options = (
     click.option(
         "--encoding", default="utf-8", show_default=True, callback=check_encoding, help="Encoding of the text files."
@@ -170,14 +172,26 @@ def process(
     from minidistil.sentences.progress import progress
 
     show = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
+    with progress(source.count(), show, "texts", delay=1) as bar:
+
+        def answers() -> Iterator[list[tuple[Record, Result]]]:
+            for chunk in chunks(source.read(), _CHUNK):
+                yield list(zip(chunk, answer(chunk), strict=True))
+                bar.update(len(chunk))
+
+        write(answers(), columns, output, as_json)
+
+
+def write(
+    answers: Iterable[list[tuple[Record, Result]]], columns: Sequence[str], output: Path | None, as_json: bool = False
+) -> None:
+    """Print or write records with what was found for each, chunk by chunk; arguments as for `process`."""
     writer = _writer(output, columns, as_json)
     try:
-        with progress(source.count(), show, "texts", delay=1) as bar:
-            for chunk in chunks(source.read(), _CHUNK):
-                for record, result in zip(chunk, answer(chunk), strict=True):
-                    writer.write(record, result)
-                writer.flush()
-                bar.update(len(chunk))
+        for chunk in answers:
+            for record, result in chunk:
+                writer.write(record, result)
+            writer.flush()
         writer.finish()
     except BaseException as error:
         note = writer.abandon()
@@ -213,7 +227,7 @@ class _JsonLines(_Printer):
         self.records = 0
 
     def write(self, record: Record, result: Result) -> None:
-        _refuse_overwriting(record, result.fields)
+        refuse_overwriting(record, result.fields)
         self.file.write(json.dumps({**record.values, **result.fields}, ensure_ascii=False) + "\n")
         self.records += 1
 
@@ -250,7 +264,7 @@ class _Csv(_JsonLines):
             self._own = list(record.values)
             self._rows = csv.writer(self.file, self._dialect, lineterminator="\n")
             self._rows.writerow([*self._own, *self._columns])
-        _refuse_overwriting(record, self._columns)
+        refuse_overwriting(record, self._columns)
         if list(record.values) != self._own:
             raise click.ClickException(
                 f"{record.place}: columns {', '.join(record.values)}, and the records before it have "
@@ -261,10 +275,16 @@ class _Csv(_JsonLines):
         self.records += 1
 
 
-def _writer(output: Path | None, columns: Sequence[str], as_json: bool) -> _Printer:
+def output_kind(output: Path | None) -> str | None:
+    """Return what to write, "csv", "tsv" or "jsonl", by a file's name (click.UsageError where it does not say)."""
     kind = _FORMATS.get(output.suffix.lower()) if output else None
     if output and kind is None:
         raise click.UsageError(f"{output}: its name must end in .csv, .tsv or .jsonl, which says how to write it")
+    return kind
+
+
+def _writer(output: Path | None, columns: Sequence[str], as_json: bool) -> _Printer:
+    kind = output_kind(output)
     if output and kind in ("csv", "tsv"):
         return _Csv(output, columns)
     return _JsonLines(output) if output or as_json else _Printer()
@@ -277,7 +297,8 @@ def _create(path: Path) -> IO[str]:
         raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
 
 
-def _refuse_overwriting(record: Record, columns: Iterable[str]) -> None:
+def refuse_overwriting(record: Record, columns: Iterable[str]) -> None:
+    """Refuse a record that has a column of a result's name already (click.ClickException)."""
     taken = [column for column in columns if column in record.values]
     if taken:
         raise click.ClickException(

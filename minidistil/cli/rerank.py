@@ -1,19 +1,30 @@
-"""`minidistil rerank`: lines of text ordered by a model that reads each of them together with the query."""
+"""`minidistil rerank`: texts ordered by a model that reads each of them together with the query."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import click
 
 from minidistil.cli.matches import Match, Matches, print_json, print_matches
 from minidistil.cli.options import json_option, model_options
-from minidistil.cli.sentences import encoding_option
-from minidistil.cli.text import chunks, count_lines, read_lines
+from minidistil.cli.records import (
+    Record,
+    Result,
+    Source,
+    format_option,
+    output_kind,
+    output_options,
+    refuse_overwriting,
+    write,
+)
+from minidistil.cli.text import chunks
 
 _CHUNK = 64  # lines at once: a pair takes as long as many embeddings, and the bar should move
+_encoding_option, _output_option, _ = output_options
 
 
 @click.command(short_help="Order lines of files by how well they answer a query.")
@@ -22,8 +33,11 @@ _CHUNK = 64  # lines at once: a pair takes as long as many embeddings, and the b
 @click.option("--top-k", "-k", type=click.IntRange(min=1), default=5, show_default=True, help="Lines to print.")
 @click.option("--min-score", type=float, help="Leave out lines with a lower score.")
 @click.option("--full", is_flag=True, help="Never shorten a line, even on a terminal.")
-@json_option("Print a JSON list of {file, line, score, text}.")
-@encoding_option
+@format_option
+@click.option("--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are.")
+@_encoding_option
+@_output_option
+@json_option("Print a JSON list of {file, line, score, text}, with all columns of CSV or JSON lines.")
 @model_options(default_sentence_model=False)
 def rerank(
     query: str,
@@ -31,15 +45,19 @@ def rerank(
     top_k: int,
     min_score: float | None,
     full: bool,
-    as_json: bool,
+    kind: str | None,
+    column: str,
     encoding: str,
+    output: Path | None,
+    as_json: bool,
     model: str,
     **options: Any,
 ) -> None:
     """Order the lines of FILE... by how well they answer QUERY, with a cross-encoder, which reads both together.
 
-    Better than `search` and much slower: for the lines that a search has found, rather than for all there are. Prints
-    file:line, the score and the line, best first. Blank lines are skipped; `-` is standard input.
+    Better than `search` and much slower: for the lines that a search has found, rather than for all there are. FILE is
+    text, CSV or JSON lines; `-` is standard input. Prints file:line, the score and the text, best first; OUTPUT gets
+    the input's own columns, and the score. Blank lines are skipped.
 
     \b
     Example:
@@ -50,23 +68,40 @@ def rerank(
 
     if not query.strip():
         raise click.UsageError("the query is empty")
-    counts = [count_lines(file) for file in files]  # also: a file that is missing is named before a model is loaded
+    output_kind(
+        output
+    )  # an output that cannot be written, or a file that is missing, is named before a model is loaded
+    sources = [Source(file, (), kind, encoding, (column,)) for file in files]
+    counts = [source.count() for source in sources]
+    added = ("score",) if output else ("file", "line", "score") if as_json else ()
     reader = CrossEncoder(model, **options)
     if reader.num_labels != 1:
         raise click.UsageError(f"{model} gives {reader.num_labels} scores for a pair; to rank takes a model with one")
     best = Matches(top_k, min_score)
     total = None if None in counts else sum(count or 0 for count in counts)
     with progress(total, sys.stderr.isatty(), "lines", delay=1) as bar:
-        for file in files:
-            for chunk in chunks(read_lines(file, encoding), _CHUNK):
-                filled = [(number, text) for number, text in chunk if text.strip()]
-                scores = reader.predict([(query, text) for _, text in filled], truncation=True)
-                best.add(Match(file, number, float(s), text) for (number, text), s in zip(filled, scores, strict=True))
+        for source in sources:
+            for chunk in chunks(source.read(), _CHUNK):
+                filled = [record for record in chunk if record.values[column].strip()]
+                for record in filled:
+                    refuse_overwriting(record, added)
+                scores = reader.predict([(query, record.values[column]) for record in filled], truncation=True)
+                best.add(
+                    Match(source.file, record.line, float(score), record.values[column], record.values)
+                    for record, score in zip(filled, scores, strict=True)
+                )
                 bar.update(len(chunk))
     if reader.truncated:
         pairs = "pair was" if reader.truncated == 1 else "pairs were"
         warnings.warn(f"{reader.truncated:,} {pairs} cut to {reader.max_length} tokens", stacklevel=2)
-    if as_json:
+    if output is not None:
+        write([[_result(match) for match in best.sorted()]], ("score",), output)
+    elif as_json:
         print_json(best.sorted())
     else:
         print_matches(best.sorted(), query, shorten=not full)
+
+
+def _result(match: Match) -> tuple[Record, Result]:
+    record = Record(f"{match.file}:{match.line}", match.columns or {}, match.line)
+    return record, Result({"score": match.score}, [{"score": match.score}], "")

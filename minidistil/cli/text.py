@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import click
 T = TypeVar("T")
 
 STANDARD_INPUT = "-"
+_CONTROLS = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")
 
 
 def read_lines(name: str, encoding: str) -> Iterator[tuple[int, str]]:
@@ -70,6 +72,17 @@ def chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
 def display_name(name: str) -> str:
     """How messages call the file."""
     return "standard input" if name == STANDARD_INPUT else name
+
+
+def printable(text: str) -> str:
+    """The text in one line, its control characters as spaces: none may command the terminal. No character moves."""
+    return text.translate(_CONTROLS)
+
+
+def shortened(text: str) -> str:
+    """The text, cut to a line's width on a terminal."""
+    width = shutil.get_terminal_size().columns
+    return text if len(text) <= width or not sys.stdout.isatty() else f"{text[: width - 1]}…"
 
 
 def check_encoding(_: click.Context, __: click.Parameter, value: str) -> str:

@@ -1,7 +1,9 @@
 """What the commands print, against what the library returns."""
 
+import csv
 import io
 import json
+import re
 import signal
 import subprocess
 import time
@@ -13,6 +15,7 @@ import minidistil
 from minidistil.cli.verification import Stage
 from tests.cli.support import command, run, run_process
 from tests.heads import Head
+from tests.pipelines.checkpoints import write_small
 
 QUICK = ("--backend", "blas")
 
@@ -173,6 +176,54 @@ def test_rerank_orders_the_lines_by_the_models_scores(capsys, lines, reranker_sm
     shown = run(capsys, "rerank", "cat and dog", lines, "-m", reranker_small, "-k", "2", *QUICK).out.splitlines()
     assert shown[0].startswith(f"{lines}:{found[0]['line']} {found[0]['score']:.3f} ")
     assert len(shown) == 2
+
+
+def test_rerank_from_tables_and_into_them(capsys, tmp_path, reranker_small):
+    rows = [{"id": str(i), "text": text} for i, text in enumerate(["the cat", "a dog barks", "", "wine, and\nmusic"])]
+    with (tmp_path / "in.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["id", "text"])
+        writer.writeheader()
+        writer.writerows(rows)
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    best = minidistil.CrossEncoder(reranker_small, backend="blas").rank("dog", [r["text"] for r in rows if r["text"]])
+    order = [[rows[0], rows[1], rows[3]][one["corpus_id"]] for one in best]
+    scores = [one["score"] for one in best]
+    for file in ("in.csv", "in.jsonl"):
+        arguments = ("rerank", "dog", tmp_path / file, "-m", reranker_small, *QUICK)
+        printed = json.loads(run(capsys, *arguments, "--json").out)
+        assert [{"id": row["id"], "text": row["text"]} for row in printed] == order
+        assert [row["score"] for row in printed] == pytest.approx(scores, abs=1e-5)
+        assert {row["file"] for row in printed} == {str(tmp_path / file)}
+        assert run(capsys, *arguments, "-o", tmp_path / "out.csv").out == ""
+        with (tmp_path / "out.csv").open(newline="") as written:
+            found = list(csv.DictReader(written))
+        assert [{"id": row["id"], "text": row["text"]} for row in found] == order
+        assert [float(row["score"]) for row in found] == [row["score"] for row in printed]
+        assert run(capsys, *arguments, "-o", tmp_path / "out.jsonl", "-k", "2").out == ""
+        lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert lines == [{**row, "score": one["score"]} for row, one in zip(order[:2], printed, strict=False)]
+        assert run(capsys, *arguments).out.count("\n") == 3  # the line break within a text is shown as a space
+    again = run(capsys, "rerank", "dog", tmp_path / "out.csv", "-m", reranker_small, "--json", *QUICK)
+    assert again.status == 2
+    assert "has the column score already" in again.err
+    assert (
+        "no_such_model" not in run(capsys, "rerank", "dog", tmp_path / "in.csv", "-m", "no_such_model", "-o", "x.y").err
+    )
+
+
+@pytest.mark.parametrize("command", ["classify", "ner", "search", "rerank"])
+def test_no_text_commands_the_terminal(capsys, tmp_path, monkeypatch, command, sentence_small, reranker_small):
+    """Escapes in a text are shown as spaces; colours are ours alone."""
+    (tmp_path / "in.txt").write_text("the cat\x1b[31m and\x9b2J the\x07 dog\u2028barks\n")
+    model = {"classify": write_small(tmp_path, "sentiment"), "ner": write_small(tmp_path, "entities")}
+    model = {**model, "search": sentence_small, "rerank": reranker_small}[command]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    query = ["dog"] if command in ("search", "rerank") else []
+    shown = run(capsys, command, *query, tmp_path / "in.txt", "-m", model, *QUICK).out
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert "cat" in plain
+    assert not set(plain) & {"\x1b", "\x9b", "\x07", "\u2028"}
+    assert "\x1b[31m" not in shown.replace("\x1b[31m[", "")
 
 
 def test_search_finds_the_lines_that_encode_ranks_first(capsys, lines, sentence_small):

@@ -45,4 +45,7 @@ def test_terminal_is_coloured_wrapped_and_shortened(capsys, monkeypatch):
 
 def test_json_is_what_a_program_expects(capsys):
     print_json(_some)
-    assert json.loads(capsys.readouterr().out) == [match._asdict() for match in _some]
+    wanted = [{"file": m.file, "line": m.line, "score": m.score, "text": m.text} for m in _some]
+    assert json.loads(capsys.readouterr().out) == wanted
+    print_json([Match("a.csv", 2, 0.5, "x", {"id": "7", "title": "x"})])
+    assert json.loads(capsys.readouterr().out) == [{"file": "a.csv", "line": 2, "score": 0.5, "id": "7", "title": "x"}]

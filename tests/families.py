@@ -62,6 +62,9 @@ VARIATIONS: dict[str, dict] = {
     "mobilebert with three token types": {**_MOBILEBERT, "type_vocab_size": 3},
 }  # fmt: skip
 
+SHAPES = {"mobilebert as published, but three layers": {**synthetic.MOBILEBERT_BASE, "num_hidden_layers": 3}}
+"""More, as wide as models that people use; too much for the quick tests."""
+
 APART = {
     **{f"activation {n}": "a tanh of Intel's" for n in ("gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh")},
     "activation tanh": "a tanh of Intel's",

@@ -90,7 +90,8 @@ class Head:
     def products(self) -> tuple[str, str, str] | None:
         """Of a head of two products: the tensors' names of both, and the activation between them."""
         found = TWO_PRODUCTS.get(self.name, TWO_PRODUCTS.get(self.family))
-        return found if self.task in (*OF_SENTENCES, "PreTraining") else None
+        one = ("classifier_activation", False) in self.changes
+        return found if self.task in (*OF_SENTENCES, "PreTraining") and not one else None
 
     @property
     def output(self) -> str:
@@ -104,7 +105,8 @@ class Head:
         labels = (
             {"id2label": {str(i): f"label {i}" for i in range(self.labels)}} if "Classification" in self.task else {}
         )
-        return {**FAMILIES[self.family], "architectures": [self.name], **labels, **changes}
+        own = {**FAMILIES[self.family], "architectures": [self.name], **labels, **dict(self.changes)}
+        return {**own, **changes}
 
     def write(self, folder: Path, **changes: object) -> Path:
         """Write a small checkpoint."""
@@ -133,6 +135,9 @@ FEW_LABELS = [
     for labels in (1, 2, 3, 9)
 ] + [Head("Bert", "SequenceClassification", 1)]
 """Heads whose last product has few columns, which PyTorch sums in an order of their own."""
+
+ONE_PRODUCT = [Head("MobileBert", task, changes=(("classifier_activation", False),)) for task in OF_SENTENCES]
+"""Heads on sentences whose pooler is the first token's hidden state."""
 
 _BASE = (("dim", 768), ("n_heads", 12), ("hidden_dim", 3072), ("n_layers", 1))
 _MINILM = (("hidden_size", 384), ("num_attention_heads", 12), ("intermediate_size", 1536))

@@ -65,6 +65,7 @@ def heads() -> list[np.ndarray]:
                 Head("Bert", "MultipleChoice"),
                 Head("XLMRoberta", "TokenClassification", 9),
                 Head("Albert", "QuestionAnswering"),
+                Head("MobileBert", "QuestionAnswering"),
             )
         ]
     return [output[name] for output in outputs for name in output]

@@ -45,7 +45,7 @@ def stages(model: Model[Any], arrays: dict[str, np.ndarray]) -> dict[str, np.nda
     """What a model gives: its logits and, of a head on sentences, what comes before and after the activation."""
     out = model(**arrays)
     result = {name: out[name] for name in out if name.endswith("logits")}
-    if model.reads_first_only:
+    if model.reads_first_only and model._head.dense is not None:
         flat = {name: x.reshape(-1, x.shape[-1]) for name, x in arrays.items()}
         batch = prepare(model.config, **flat).batch
         first = model.encode_packed(batch, first_tokens(batch))

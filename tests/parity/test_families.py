@@ -11,16 +11,16 @@ from minidistil.engine import Engine
 from minidistil.inputs import pack_sentences
 from tests import build
 from tests.bits import assert_same_bits
-from tests.families import APART, VARIATIONS, sentence
+from tests.families import APART, SHAPES, VARIATIONS, sentence
 
 pytestmark = pytest.mark.parity
 TOLERANCE = 4e-6  # absolute, of hidden states near 1
 
 
-@pytest.mark.parametrize("name", VARIATIONS)
+@pytest.mark.parametrize("name", {**VARIATIONS, **SHAPES})
 @pytest.mark.parametrize("length", [13, 48])
 def test_against_transformers(torch_reference: Any, name: str, length: int) -> None:
-    values = VARIATIONS[name]
+    values = {**VARIATIONS, **SHAPES}[name]
     config = build.config(values)
     ids, types = sentence(values, length)
     engine = Engine(config, build.model_weights(values), threads=1)

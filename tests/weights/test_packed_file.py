@@ -16,7 +16,7 @@ from minidistil.weights.locate import PACKED_FILE
 from minidistil.weights.packed_file import open_packed, save_packed
 from minidistil.weights.packing import is_packed_from, pack_model
 from tests.bits import assert_same_bits
-from tests.synthetic import DISTILBERT_SMALL, write_checkpoint
+from tests.synthetic import DISTILBERT_SMALL, MOBILEBERT_SMALL, write_checkpoint
 
 IDS = np.arange(20)[None]
 
@@ -67,6 +67,14 @@ def test_models_load_what_is_packed(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert_same_bits(minidistil.load(folder, threads=1)(IDS).logits, want)
     bare = minidistil.AutoModel.from_pretrained(folder, threads=1)(IDS)  # a part of what is packed serves it
     assert bare.last_hidden_state.shape == (1, 20, 128)
+
+
+def test_mobilebert_loads_what_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_checkpoint(tmp_path, MOBILEBERT_SMALL)
+    want = minidistil.load(folder, threads=1)(IDS).logits
+    pack(folder)
+    monkeypatch.setattr("minidistil.engine.engine.pack_model", lambda weights: pytest.fail("packed again"))
+    assert_same_bits(minidistil.load(folder, threads=1)(IDS).logits, want)
 
 
 def test_a_head_that_is_not_packed_is_packed_in_memory(folder: Path) -> None:

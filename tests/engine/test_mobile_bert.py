@@ -1,0 +1,204 @@
+"""MobileBERT on the engine: any sizes and variants, any company, and nothing of it where another family runs."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidistil.batch import PackedBatch
+from minidistil.engine import Engine, engine, profile
+from minidistil.inputs import pack_sentences
+from minidistil.kernels import layout, native
+from minidistil.reference import Reference, exact
+from minidistil.weights import ACTIVATIONS
+from minidistil.weights.packing import pack_model
+from tests import build, synthetic
+from tests.bits import assert_same_bits
+from tests.families import VARIATIONS, sentence
+
+CONFIG = {**synthetic.MOBILEBERT_SMALL, "vocab_size": 300}
+KINDS = [name for name in VARIATIONS if name.startswith("mobilebert")]
+
+
+@given(
+    sizes=st.tuples(*[st.integers(1, 60)] * 3),
+    heads=st.integers(1, 3),
+    head_dims=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    networks=st.integers(1, 3),
+    flags=st.tuples(*[st.booleans()] * 4),
+    norm=st.sampled_from(["no_norm", "layer_norm"]),
+    activation=st.sampled_from(ACTIVATIONS),
+    length=st.integers(1, 40),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_sizes_and_variants(
+    sizes: tuple[int, int, int],
+    heads: int,
+    head_dims: tuple[int, int],
+    networks: int,
+    flags: tuple[bool, ...],
+    norm: str,
+    activation: str,
+    length: int,
+) -> None:
+    """Bottlenecks narrower and wider than the stream; widths of one element, of whole panels and not."""
+    embedding, hidden, vocabulary = sizes
+    trigrams, bottleneck, attends, shared = flags
+    dim, inner = heads * max(head_dims), heads * min(head_dims)
+    if networks == 2:
+        dim, inner = inner, dim
+    values = {
+        **CONFIG,
+        "vocab_size": vocabulary,
+        "embedding_size": min(embedding, dim),
+        "hidden_size": dim,
+        "intra_bottleneck_size": inner if attends or shared else dim,
+        "num_attention_heads": heads,
+        "intermediate_size": hidden,
+        "num_feedforward_networks": networks,
+        "trigram_input": trigrams,
+        "use_bottleneck": bottleneck,
+        "use_bottleneck_attention": attends,
+        "key_query_shared_bottleneck": shared,
+        "normalization_type": norm,
+        "hidden_act": activation,
+        "pad_token_id": 0,
+    }
+    config, weights = build.config(values), build.model_weights(values)
+    batch = pack_sentences(config, [sentence(values, n)[0] for n in (length, 2)])
+    reference, own = Reference(config, weights, exact), Engine(config, weights, threads=1)
+    want = reference.encode(batch).last
+    assert_same_bits(own.encode(batch).last, want)
+    assert_same_bits(own.masked_lm(want), reference.masked_lm(want), "logits")
+
+
+@functools.cache
+def make(threads: int, kind: str = "mobilebert") -> Engine:
+    values = VARIATIONS[kind]
+    return Engine(build.config(values), build.model_weights(values), threads=threads)
+
+
+def ids(seed: int, length: int) -> np.ndarray:
+    return np.random.default_rng([seed, length]).integers(0, CONFIG["vocab_size"], length)
+
+
+@functools.cache
+def alone(seed: int, length: int) -> np.ndarray:
+    """Hidden states [L + 1, n, D] of a sentence that travels alone on one thread."""
+    return np.stack(make(1).encode(build.batch([ids(seed, length)]), hidden_states=True).hidden_states or ())
+
+
+lengths = st.one_of(st.integers(1, 40), st.sampled_from([47, 48, 49, 144, 145, 192, 193, 300]))
+companies = st.lists(st.tuples(st.integers(0, 3), lengths), min_size=1, max_size=9)
+
+
+@given(companies, st.sampled_from([1, 2, 3]), st.sampled_from([1, 64, 2048]))
+@settings(max_examples=25, deadline=None)
+def test_company_order_threads_and_passes_change_no_bit(
+    company: list[tuple[int, int]], threads: int, budget: int
+) -> None:
+    """Neighbours of a token are those of its sentence, whoever travels beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "TOKEN_BUDGET", budget)
+        batch = build.batch([ids(*s) for s in company])
+        encoded = make(threads).encode(batch, hidden_states=True)
+    states = np.stack(encoded.hidden_states or ())
+    for (seed, length), start in zip(company, batch.offsets, strict=False):
+        assert_same_bits(np.ascontiguousarray(states[:, start : start + length]), alone(seed, length))
+
+
+@given(companies, st.data(), st.sampled_from(KINDS), st.sampled_from([1, 2]), st.sampled_from([50, 2048]))
+@settings(max_examples=40, deadline=None)
+def test_rows_asked_for_are_the_rows_of_the_whole(
+    company: list[tuple[int, int]], data: st.DataObject, kind: str, threads: int, budget: int
+) -> None:
+    batch = build.batch([ids(*s) for s in company])
+    rows = np.array(data.draw(st.lists(st.integers(0, batch.tokens - 1), max_size=12)), np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "TOKEN_BUDGET", budget)
+        some = make(threads, kind).encode(batch, rows=rows).last
+    assert_same_bits(some, make(1, kind).encode(batch).last[rows])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_attentions_with_a_mask_for_each_head(kind: str) -> None:
+    config, n = make(1, kind).config, 21
+    bias = np.random.default_rng(1).standard_normal((3, config.n_heads, n, n), dtype=np.float32)
+    bias[bias > 1] = -np.inf
+    for b in bias.reshape(-1, n, n):
+        np.fill_diagonal(b, 0)
+    batch = build.batch([ids(b, n) for b in range(3)], attention_bias=bias)
+    want = Reference(config, build.model_weights(VARIATIONS[kind]), exact).encode(batch, attentions=True)
+    for threads in (1, 2):
+        got = make(threads, kind).encode(batch, attentions=True)
+        assert_same_bits(got.last, want.last)
+        for layer, layer_want in zip(got.attentions or (), want.attentions or (), strict=True):
+            for a, b in zip(layer, layer_want, strict=True):
+                assert_same_bits(np.ascontiguousarray(a), b)
+
+
+@pytest.mark.parametrize("kind", ["mobilebert", "mobilebert without trigrams or a projection"])
+def test_embeddings_given_replace_the_words_only(kind: str) -> None:
+    words = build.model_weights(VARIATIONS[kind]).encoder.embeddings.word_embeddings
+    batch = build.batch([ids(0, 9), ids(1, 5)])
+    given_embeddings = PackedBatch(
+        None, batch.position_ids, None, np.ascontiguousarray(words[batch.input_ids]), batch.offsets
+    )
+    assert_same_bits(make(1, kind).encode(given_embeddings).last, make(1, kind).encode(batch).last)
+
+
+def test_the_widened_vocabulary_is_packed_without_standing_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In rows, a few panels at a time; what the columns are, the bits of the logits tell."""
+    weights = build.model_weights({**CONFIG, "vocab_size": 10_000})
+    head = weights.masked_lm
+    assert head is not None
+    most, projection = [0], type(head).projection
+    monkeypatch.setattr(
+        type(head), "projection", lambda self, rows: most.append(rows.stop - rows.start) or projection(self, rows)
+    )
+    packed = pack_model(weights)
+    assert 0 < max(most) < 5000
+    want = np.zeros_like(packed["vocab_projector.weight"])
+    layout.pack(projection(head), want)
+    assert_same_bits(packed["vocab_projector.weight"], want)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kernel_is_named_once_a_layer(kind: str) -> None:
+    own, batch = make(2, kind), build.batch([ids(0, 40), ids(1, 7)])
+    shares = profile.profile(own, batch, passes=3)
+    by_layer = [[s.name for s in group] for _, group in itertools.groupby(shares, key=lambda s: s.layer)]
+    first, *layers, last = by_layer
+    projected = kind != "mobilebert without trigrams or a projection"
+    assert first == ["embeddings", *["projection"] * projected, "embedding norm"]
+    assert last == ["result"]
+    assert len(layers) == 2
+    networks = VARIATIONS[kind]["num_feedforward_networks"]
+    narrow = VARIATIONS[kind]["use_bottleneck"]
+    for names in layers:
+        assert names == [
+            *["bottlenecks", "bottleneck norms"] * narrow,
+            *["q, k, v", "attention", "out_lin", "sa_layer_norm"],
+            *["lin1 + activation", "lin2", "feed-forward norm"] * networks,
+            *["output bottleneck", "output norm"] * narrow,
+        ]
+    assert sum(share.operations for share in shares) == profile.pass_operations(own, np.array([40, 7]))
+    matrices = [n for n, x in synthetic.tensor_shapes(VARIATIONS[kind]).items() if "layer.0" in n and len(x) == 2]
+    unused = [n for n in matrices if "bottleneck.attention" in n] * VARIATIONS[kind]["use_bottleneck_attention"]
+    shapes = synthetic.tensor_shapes(VARIATIONS[kind])
+    read = sum(share.weights for share in shares if share.layer == 0)
+    assert read == 4 * sum(int(np.prod(shapes[n])) for n in set(matrices) - set(unused))
+
+
+def test_nobody_else_compiles_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, entry = [], native.entry
+    monkeypatch.setattr(native, "entry", lambda name: asked.append(name) or entry(name))
+    for values, own in ((synthetic.DISTILBERT_SMALL, "encode"), (CONFIG, "encode_mobile_bert")):
+        asked.clear()
+        Engine(build.config(values), build.model_weights(values), threads=1).encode(build.batch([ids(0, 5)]))
+        assert {name for name in asked if name.startswith("encode")} == {own}

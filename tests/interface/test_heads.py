@@ -162,6 +162,26 @@ def test_company_changes_no_bit(head: Head, folders: dict[Head, Path]) -> None:
     check()
 
 
+@pytest.mark.parametrize("architecture", ["Model", "ForMaskedLM"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_company_changes_no_bit_of_encoders_poolers_and_vocabularies(
+    tmp_path: Path, family: str, architecture: str
+) -> None:
+    config = {**FAMILIES[family], "architectures": [f"{family}{architecture}"], "vocab_size": 1200}
+    model = minidistil.load(write_checkpoint(tmp_path, config), threads=2)
+    together = model(IDS, MASK, output_hidden_states=True, position_ids=(places := np.arange(7) + 2))
+    wanted = {"Model": "last_hidden_state", "ForMaskedLM": "logits"}[architecture]
+    has_pooler = architecture == "Model" and family not in ("DistilBert", "Electra")
+    assert set(together) == {wanted, "hidden_states", *(["pooler_output"] * has_pooler)}
+    for b, on in enumerate(MASK.astype(bool)):
+        alone = model(IDS[b : b + 1, on], output_hidden_states=True, position_ids=places[on])
+        assert_same_bits(together[wanted][b, on], alone[wanted][0])
+        for state, own in zip(together.hidden_states, alone.hidden_states, strict=True):
+            assert_same_bits(state[b, on], own[0])
+        if has_pooler:
+            assert_same_bits(together.pooler_output[b], alone.pooler_output[0])
+
+
 def test_packed_batches_give_the_same_bits(folders: dict[Head, Path]) -> None:
     for family in FAMILIES:
         model = minidistil.load(folders[Head(family, "SequenceClassification")], threads=1)

@@ -154,7 +154,8 @@ def _fma_loop() -> tuple[Any, int]:
     from numba.extending import intrinsic
 
     # 12 registers' worth of chains, 24 where there are 32 registers of 16 lanes: more than latency times issue width.
-    chains = 24 if "avx512f" in _cpuinfo().get("flags", "") else 6
+    features = os.environ.get("NUMBA_CPU_FEATURES") or _cpuinfo().get("flags", "")
+    chains = 24 if "avx512f" in features else 6
     f32, i64 = ir.FloatType(), ir.IntType(64)
     vector = ir.VectorType(f32, _LANES)
 

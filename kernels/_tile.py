@@ -31,7 +31,7 @@ _F32 = ir.FloatType()
 
 
 @intrinsic
-def tile(typing_context, rows, vectors, a, lda, b, ldb, c, ldc, bias, k, block):
+def tile(typing_context, rows, vectors, a, lda, b, ldb, c, ldc, bias, k, block, later, ahead, ahead_step):
     """C = bias + A B, one tile.
 
     Args:
@@ -41,8 +41,11 @@ def tile(typing_context, rows, vectors, a, lda, b, ldb, c, ldc, bias, k, block):
         c: address of C float32 [rows, vectors * LANES], rows `ldc` apart; overwritten.
         bias: address of float32 [vectors * LANES], or 0: then C starts as the first block's total.
         k: length of the sums, at least 1; block: length of one chain.
+        later: not zero where C holds the totals of earlier blocks, which these are added to.
+        ahead: address in memory that is wanted soon, fetched into the second-level cache by a cache line each k,
+            `ahead_step` bytes apart; where vectors have 512 bits, the tile does not need it.
     """
-    sig = types.void(*[types.intp] * 11)
+    sig = types.void(*[types.intp] * 14)
 
     def emit(context, builder, sig, args):
         builder.call(tile_function(builder.module, TILE), args)
@@ -59,7 +62,7 @@ def tile_function(module: ir.Module, largest: Tile) -> ir.Function:
     name = "minidistil.tile"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 11), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 14), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -80,7 +83,9 @@ def tile_function(module: ir.Module, largest: Tile) -> ir.Function:
 class _TileCode:
     """Code of one tile shape."""
 
-    def __init__(self, builder: ir.IRBuilder, shape: Tile, a, lda, b, ldb, c, ldc, bias, k, block) -> None:
+    def __init__(
+        self, builder: ir.IRBuilder, shape: Tile, a, lda, b, ldb, c, ldc, bias, k, block, later, ahead, ahead_step
+    ) -> None:
         self.builder, self.lanes, self.rows, self.vectors, self.step = builder, *shape
         self.vector = ir.VectorType(_F32, self.lanes)
         rows = self.rows
@@ -90,7 +95,8 @@ class _TileCode:
         self.b, self.ldb = builder.inttoptr(b, pointer), ldb
         self.c, self.ldc = builder.inttoptr(c, pointer), ldc
         self.bias_address, self.bias = bias, builder.inttoptr(bias, pointer)
-        self.k, self.block = k, block
+        self.k, self.block, self.later = k, block, later
+        self.ahead, self.ahead_step = builder.inttoptr(ahead, _I8.as_pointer()), ahead_step
 
     def emit(self, end: ir.Block) -> None:
         """Blocks of k; in each, the chains of all elements; then C takes the block's totals."""
@@ -110,7 +116,10 @@ class _TileCode:
         totals_of_block = self._chains(blocks, first_k, end_k, totals)
 
         builder.position_at_end(totals)
-        last = self._add_to_c(totals_of_block, builder.icmp_signed("==", first_k, _int(0)))
+        is_first = builder.and_(
+            builder.icmp_signed("==", first_k, _int(0)), builder.icmp_signed("==", self.later, _int(0))
+        )
+        last = self._add_to_c(totals_of_block, is_first)
         first_k.add_incoming(end_k, last)
         builder.cbranch(builder.icmp_signed("<", end_k, self.k), blocks, end)
 
@@ -153,6 +162,9 @@ class _TileCode:
             self._prefetch(builder.gep(panel_row, [builder.mul(self.ldb, _int(_PREFETCH_K))]), locality=3)
             if self.lanes == 16:
                 self._prefetch(builder.gep(panel_row, [builder.mul(self.ldb, _int(_PREFETCH_FAR_K))]), locality=2)
+            else:
+                row = builder.add(k, _int(s)) if s else k
+                self._prefetch_line(builder.gep(self.ahead, [builder.mul(row, self.ahead_step)]), locality=2)
             rows = []
             for i in range(self.rows):
                 if step > 1:
@@ -231,11 +243,15 @@ class _TileCode:
 
     def _prefetch(self, start: Any, locality: int) -> None:
         """Ask for the cache lines of a later row of the panel (harmless beyond its end), into level 4 - locality."""
+        for offset in range(0, self.vectors * self.lanes, 16):
+            self._prefetch_line(
+                self.builder.bitcast(self.builder.gep(start, [_int(offset)]), _I8.as_pointer()), locality
+            )
+
+    def _prefetch_line(self, line: Any, locality: int) -> None:
         function_type = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(self.builder.module, function_type, "llvm.prefetch.p0")
-        for offset in range(0, self.vectors * self.lanes, 16):
-            line = self.builder.bitcast(self.builder.gep(start, [_int(offset)]), _I8.as_pointer())
-            self.builder.call(function, [line, ir.Constant(_I32, 0), ir.Constant(_I32, locality), ir.Constant(_I32, 1)])
+        self.builder.call(function, [line, ir.Constant(_I32, 0), ir.Constant(_I32, locality), ir.Constant(_I32, 1)])
 
 
 def _int(value: int) -> ir.Constant:

@@ -39,7 +39,39 @@ def multiply(a, lda, rows, b, ldb, width, c, ldc, bias, k, block):
         bias_n = bias + n * 4 if bias != 0 else 0
         for m in range(0, rows, ROWS):
             row_c = c + (m * ldc + n) * 4
-            tile(min(ROWS, rows - m), vectors, a + m * lda * 4, lda, b + n * 4, ldb, row_c, ldc, bias_n, k, block)
+            row_a = a + m * lda * 4
+            tile(min(ROWS, rows - m), vectors, row_a, lda, b + n * 4, ldb, row_c, ldc, bias_n, k, block, 0, row_a, 0)
+
+
+@kernel
+def multiply_panel(a, lda, rows, panel, c, ldc, bias, k, block, ahead):
+    """`multiply` by a whole panel of packed weights, which may have to come from memory.
+
+    A tile of 512-bit vectors is large enough to read the panel once and again for every tile, and fetches it ahead by
+    itself. With shorter vectors all tiles take a block of k, which then lies in the first-level cache, before any takes
+    the next; and meanwhile, evenly over the tiles, the next block is fetched: of this panel, and at its end from
+    `ahead`, the address of the panel that is probably needed next, or 0.
+    """
+    if LANES == 16:
+        multiply(a, lda, rows, panel, PANEL, PANEL, c, ldc, bias, k, block)
+        return
+    tiles = (rows + ROWS - 1) // ROWS * ((PANEL + VECTORS * LANES - 1) // (VECTORS * LANES))
+    for first in range(0, k, block):
+        end = min(first + block, k)
+        fetch = panel + end * PANEL * 4 if end < k else ahead
+        step = PANEL * 4 // tiles
+        if fetch == 0:
+            fetch, step = panel, 0
+        for n in range(0, PANEL, VECTORS * LANES):
+            vectors = min(VECTORS, (PANEL - n) // LANES)
+            b, bias_n = panel + (first * PANEL + n) * 4, bias + n * 4 if bias != 0 else 0
+            for m in range(0, rows, ROWS):
+                row_a, row_c = a + (m * lda + first) * 4, c + (m * ldc + n) * 4
+                tile(
+                    min(ROWS, rows - m), vectors, row_a, lda, b, PANEL, row_c, ldc, bias_n, end - first, block,
+                    first, fetch, step,
+                )  # fmt: skip
+                fetch += (end - first) * step
 
 
 @kernel
@@ -55,18 +87,17 @@ def linear(x, weight, bias, out):
     rows, k = x.shape
     for m in range(0, rows, ROW_BLOCK):
         for p in range(weight.shape[0]):
-            multiply(
+            multiply_panel(
                 address_of(x) + m * k * 4,
                 k,
                 min(ROW_BLOCK, rows - m),
                 address_of(weight) + p * k * PANEL * 4,
-                PANEL,
-                PANEL,
                 address_of(out) + (m * out.shape[1] + p * PANEL) * 4,
                 out.shape[1],
                 address_of(bias) + p * PANEL * 4,
                 k,
                 chain_length(k),
+                0,
             )
 
 

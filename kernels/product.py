@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from minidistil.kernels._compile import kernel
-from minidistil.kernels._tile import ROWS
+from minidistil.kernels._tile import LANES, ROWS
 from minidistil.kernels.activations import activate_rows
-from minidistil.kernels.gemm import chain_length, copy_rows, multiply
+from minidistil.kernels.gemm import chain_length, copy_rows, multiply_panel
 from minidistil.kernels.layout import LINEAR_ACTIVATION, PANEL, ROW_BLOCK
 from minidistil.kernels.simd import first_lanes, load, load_first, store_first
 from minidistil.kernels.team import next_task
+
+# Up to so many rows, reading a panel from memory takes about as long as multiplying by it. Where panels are fetched
+# ahead (`multiply_panel`), a thread then draws its next task before it begins with one, to know which panel is next.
+_RESERVES = 32 if LANES < 16 else 0
 
 _MOST_ROWS = ROW_BLOCK // ROWS * ROWS  # in whole tiles
 
@@ -33,14 +37,16 @@ def product(x, ldx, rows, weight, bias, k, first_panel, end_panel, out, ld_out, 
     """
     block, chain = row_block(rows), chain_length(k)
     blocks, count = (rows + block - 1) // block, end_panel - first_panel
-    while True:
-        task = next_task(team, phase)
-        if task >= blocks * count:
-            return
+    task = next_task(team, phase)
+    while task < blocks * count:
         m, p = task // count * block, first_panel + task % count
         height, target = min(block, rows - m), out + (m * ld_out + p * PANEL) * 4
-        panel = weight + p * k * PANEL * 4
-        multiply(x + m * ldx * 4, ldx, height, panel, PANEL, PANEL, target, ld_out, bias + p * PANEL * 4, k, chain)
+        reserved = next_task(team, phase) if rows <= _RESERVES else -1
+        following = reserved if reserved >= 0 else task + 1
+        ahead = weight + (first_panel + following % count) * k * PANEL * 4 if following < blocks * count else 0
+        panel, panel_bias = weight + p * k * PANEL * 4, bias + p * PANEL * 4
+        multiply_panel(x + m * ldx * 4, ldx, height, panel, target, ld_out, panel_bias, k, chain, ahead)
+        task = reserved if reserved >= 0 else next_task(team, phase)
         if activation != LINEAR_ACTIVATION:
             activate_rows(target, ld_out, height, PANEL, activation)
 
@@ -53,21 +59,23 @@ def product_exact_width(x, ldx, rows, weight, bias, bias_last, k, n, out, scratc
     """
     block, chain = row_block(rows), chain_length(k)
     blocks, count = (rows + block - 1) // block, (n + PANEL - 1) // PANEL
-    while True:
-        task = next_task(team, phase)
-        if task >= blocks * count:
-            return
+    task = next_task(team, phase)
+    while task < blocks * count:
         # Panels outermost: a panel of a wide product is read once, and the rows are few.
         m, p = task % blocks * block, task // blocks
         height, width = min(block, rows - m), min(PANEL, n - p * PANEL)
         panel, own_bias, source = weight + p * k * PANEL * 4, bias + p * PANEL * 4, x + m * ldx * 4
         panel_bias = 0 if bias_last else own_bias
         target = out + (m * n + p * PANEL) * 4
+        reserved = next_task(team, phase) if rows <= _RESERVES else -1
+        following = reserved if reserved >= 0 else task + 1
+        ahead = weight + following // blocks * k * PANEL * 4 if following < blocks * count else 0
         if width == PANEL:
-            multiply(source, ldx, height, panel, PANEL, PANEL, target, n, panel_bias, k, chain)
+            multiply_panel(source, ldx, height, panel, target, n, panel_bias, k, chain, ahead)
         else:
-            multiply(source, ldx, height, panel, PANEL, PANEL, scratch, PANEL, panel_bias, k, chain)
+            multiply_panel(source, ldx, height, panel, scratch, PANEL, panel_bias, k, chain, ahead)
             copy_rows(scratch, PANEL, target, n, height, width)
+        task = reserved if reserved >= 0 else next_task(team, phase)
         if bias_last:
             _add_to_rows(target, n, height, width, own_bias)
 

@@ -42,4 +42,4 @@ def test_the_tile_fits_the_registers(cpu: str, features: str, lanes: int, regist
     assert len(moves) <= tile.vectors
     assert all("(" in line for line in moves), "loads of the panel, and no copies"
     assert sum(line.startswith("vbroadcastss") or "{1to" in line for line in loop) >= tile.rows
-    assert len(loop) <= 2.2 * len(sums)
+    assert len(loop) <= 2.3 * len(sums)

@@ -84,6 +84,17 @@ def test_the_same_bits_as_on_haswell(name: str, features: str | None, lanes: int
     assert int(found) == (lanes or target().lanes)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(target().lanes != 16, reason="elsewhere the quick tests are these")
+def test_products_and_teams_without_avx512() -> None:
+    """Tasks are drawn, and weights fetched, in another way there."""
+    program = """
+import pytest
+raise SystemExit(pytest.main(["-q", "tests/kernels/test_gemm.py", "tests/engine/test_invariance.py"]))
+"""
+    result(run(program, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="+avx2,+fma"))
+
+
 def test_without_fma_the_engine_says_so() -> None:
     program = """
 from minidistil.engine import EngineUnavailable, warmup

@@ -15,7 +15,6 @@ from tests.synthetic import (
     DISTILBERT_SMALL,
     ELECTRA_SMALL,
     MOBILEBERT_SMALL,
-    MOBILEBERT_SMALL,
     ROBERTA_SMALL,
     write_checkpoint,
 )
@@ -30,7 +29,6 @@ _BASES = {
     "DistilBert": {**DISTILBERT_SMALL, "vocab_size": 30522},
     "Bert": {**BERT_SMALL, "vocab_size": 30522},
     "Electra": {**ELECTRA_SMALL, "vocab_size": 30522},
-    "MobileBert": {**MOBILEBERT_SMALL, "vocab_size": 30522},
     "MobileBert": {**MOBILEBERT_SMALL, "vocab_size": 30522},
     "Roberta": {**ROBERTA_SMALL, "vocab_size": _SIZE},
     "XLMRoberta": {**ROBERTA_SMALL, "vocab_size": _SIZE, "model_type": "xlm-roberta"},

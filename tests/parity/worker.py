@@ -61,8 +61,7 @@ def pipeline_answers(task: str, folder: str, options: dict, calls: list[tuple[tu
             tokenizer.model_input_names = ["input_ids", "attention_mask"]
         elif pipe.model.config.model_type == "albert":  # as before transformers 5, which forgets that ALBERT has types
             tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
-        if pipe.model.config.model_type != "mobilebert":  # whose last token would read the padding
-            _pad_to_sixteen(pipe.model)
+        _pad_to_sixteen(pipe.model)
         _pipelines[key] = pipe
     answers = []
     for positional, named in calls:

@@ -12,7 +12,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minidistil import util
     from minidistil.auto import (
+        AutoConfig,
         AutoModel,
         AutoModelForMaskedLM,
         AutoModelForMultipleChoice,
@@ -83,11 +85,30 @@ if TYPE_CHECKING:
         quantize_embeddings,
     )
     from minidistil.tokenization import AutoTokenizer, Tokenizer, TruncationWarning
+    from minidistil.tokenization.tokenizer import (
+        AlbertTokenizer,
+        AlbertTokenizerFast,
+        BertTokenizer,
+        BertTokenizerFast,
+        CamembertTokenizer,
+        CamembertTokenizerFast,
+        DistilBertTokenizer,
+        DistilBertTokenizerFast,
+        ElectraTokenizer,
+        ElectraTokenizerFast,
+        MobileBertTokenizer,
+        MobileBertTokenizerFast,
+        RobertaTokenizer,
+        RobertaTokenizerFast,
+        XLMRobertaTokenizer,
+        XLMRobertaTokenizerFast,
+    )
     from minidistil.weights import CheckpointError
 
     __version__: str
 
 _HOMES = {
+    "AutoConfig": "auto",
     "AutoModel": "auto",
     "AutoModelForMaskedLM": "auto",
     "AutoModelForMultipleChoice": "auto",
@@ -155,6 +176,22 @@ _HOMES = {
     "AutoTokenizer": "tokenization",
     "Tokenizer": "tokenization",
     "TruncationWarning": "tokenization",
+    "AlbertTokenizer": "tokenization.tokenizer",
+    "AlbertTokenizerFast": "tokenization.tokenizer",
+    "BertTokenizer": "tokenization.tokenizer",
+    "BertTokenizerFast": "tokenization.tokenizer",
+    "CamembertTokenizer": "tokenization.tokenizer",
+    "CamembertTokenizerFast": "tokenization.tokenizer",
+    "DistilBertTokenizer": "tokenization.tokenizer",
+    "DistilBertTokenizerFast": "tokenization.tokenizer",
+    "ElectraTokenizer": "tokenization.tokenizer",
+    "ElectraTokenizerFast": "tokenization.tokenizer",
+    "MobileBertTokenizer": "tokenization.tokenizer",
+    "MobileBertTokenizerFast": "tokenization.tokenizer",
+    "RobertaTokenizer": "tokenization.tokenizer",
+    "RobertaTokenizerFast": "tokenization.tokenizer",
+    "XLMRobertaTokenizer": "tokenization.tokenizer",
+    "XLMRobertaTokenizerFast": "tokenization.tokenizer",
     "CheckpointError": "weights",
 }
 
@@ -165,6 +202,9 @@ __all__ = [
     "AlbertForSequenceClassification",
     "AlbertForTokenClassification",
     "AlbertModel",
+    "AlbertTokenizer",
+    "AlbertTokenizerFast",
+    "AutoConfig",
     "AutoModel",
     "AutoModelForMaskedLM",
     "AutoModelForMultipleChoice",
@@ -178,12 +218,16 @@ __all__ = [
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertModel",
+    "BertTokenizer",
+    "BertTokenizerFast",
     "CamembertForMaskedLM",
     "CamembertForMultipleChoice",
     "CamembertForQuestionAnswering",
     "CamembertForSequenceClassification",
     "CamembertForTokenClassification",
     "CamembertModel",
+    "CamembertTokenizer",
+    "CamembertTokenizerFast",
     "CheckpointError",
     "CrossEncoder",
     "DistilBertForMaskedLM",
@@ -192,6 +236,8 @@ __all__ = [
     "DistilBertForSequenceClassification",
     "DistilBertForTokenClassification",
     "DistilBertModel",
+    "DistilBertTokenizer",
+    "DistilBertTokenizerFast",
     "ElectraForMaskedLM",
     "ElectraForMultipleChoice",
     "ElectraForPreTraining",
@@ -199,18 +245,24 @@ __all__ = [
     "ElectraForSequenceClassification",
     "ElectraForTokenClassification",
     "ElectraModel",
+    "ElectraTokenizer",
+    "ElectraTokenizerFast",
     "MobileBertForMaskedLM",
     "MobileBertForMultipleChoice",
     "MobileBertForQuestionAnswering",
     "MobileBertForSequenceClassification",
     "MobileBertForTokenClassification",
     "MobileBertModel",
+    "MobileBertTokenizer",
+    "MobileBertTokenizerFast",
     "RobertaForMaskedLM",
     "RobertaForMultipleChoice",
     "RobertaForQuestionAnswering",
     "RobertaForSequenceClassification",
     "RobertaForTokenClassification",
     "RobertaModel",
+    "RobertaTokenizer",
+    "RobertaTokenizerFast",
     "SentenceEncoder",
     "SentenceTransformer",
     "Tokenizer",
@@ -221,6 +273,8 @@ __all__ = [
     "XLMRobertaForSequenceClassification",
     "XLMRobertaForTokenClassification",
     "XLMRobertaModel",
+    "XLMRobertaTokenizer",
+    "XLMRobertaTokenizerFast",
     "__version__",
     "calibration_ranges",
     "encode_chunks",
@@ -228,12 +282,15 @@ __all__ = [
     "load",
     "pipeline",
     "quantize_embeddings",
+    "util",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif name == "util":
+        value = importlib.import_module(f"{__name__}.util")
     elif name == "__version__":
         from importlib.metadata import version
 

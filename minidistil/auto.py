@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from minidistil import models, tasks
+from minidistil.config import Config
 from minidistil.model import Model
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ class _Auto(Generic[Loaded]):
         )
         chosen = _of_family(cls._head, checkpoint)
         return cast(Loaded, chosen.from_checkpoint(checkpoint, threads=threads, backend=backend))
+
+
+class AutoConfig:
+    """Loads the configuration of a checkpoint."""
+
+    from_pretrained = Config.from_pretrained
 
 
 class AutoModel(_Auto[Model[Any]]):

@@ -64,11 +64,14 @@ class QuestionAnsweringPipeline(Pipeline):
         needs_head(self.task, model, QuestionAnswering, "a question-answering head", "AutoModelForQuestionAnswering")
         super().__init__(model, tokenizer, **options)
 
-    def __call__(self, inputs: Any = None, *, question: Any = None, context: Any = None, **options: Any) -> Any:
+    def __call__(
+        self, inputs: Any = None, *others: Any, question: Any = None, context: Any = None, **options: Any
+    ) -> Any:
         """Answer one question, a list of them, or those of an iterable.
 
         Args:
-            inputs: {"question", "context"}, or a list or an iterable of such.
+            inputs: {"question", "context"}, or a list or an iterable of such; or a question, followed by its context.
+            *others: that context; or more of {"question", "context"}, as if in a list.
             question: str, or a list of str; in place of `inputs`.
             context: str, or a list of as many.
             **options: as for the constructor, for this call.
@@ -80,6 +83,9 @@ class QuestionAnsweringPipeline(Pipeline):
             TypeError: something other than text, or an option the task lacks.
             ValueError: an empty question or context, or lists that do not match.
         """
+        if others:
+            both = len(others) == 1 and isinstance(inputs, str) and isinstance(others[0], str)
+            inputs = {"question": inputs, "context": others[0]} if both else [inputs, *others]
         if (inputs is None) == (question is None and context is None):
             raise TypeError('pass question= and context=, or {"question": ..., "context": ...}, or a list of such')
         if inputs is None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minidistil
 from minidistil.tokenization import AutoTokenizer, Tokenizer
 from minidistil.tokenization.truncation import truncated_lengths
 
@@ -51,6 +52,13 @@ def test_bert_gets_token_types_and_distilbert_never(tokenizer: Tokenizer, bert_t
     assert "token_type_ids" not in tokenizer("the city", "of light")
     assert "token_type_ids" in tokenizer("the", return_token_type_ids=True)
     assert "attention_mask" not in tokenizer("the", return_attention_mask=False)
+
+
+def test_the_names_of_transformers(bert_small: Path) -> None:
+    for family in ("Albert", "Bert", "Camembert", "DistilBert", "Electra", "MobileBert", "Roberta", "XLMRoberta"):
+        for name in (f"{family}Tokenizer", f"{family}TokenizerFast"):
+            assert getattr(minidistil, name).from_pretrained(bert_small)("the city").input_ids[0] == 2
+    assert minidistil.AutoConfig.from_pretrained(bert_small).hidden_size == 128
 
 
 def test_padding(tokenizer: Tokenizer) -> None:

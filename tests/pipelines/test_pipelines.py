@@ -308,6 +308,7 @@ def test_question_and_context_in_every_form(small: Small) -> None:
     one = ask(question="what is paris ?", context=context)
     assert set(one) == {"score", "start", "end", "answer"}
     item = {"question": "what is paris ?", "context": context}
+    assert one == ask(item["question"], context)
     assert one == ask(item) == ask([item]) == ask(question=["what is paris ?"], context=context)
     other = {"question": "who is king ?", "context": context}
     both = ask([item, other])
@@ -315,6 +316,7 @@ def test_question_and_context_in_every_form(small: Small) -> None:
     assert both == ask(question=[item["question"], other["question"]], context=context)
     assert both == ask(question=[item["question"], other["question"]], context=[context, context])
     assert both == list(ask(i for i in (item, other)))
+    assert both == ask(item, other)
 
 
 def test_no_answer_is_as_likely_as_in_the_window_that_doubts_it_most(small: Small) -> None:

@@ -133,6 +133,8 @@ class QuestionAnsweringPipeline(Pipeline):
                 windows += self.tokenizer.encode_windows(
                     [pair], size, strategy="only_second" if first else "only_first", stride=stride
                 )
+            except UnicodeError:
+                raise
             except ValueError as error:
                 question = pair[0] if first else pair[1]
                 raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,7 +272,7 @@ class CrossEncoder:
 
 def _pairs(sentences: Any) -> tuple[bool, list[tuple[str, str]]]:
     """Whether one pair was given, and the list of pairs."""
-    if isinstance(sentences, str) or not isinstance(sentences, Iterable):
+    if isinstance(sentences, (str, Mapping)) or not isinstance(sentences, Iterable):
         raise TypeError(f"predict takes a pair of texts or a list of pairs, got {type(sentences).__name__}")
     items = list(sentences)
     single = bool(items) and isinstance(items[0], str)

@@ -6,7 +6,7 @@ The order of every sum is fixed by the sentence alone (`pooling`), so its embedd
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -196,6 +196,8 @@ class SentenceEncoder:
         if precision in ("int8", "uint8"):
             ranges = check_ranges(ranges, precision, keep)
         single = isinstance(sentences, str)
+        if isinstance(sentences, Mapping) or not (single or hasattr(sentences, "__iter__")):
+            raise TypeError(f"sentences must be a str or an iterable of str, got {type(sentences).__name__}")
         texts = [sentences] if isinstance(sentences, str) else list(sentences)
         for i, text in enumerate(texts):
             if not isinstance(text, str):

@@ -49,6 +49,21 @@ def read_texts(text: Any, pair: Any, split: bool) -> tuple[bool, list[Any]]:
     return batched, list(zip(texts, pairs, strict=True))
 
 
+def refuse_half_characters(text: Any) -> None:
+    """Refuse a text, or one within lists of texts, that has half of a surrogate pair, and show where (UnicodeError)."""
+    if not isinstance(text, str):
+        for part in text:
+            refuse_half_characters(part)
+        return
+    at = next((i for i, c in enumerate(text) if "\ud800" <= c <= "\udfff"), None)
+    if at is not None:
+        raise UnicodeError(
+            f"a text has half of a surrogate pair, U+{ord(text[at]):04X}, as its character {at}, in "
+            f"{text[max(0, at - 20) : at + 20]!r}: cut or decoded wrongly; to have a question mark in its place: "
+            'text.encode("utf-8", "replace").decode()'
+        )
+
+
 def _check_list(value: Any, name: str) -> None:
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"with is_split_into_words {name} must be a list of words, got {type(value).__name__}")

@@ -266,9 +266,11 @@ class Tokenizer:
         self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> str:
         """Make text of token ids (an int, a list or an array of them)."""
-        ids = np.atleast_1d(np.asarray(token_ids, dtype=np.int64))
+        ids = np.atleast_1d(np.asarray(token_ids))
         if ids.ndim != 1:
             raise ValueError(f"decode takes one list of ids, got shape {ids.shape}; for several use batch_decode")
+        if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0):
+            raise ValueError(f"decode takes ids, whole numbers from 0 on, got {ids[:10].tolist()} ({ids.dtype})")
         text: str = self.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=skip_special_tokens)
         clean = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minidistil.tokenization.texts import is_pair
+from minidistil.tokenization.texts import is_pair, refuse_half_characters
 from minidistil.tokenization.truncation import truncated_lengths
 
 if TYPE_CHECKING:
@@ -17,8 +17,17 @@ if TYPE_CHECKING:
 
 
 def encode(backend: Backend, batch: Sequence[Any], special: bool, split: bool) -> list[Encoding]:
-    """Encode texts or pairs whole; `special` tokens around them or not, `split` into words already or not."""
-    encodings: list[Encoding] = backend.encode_batch(batch, add_special_tokens=special, is_pretokenized=split)
+    """Encode texts or pairs whole; `special` tokens around them or not, `split` into words already or not.
+
+    Raises:
+        UnicodeError: half of a surrogate pair in a text, which is no character.
+    """
+    try:
+        encodings: list[Encoding] = backend.encode_batch(batch, add_special_tokens=special, is_pretokenized=split)
+    except TypeError:
+        for item in batch:
+            refuse_half_characters(item)
+        raise
     return encodings
 
 

@@ -173,6 +173,13 @@ REFUSED = [
     ),
     ({"text": "the", "is_split_into_words": True}, TypeError, "must be a list of words, got str"),
     ({"text": [1, 2], "is_split_into_words": True}, TypeError, "must be a list of words (str)"),
+    (
+        {"text": "the \ud83d of"},
+        UnicodeError,
+        "half of a surrogate pair, U+D83D, as its character 4, in 'the \\ud83d of'",
+    ),
+    ({"text": ["a", "the"], "text_pair": ["b", "\udfff"]}, UnicodeError, "U+DFFF, as its character 0"),
+    ({"text": ["the", "\ud83d"], "is_split_into_words": True}, UnicodeError, "U+D83D"),
 ]
 
 
@@ -180,6 +187,12 @@ REFUSED = [
 def test_refused(tokenizer: Tokenizer, options: dict, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=re.escape(message)):
         tokenizer(**options)
+
+
+@pytest.mark.parametrize("ids", [[-1], [1.5], ["a"], [None]])
+def test_ids_that_are_none(tokenizer: Tokenizer, ids: list) -> None:
+    with pytest.raises(ValueError, match="decode takes ids, whole numbers from 0 on, got"):
+        tokenizer.decode(ids)
 
 
 def test_there_and_back(tokenizer: Tokenizer) -> None:

@@ -167,6 +167,8 @@ def test_an_activation_of_ones_own_code_is_not_run(reranker_small: Path, tmp_pat
 
 REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "one text": ("wine", {}, TypeError, "predict takes a pair of texts or a list of pairs, got str"),
+    "a dictionary": ({"a": 1, "b": 2}, {}, TypeError, "predict takes a pair of texts or a list of pairs, got dict"),
+    "half a character": ([("a", "\ud83d")], {}, UnicodeError, "half of a surrogate pair"),
     "a number": (3, {}, TypeError, "predict takes a pair of texts or a list of pairs, got int"),
     "three texts": (("a", "b", "c"), {}, TypeError, "the pair must be two texts, got str, str, str"),
     "a list of texts": ([("a", "b"), "c"], {}, TypeError, "pair 1 must be two texts, got str"),

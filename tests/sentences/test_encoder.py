@@ -250,6 +250,9 @@ def test_lower_case_is_put_before_the_tokenizer(changed: Change) -> None:
 REFUSED = [
     (["a", None], {}, TypeError, "sentences[1] must be a str, got NoneType"),
     ([b"a"], {}, TypeError, "sentences[0] must be a str, got bytes"),
+    (None, {}, TypeError, "sentences must be a str or an iterable of str, got NoneType"),
+    ({"a": "b"}, {}, TypeError, "sentences must be a str or an iterable of str, got dict"),
+    (["the", "\ud83d"], {}, UnicodeError, "half of a surrogate pair"),
     ("a", {"batch_size": 0}, ValueError, "batch_size must be positive, got 0"),
     ("a", {"precision": "int4"}, ValueError, "precision must be one of float32, int8, uint8, binary, ubinary"),
     ("a", {"precision": "int8"}, ValueError, 'precision="int8" needs ranges'),

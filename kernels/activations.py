@@ -55,6 +55,7 @@ from minidistil.kernels.simd import (
     store_first,
     where,
 )
+from minidistil.kernels.tanh import tanh16
 
 f32 = np.float32
 _SQRT_2_PI = f32(np.sqrt(2 / np.pi))
@@ -117,7 +118,7 @@ def _activate16(x, activation):
     if activation == QUICK_GELU:
         return x * (one / (one + _exp(zero - splat(_QUICK) * x)))
     if activation >= TANH:
-        inner = x  # one call of tanh for all that need it: its code is long
+        inner = x
         if activation == GELU_NEW:
             inner = splat(_SQRT_2_PI) * (x + splat(_CUBIC) * (x * x * x))
         elif activation == GELU_PYTORCH_TANH:
@@ -126,7 +127,8 @@ def _activate16(x, activation):
             inner = (x * splat(_SQRT_2_PI_SHORT)) * (one + (splat(_CUBIC) * x) * x)
         elif activation == MISH:
             inner = _log1p(_exp(x))
-        t = _tanh(inner)
+        fused = activation == MISH or activation == GELU_PYTORCH_TANH  # one kernel in PyTorch, with a tanh of its own
+        t = _tanh(inner) if fused else tanh16(inner)
         if activation == TANH:
             return t
         if activation == MISH:
@@ -148,7 +150,7 @@ def _exp(x):
 
 @kernel
 def _tanh(x):
-    """The hyperbolic tangent: (e^|x| - e^-|x|) / (e^|x| + e^-|x|), each a float32 and a much smaller rest."""
+    """Sleef's hyperbolic tangent: (e^|x| - e^-|x|) / (e^|x| + e^-|x|), each a float32 and a much smaller rest."""
     y = fabs(x)
     a, a_rest = _exp_doubled(y)
     b, b_rest = _reciprocal(a, a_rest)

@@ -23,7 +23,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 LANES = 16
 
 _I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
-_F32 = ir.FloatType()
+_F32, _F64 = ir.FloatType(), ir.DoubleType()
 
 
 class _Vector(types.Type):
@@ -183,6 +183,49 @@ def shift_right(typing_context, x, count):
         amount = ir.Constant(I32x16.llvm, [count.literal_value] * 16)
         return x(x, count), lambda context, builder, sig, args: builder.ashr(args[0], amount)
     return None
+
+
+@intrinsic
+def keep_bits(typing_context, x, mask):
+    """The bits of int32 lanes that the mask has too."""
+    if x == mask == I32x16:
+        return x(x, mask), lambda context, builder, sig, args: builder.and_(*args)
+    return None
+
+
+def polynomials(rows: Sequence[Sequence[float]]) -> Callable:
+    """A function of float32 and int32 lanes: in each lane the polynomial of a row, in float64, rounded once.
+
+    Each row holds coefficients from the constant term up; Horner's rule, fused. A lane takes its coefficients from
+    memory by itself: the CPUs' instructions that gather are slower than that.
+    """
+    width = len(rows[0])
+    table = ir.Constant(ir.ArrayType(_F64, width * len(rows)), [c for row in rows for c in row])
+
+    @intrinsic
+    def function(typing_context, x, row):
+        def emit(context, builder, sig, args):
+            start = builder.bitcast(cgutils.global_constant(builder, "polynomials", table), _F64.as_pointer())
+            fma64 = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_F64, [_F64] * 3), "llvm.fma.f64")
+            wide = ir.VectorType(_F64, 16)
+            arguments, result = builder.fpext(args[0], wide), ir.Constant(wide, ir.Undefined)
+            places = builder.mul(args[1], ir.Constant(I32x16.llvm, [width] * 16))
+            for i in range(16):
+                lane_index = ir.Constant(_I32, i)
+                argument = builder.extract_element(arguments, lane_index)
+                own = builder.gep(start, [builder.extract_element(places, lane_index)])
+                coefficients = [builder.load(builder.gep(own, [ir.Constant(_I32, k)])) for k in range(width)]
+                total = coefficients.pop()
+                while coefficients:
+                    total = builder.call(fma64, [total, argument, coefficients.pop()])
+                result = builder.insert_element(result, total, lane_index)
+            return builder.fptrunc(result, F32x16.llvm)
+
+        if x == F32x16 and row == I32x16:
+            return x(x, row), emit
+        return None
+
+    return function
 
 
 # Making and taking apart

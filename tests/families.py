@@ -15,13 +15,13 @@ _ELECTRA = {**synthetic.ELECTRA_SMALL, "vocab_size": 300}
 _MOBILEBERT = {**synthetic.MOBILEBERT_SMALL, "vocab_size": 300}
 _ODD = {"hidden_size": 76, "num_attention_heads": 2, "intermediate_size": 93}  # heads of 38: nothing fills a vector
 
-# Name -> config.json. PyTorch's bits are asked for but where a name is in `APART`.
+# Name -> config.json.
 VARIATIONS: dict[str, dict] = {
     **{f"activation {name}": {**_DISTILBERT, "activation": name} for name in ACTIVATIONS},
     **{f"bert with {name}": {**_BERT, "hidden_act": name} for name in ("relu", "silu")},  # of the vocabulary head, too
     "roberta with relu": {**_ROBERTA, "hidden_act": "relu"},  # but GELU in the vocabulary head
     "electra with relu": {**_ELECTRA, "hidden_act": "relu"},
-    "albert with gelu_new": {**_ALBERT, "hidden_act": "gelu_new"},
+    "albert with gelu": {**_ALBERT, "hidden_act": "gelu"},
     "xlm-roberta": {**_ROBERTA, "model_type": "xlm-roberta", "architectures": ["XLMRobertaForMaskedLM"]},
     "camembert": {**_ROBERTA, "model_type": "camembert", "architectures": ["CamembertForMaskedLM"]},
     **{
@@ -64,13 +64,6 @@ VARIATIONS: dict[str, dict] = {
 
 SHAPES = {"mobilebert as published, but three layers": {**synthetic.MOBILEBERT_BASE, "num_hidden_layers": 3}}
 """More, as wide as models that people use; too much for the quick tests."""
-
-APART = {
-    **{f"activation {n}": "a tanh of Intel's" for n in ("gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh")},
-    "activation tanh": "a tanh of Intel's",
-    "albert with gelu_new": "a tanh of Intel's",
-}
-"""Where only the embeddings have PyTorch's bits, and why."""
 
 
 def sentence(values: dict, length: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,9 +1,8 @@
 """The activations by their names in config.json, with the bits of PyTorch's CPU kernels, in nothing but NumPy.
 
 The order of operations is that of transformers' `activations.py` or, where that calls one function of PyTorch, of its
-vectorised kernel. One difference is known: `torch.tanh` by itself is a function of Intel's MKL, whose source is not
-public. Here it is Sleef's, as in PyTorch's other kernels; the two differ by at most one unit in the last place. It
-concerns tanh, gelu_new, gelu_fast, gelu_accurate and gelu_python_tanh.
+vectorised kernel. A tanh by itself is `torch.tanh` (tanh.py); inside another kernel, of mish and gelu_pytorch_tanh, it
+is Sleef's (elementary.py). The two differ by one unit in the last place in one number of two hundred.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from minidistil.reference.elementary import expf, fma, horner, log1pf, tanhf
+from minidistil.reference.elementary import expf, fma, horner, log1pf, sleef_tanhf
+from minidistil.reference.tanh import tanhf
 
 f32 = np.float32
 _SQRT_2_PI = f32(math.sqrt(2 / math.pi))
@@ -83,19 +83,19 @@ def _quick_gelu(x: np.ndarray) -> np.ndarray:
 
 
 def _gelu_new(x: np.ndarray) -> np.ndarray:
-    return _half(x, _SQRT_2_PI * (x + _CUBIC * (x * x * x)))
+    return _half(x, tanhf(_SQRT_2_PI * (x + _CUBIC * (x * x * x))))
 
 
 def _gelu_pytorch_tanh(x: np.ndarray) -> np.ndarray:
-    return _half(x, _SQRT_2_PI * fma(_CUBIC, x * x * x, x))
+    return _half(x, sleef_tanhf(_SQRT_2_PI * fma(_CUBIC, x * x * x, x)))
 
 
 def _gelu_fast(x: np.ndarray) -> np.ndarray:
-    return _half(x, (x * f32(0.7978845608)) * (f32(1) + (_CUBIC * x) * x))
+    return _half(x, tanhf((x * f32(0.7978845608)) * (f32(1) + (_CUBIC * x) * x)))
 
 
 def _mish(x: np.ndarray) -> np.ndarray:
-    return x * tanhf(log1pf(expf(x)))
+    return x * sleef_tanhf(log1pf(expf(x)))
 
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -123,5 +123,5 @@ def _clip(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.where(x < f32(low), f32(low), np.where(f32(high) < x, f32(high), x))
 
 
-def _half(x: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    return (f32(0.5) * x) * (f32(1) + tanhf(inner))
+def _half(x: np.ndarray, tanh: np.ndarray) -> np.ndarray:
+    return (f32(0.5) * x) * (f32(1) + tanh)

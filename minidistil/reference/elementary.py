@@ -78,7 +78,7 @@ def exp_u20(x: np.ndarray) -> np.ndarray:
 
 
 @np.errstate(all="ignore")
-def tanhf(x: np.ndarray) -> np.ndarray:
+def sleef_tanhf(x: np.ndarray) -> np.ndarray:
     """The hyperbolic tangent as in Sleef's `tanhf_u10`: (e^|x| - e^-|x|) / (e^|x| + e^-|x|) in doubled floats."""
     y = np.abs(x)
     grown = _exp2(y)

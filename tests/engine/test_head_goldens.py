@@ -10,7 +10,7 @@ import pytest
 import minidistil
 from tests.goldens import heads
 from tests.goldens.load import inputs_digest, weights_digest
-from tests.heads import FEW_LABELS, HEADS, OF_SENTENCES, ONE_PRODUCT, Head
+from tests.heads import FEW_LABELS, HEADS, ONE_PRODUCT, Head
 from tests.synthetic import tensors
 
 
@@ -29,7 +29,4 @@ def test_bits_are_asked_for_wherever_the_order_is_one() -> None:
     for head in HEADS + FEW_LABELS + ONE_PRODUCT:
         stages = heads.golden()["heads"][head.key]["stages"]
         exact = {name for name, x in stages.items() if heads.exact_regime(head, name, np.empty(x["shape"], np.float32))}
-        if head.task in OF_SENTENCES:
-            assert exact == ({"dense"} if head.products and head.products[2] == "tanh" else set(stages))
-        else:
-            assert exact == set(stages)
+        assert exact == set(stages)

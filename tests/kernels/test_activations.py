@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.kernels import activations, layout
+from minidistil.kernels import activations, layout, tanh
 from minidistil.reference import exact
+from minidistil.reference import tanh as reference_tanh
 from tests.bits import assert_same_bits
-from tests.goldens.operations import activation_inputs
+from tests.goldens.operations import activation_inputs, tanh_inputs
 from tests.kernels.values import normal
 
 each_name = pytest.mark.parametrize("name", layout.ACTIVATIONS)
@@ -29,6 +30,12 @@ def test_every_magnitude(name: str) -> None:
     assert_same_bits(got, exact.activation(name, x), name)
     assert np.isnan(got[np.isnan(x)]).all()
     assert np.isfinite(got).mean() > 0.3
+
+
+def test_tanh_has_the_coefficients_of_the_reference() -> None:
+    """Written down twice, as the kernels share nothing with the reference: a digit may be one that no number shows."""
+    np.testing.assert_array_equal(tanh._INTERVALS, reference_tanh._INTERVALS)
+    assert_same_bits(run("tanh", tanh_inputs()), exact.activation("tanh", tanh_inputs()))
 
 
 @each_name

@@ -1,4 +1,4 @@
-"""Every variation of a configuration against transformers: bit for bit, or nearly where Intel's tanh stands."""
+"""Every variation of a configuration against transformers, bit for bit."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from minidistil.engine import Engine
 from minidistil.inputs import pack_sentences
 from tests import build
 from tests.bits import assert_same_bits
-from tests.families import APART, SHAPES, VARIATIONS, sentence
+from tests.families import SHAPES, VARIATIONS, sentence
+from tests.parity.test_operations import OF_TANH
 
 pytestmark = pytest.mark.parity
-TOLERANCE = 4e-6  # absolute, of hidden states near 1
 
 
 @pytest.mark.parametrize("name", {**VARIATIONS, **SHAPES})
 @pytest.mark.parametrize("length", [13, 48])
-def test_against_transformers(torch_reference: Any, name: str, length: int) -> None:
+def test_against_transformers(request: pytest.FixtureRequest, torch_reference: Any, name: str, length: int) -> None:
     values = {**VARIATIONS, **SHAPES}[name]
+    if values.get("activation", values.get("hidden_act")) in OF_TANH:
+        request.getfixturevalue("torch_tanh")
     config = build.config(values)
     ids, types = sentence(values, length)
     engine = Engine(config, build.model_weights(values), threads=1)
@@ -29,7 +31,4 @@ def test_against_transformers(torch_reference: Any, name: str, length: int) -> N
     states, logits = torch_reference.alone_of(values, 0, ids, types)
     found = [*(encoded.hidden_states or ()), engine.masked_lm(encoded.last)]
     for i, (got, want) in enumerate(zip(found, [*states, logits], strict=True)):
-        if name not in APART or i == 0:
-            assert_same_bits(got, np.ascontiguousarray(want), f"{name}, state {i} of {len(found)}, the last the logits")
-        else:
-            np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE * np.abs(want).max())
+        assert_same_bits(got, np.ascontiguousarray(want), f"{name}, state {i} of {len(found)}, the last the logits")

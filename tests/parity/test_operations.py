@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minidistil.engine.operations import Operations
 from minidistil.reference import exact
 from minidistil.weights import ACTIVATIONS
 from minidistil.weights.model_weights import Linear, Norm
 from tests.bits import assert_same_bits, differ
-from tests.goldens.operations import EXACT_ACTIVATIONS
 
 pytestmark = pytest.mark.parity
 f32 = np.float32
+OF_TANH = ("tanh", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh")
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -76,15 +77,31 @@ def test_gelu(torch_reference: Any) -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @settings(max_examples=4, deadline=None)
 @given(st.sampled_from([0.01, 1, 4, 30]), seeds)
-def test_activation(torch_reference: Any, name: str, scale: float, seed: int) -> None:
-    """Bit for bit; but where PyTorch calls Intel's tanh by itself, within a unit in the last place of that."""
+def test_activation(request: pytest.FixtureRequest, torch_reference: Any, name: str, scale: float, seed: int) -> None:
+    if name in OF_TANH:
+        request.getfixturevalue("torch_tanh")
     x = normal(seed, 64, 512, scale=scale)
-    got, want = exact.activation(name, x), torch_reference.activation(name, x)
-    if name in ("gelu", *EXACT_ACTIVATIONS):
-        assert_same_bits(got, want, name)
-    else:
-        unit = 2.0**-23 * (1 if name == "tanh" else np.abs(x))
-        assert (np.abs(got - want) <= unit + 2e-7 * np.abs(want)).all()
+    assert_same_bits(exact.activation(name, x), torch_reference.activation(name, x), name)
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=40))
+def test_tanh_of_any_number_of_numbers(torch_tanh: Any, values: list[float]) -> None:
+    """Unlike the others it is the same function beyond an array's last whole vector."""
+    x = np.array(values, f32)
+    assert_same_bits(exact.activation("tanh", x), torch_tanh.activation("tanh", x))
+
+
+@pytest.mark.slow
+def test_tanh_of_every_float(torch_tanh: Any) -> None:
+    """From 2^-14 to 16; below it is x, and above 1. The engine's, which has every bit of `exact`'s and is quicker."""
+    operations = Operations()
+    low, high = (int(x) for x in np.array([2.0**-14, 16], f32).view(np.uint32))
+    for start in range(low, high, 2**23):
+        x = np.arange(start, start + 2**23, dtype=np.uint32).view(f32)
+        for signed in (x, -x):
+            assert_same_bits(operations.activation("tanh", signed), torch_tanh.activation("tanh", signed))
+    others = np.arange(0, 2**32, 401, dtype=np.uint64).astype(np.uint32).view(f32)
+    assert_same_bits(operations.activation("tanh", others), torch_tanh.activation("tanh", others))
 
 
 heads = st.sampled_from([(1, 16), (4, 32), (2, 26), (2, 64), (1, 100), (1, 128), (1, 200)])

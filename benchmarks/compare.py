@@ -35,12 +35,20 @@ _TOLERATED_CORES = 1.15  # of the threads given, as the clock of CPU time ticks
 @click.option(
     "--texts", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Real text for mixed lengths."
 )
+@click.option("--count", type=click.IntRange(min=1), help="Texts of mixed lengths. [default: 256; with --quick 64]")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("build/benchmarks"), help="Where to."
 )
 @click.option("--quick", is_flag=True, help="A tenth of the time, for a first look; figures are rough.")
 def main(
-    engines: str, shapes: str | None, threads: str, sections: str, texts: Path | None, out: Path, quick: bool
+    engines: str,
+    shapes: str | None,
+    threads: str,
+    sections: str,
+    texts: Path | None,
+    count: int | None,
+    out: Path,
+    quick: bool,
 ) -> None:
     """Compare engines on one model: same weights, same inputs, outputs checked before timing, runs interleaved.
 
@@ -65,7 +73,7 @@ def main(
         if name not in installed:
             _say(f"{name} is not installed: left out (pip install 'minidistil[bench]')")
     comparison = Comparison(installed, counts, out, quick)
-    comparison.run(parts, wanted, texts)
+    comparison.run(parts, wanted, texts, count or (64 if quick else 256))
     comparison.write()
     if comparison.faults:
         raise SystemExit(1)
@@ -90,11 +98,12 @@ class Comparison:
             "rows": [],
         }
 
-    def run(self, sections: Sequence[str], shapes: Sequence[tuple[int, int]] | None, texts: Path | None) -> None:
-        """Run sections in their order; results are kept after each."""
+    def run(
+        self, sections: Sequence[str], shapes: Sequence[tuple[int, int]] | None, texts: Path | None, count: int
+    ) -> None:
+        """Run sections in their order; mixed lengths are those of the first `count` texts."""
         _say("measuring the machine's peaks")
         self.results["roofs"] = machine.as_json(machine.measure_roofs(self.threads[-1]))
-        count = 64 if self.quick else 256
         mixture = inputs.text_mixture(texts, self.models.tokenizer, count) if texts else inputs.seeded_mixture(count)
         split = [s for s in shapes or inputs.LATENCY if s[0] == 1], [s for s in shapes or inputs.THROUGHPUT if s[0] > 1]
         workloads = {
@@ -103,11 +112,11 @@ class Comparison:
             "mixed": inputs.both_ways(mixture),
         }
         encoding = [(part, w) for part in sections if part in workloads for w in workloads[part]]
-        for count in self.threads:
+        for threads in self.threads:
             if encoding:
-                self._compare(self.engines, encoding, count, measure.disagreement)
+                self._compare(self.engines, encoding, threads, measure.disagreement)
             if "fill-mask" in sections:
-                self._compare(self._pipelines(), self._texts(texts), count, measure.candidates_differ)
+                self._compare(self._pipelines(), self._texts(texts), threads, measure.candidates_differ)
         if "cold" in sections:
             self.results["cold"] = self._cold_starts()
         if "size" in sections:
@@ -179,8 +188,7 @@ class Comparison:
             self._fault(f"{section} {workload.name}, {threads} threads, {name}: {reason}")
         timed = [w for w in workers if w.name in answers and w.name not in wrong]
         tokens = getattr(workload, "tokens", 0)
-        rounds = max(3, self.rounds // 2) if tokens >= 1024 else self.rounds
-        found = measure.interleave(timed, rounds, self.seconds)
+        found = measure.interleave(timed, self._rounds(tokens), self.seconds)
         for name, summary in found.items():
             if summary.cores > threads * _TOLERATED_CORES:
                 self._fault(f"{name} used {summary.cores:.1f} cores at {threads} threads, {section} {workload.name}")
@@ -195,6 +203,10 @@ class Comparison:
                 "wrong": wrong,
             }
         )
+
+    def _rounds(self, tokens: int) -> int:
+        """Fewer where a call takes seconds, or minutes."""
+        return self.rounds if tokens < 1024 else max(3, self.rounds // 2) if tokens < 32768 else 2
 
     def _pipelines(self) -> list[str]:
         return [name for name in PIPELINES if {"minidistil": "minidistil", "transformers": "pytorch"}[name.split()[0]]

@@ -106,7 +106,7 @@ def text_mixture(file: Path, tokenizer: Path, count: int = 256, batch_size: int 
     tok.enable_truncation(limit)
     texts = read_texts(file)[:count]
     sentences = tuple(np.asarray(e.ids, np.int64) for e in tok.encode_batch(texts))
-    return Workload(file.name, sentences, batch_size, fixed=False)
+    return Workload(f"{file.name}, {len(sentences)} texts", sentences, batch_size, fixed=False)
 
 
 def masked_texts(count: int, file: Path | None = None) -> TextWorkload:

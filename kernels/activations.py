@@ -36,23 +36,19 @@ from minidistil.kernels.layout import (
     SILU,
     TANH,
 )
+from minidistil.kernels.memory import address_of, load, load_first, store, store_first
 from minidistil.kernels.simd import (
-    address_of,
     bits,
     copysign,
     fabs,
     first_lanes,
     fma,
     from_bits,
-    load,
-    load_first,
     negative,
     rint,
     shift_right,
     splat,
     splat_bits,
-    store,
-    store_first,
     where,
 )
 from minidistil.kernels.tanh import tanh16

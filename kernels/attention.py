@@ -15,24 +15,18 @@ from minidistil.kernels._tile import ROWS
 from minidistil.kernels.gelu import integer_bits, power_of_two
 from minidistil.kernels.gemm import chain_length, multiply
 from minidistil.kernels.layout import PANEL
+from minidistil.kernels.memory import address_of, get_f32, load, load_first, set_f32, store, store_first
 from minidistil.kernels.pack import transpose16
 from minidistil.kernels.simd import (
-    address_of,
     first_lanes,
     floor,
     fma,
-    get_f32,
     high,
-    load,
-    load_first,
     low,
     maximum,
     negative,
-    set_f32,
     splat,
     splat8,
-    store,
-    store_first,
     tree_sum,
     where,
 )

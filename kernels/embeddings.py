@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from minidistil.kernels._compile import kernel
-from minidistil.kernels.simd import first_lanes, get_i32, load, load_first, store, store_first
+from minidistil.kernels.memory import get_i32, load, load_first, store, store_first
+from minidistil.kernels.simd import first_lanes
 
 
 @kernel

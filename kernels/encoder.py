@@ -32,8 +32,8 @@ from minidistil.kernels.layout import (
     SA_GAIN,
     SA_SHIFT,
 )
+from minidistil.kernels.memory import get_i64
 from minidistil.kernels.product import product
-from minidistil.kernels.simd import get_i64
 from minidistil.kernels.team import end_phase, next_task
 
 ROWS_PER_TASK = 4  # of the phases that work row by row

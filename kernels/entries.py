@@ -7,12 +7,12 @@ from minidistil.kernels._compile import kernel
 from minidistil.kernels.activations import activate_in_place
 from minidistil.kernels.calls import read_part
 from minidistil.kernels.layer_norm import normalize_row
+from minidistil.kernels.memory import get_f32, set_f32
 from minidistil.kernels.mobile_bert import encode_mobile_bert
 from minidistil.kernels.narrow import narrow_product
 from minidistil.kernels.pack import pack_rows
 from minidistil.kernels.product import product_exact_width
 from minidistil.kernels.roofs import READ_STEP, multiply_adds, read
-from minidistil.kernels.simd import get_f32, set_f32
 from minidistil.kernels.team import meet
 
 __all__ = [

@@ -10,24 +10,20 @@ from __future__ import annotations
 import numpy as np
 
 from minidistil.kernels._compile import kernel
+from minidistil.kernels.memory import address_of, load, load_first, store, store_first
 from minidistil.kernels.simd import (
-    address_of,
     bits,
     copysign,
     fabs,
     first_lanes,
     fma,
     from_bits,
-    load,
-    load_first,
     negative,
     rint,
     shift_left,
     shift_right,
     splat,
     splat_bits,
-    store,
-    store_first,
     where,
 )
 

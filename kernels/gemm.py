@@ -12,7 +12,7 @@ from __future__ import annotations
 from minidistil.kernels._compile import kernel
 from minidistil.kernels._tile import LANES, ROWS, VECTORS, tile
 from minidistil.kernels.layout import PANEL, ROW_BLOCK
-from minidistil.kernels.simd import address_of, get_f32, load, set_f32, store
+from minidistil.kernels.memory import address_of, get_f32, load, set_f32, store
 
 
 @kernel

@@ -10,23 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from minidistil.kernels._compile import kernel
-from minidistil.kernels.simd import (
-    address_of,
-    first_lanes,
-    fma,
-    fma_scalar,
-    get_f32,
-    lane,
-    load,
-    load8,
-    load_first,
-    set_f32,
-    splat,
-    splat8,
-    sqrt_scalar,
-    store,
-    store_first,
-)
+from minidistil.kernels.memory import address_of, get_f32, load, load8, load_first, set_f32, store, store_first
+from minidistil.kernels.simd import first_lanes, fma, fma_scalar, lane, splat, splat8, sqrt_scalar
 
 f32 = np.float32
 _CHUNK = 16  # vectors of eight lanes

@@ -41,8 +41,9 @@ from minidistil.kernels.layout import (
     WIDE_SHIFT,
     WIDE_WEIGHT,
 )
+from minidistil.kernels.memory import get_i32, get_i64, load_first, set_f32, store_first
 from minidistil.kernels.product import product
-from minidistil.kernels.simd import first_lanes, get_i32, get_i64, load_first, set_f32, store_first
+from minidistil.kernels.simd import first_lanes
 from minidistil.kernels.team import end_phase, next_task
 
 # Addresses of a feed-forward, from its first.

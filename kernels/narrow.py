@@ -15,7 +15,8 @@ import numpy as np
 
 from minidistil.kernels._compile import kernel
 from minidistil.kernels.layout import PANEL
-from minidistil.kernels.simd import first_lanes, get_f32, load, splat, store_first, where
+from minidistil.kernels.memory import get_f32, load, store_first
+from minidistil.kernels.simd import first_lanes, splat, where
 
 f32 = np.float32
 

@@ -9,7 +9,8 @@ from numba.extending import intrinsic
 
 from minidistil.kernels._compile import kernel
 from minidistil.kernels.layout import PANEL
-from minidistil.kernels.simd import F32x16, get_f32, pointer, set_f32
+from minidistil.kernels.memory import get_f32, pointer, set_f32
+from minidistil.kernels.simd import F32x16
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 

@@ -7,7 +7,8 @@ from minidistil.kernels._tile import LANES, ROWS
 from minidistil.kernels.activations import activate_rows
 from minidistil.kernels.gemm import chain_length, copy_rows, multiply_panel
 from minidistil.kernels.layout import LINEAR_ACTIVATION, PANEL, ROW_BLOCK
-from minidistil.kernels.simd import first_lanes, load, load_first, store_first
+from minidistil.kernels.memory import load, load_first, store_first
+from minidistil.kernels.simd import first_lanes
 from minidistil.kernels.team import next_task
 
 # Up to so many rows, reading a panel from memory takes about as long as multiplying by it. Where panels are fetched

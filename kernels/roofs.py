@@ -8,7 +8,8 @@ from numba.extending import intrinsic
 
 from minidistil.kernels._compile import kernel
 from minidistil.kernels._tile import LANES, ROWS, VECTORS
-from minidistil.kernels.simd import load, maximum
+from minidistil.kernels.memory import load
+from minidistil.kernels.simd import maximum
 
 READ_STEP = 64
 

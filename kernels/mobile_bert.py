@@ -100,8 +100,7 @@ def _layer(addresses, sizes, tokens, work, outputs, index, some, scratch, team, 
 
     if not _narrow(addresses, sizes, work, rows, scratch, team, phase, clock, threads):
         return False
-    from_h = get_i64(addresses, INPUT_WEIGHT) != 0 and sizes.attends_to_input != 0
-    shared = get_i64(addresses, SHARED_WEIGHT) != 0
+    from_h, shared = sizes.attends_to_input != 0, get_i64(addresses, SHARED_WEIGHT) != 0
     queried, ld_queried = (work.a, ld_h) if shared else (h, ld_h) if from_h else (x, ld_x)
     k = width if shared or from_h else sizes.dim
     product(

@@ -58,6 +58,7 @@ VARIATIONS: dict[str, dict] = {
     "mobilebert without trigrams or a projection": {**_MOBILEBERT, "trigram_input": False, "embedding_size": 128},
     "mobilebert with one feed-forward": {**_MOBILEBERT, "num_feedforward_networks": 1},
     "mobilebert with wide embeddings": {**_MOBILEBERT, "embedding_size": 120},
+    "mobilebert with a wide stream": {**_MOBILEBERT, "hidden_size": 208},  # sums of two blocks
     "mobilebert with gelu": {**_MOBILEBERT, "hidden_act": "gelu"},  # of the vocabulary head, too
     "mobilebert with three token types": {**_MOBILEBERT, "type_vocab_size": 3},
 }  # fmt: skip

@@ -121,6 +121,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "n_layers": config.n_layers,
         "n_heads": config.n_heads,
         "dim": config.dim,
+        "attention_size": config.attention_size,
         "hidden_dim": config.hidden_dim,
         "activation": config.activation,
         "vocab_size": config.vocab_size,
@@ -149,11 +150,12 @@ def _tensor(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
 
 def _print_facts(facts: dict[str, Any]) -> None:
     sentences = facts["sentences"]
+    inside = f" ({facts['attention_size']} inside)" if facts["attention_size"] != facts["dim"] else ""
     rows = {
         "folder": facts["folder"],
         "content": f"sha256 {facts['digest'][:32]}",
         "architecture": f"{facts['model_type']}, saved as {', '.join(facts['architectures']) or 'unnamed'}",
-        "layers": f"{facts['n_layers']}, {facts['dim']} wide, {facts['n_heads']} heads, "
+        "layers": f"{facts['n_layers']}, {facts['dim']} wide{inside}, {facts['n_heads']} heads, "
         f"feed-forward {facts['hidden_dim']} ({facts['activation']})",
         "vocabulary": f"{facts['vocab_size']:,} tokens",
         "positions": f"{facts['max_position_embeddings']:,}",

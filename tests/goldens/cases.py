@@ -32,7 +32,7 @@ FAMILIES = {
     "albert-small": ALBERT_SMALL,
     "electra-small": ELECTRA_SMALL,
     "tinybert-small": TINYBERT_SMALL,
-    "mobilebert-small": MOBILEBERT_SMALL,
+    "mobilebert-small": {**MOBILEBERT_SMALL, "hidden_size": 208},  # where it shows that a bias comes last
 }
 SYNTHETIC = {
     "distilbert-base": DISTILBERT_BASE,

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 _PARTS = {
     "encode": layout.ENCODE,
+    "encode_mobile_bert": layout.ENCODE_MOBILE_BERT,
     "score_vocabulary": layout.MASKED_LM,
     "linear": layout.LINEAR,
     "layer_norm": layout.LAYER_NORM,
@@ -85,9 +86,11 @@ class Emulator:
         assert len(output) == ends + sum(sizes)
         returned = np.frombuffer(output[:ends], np.int64).reshape(threads, 2)
         assert not returned[:, 0].any(), f"{name}: statuses {returned[:, 0]}"
-        for place in places:
-            if not place.holds_addresses:  # the others hold the emulated machine's addresses, and are read only
-                ctypes.memmove(place.address, output[ends : ends + place.size], place.size)
+        for place, before in zip(places, contents, strict=True):
+            after = output[ends : ends + place.size]
+            # Those that hold addresses have the emulated machine's; what has not changed may be a read-only map.
+            if not place.holds_addresses and after != before:
+                ctypes.memmove(place.address, after, place.size)
             ends += place.size
         return bool((returned[:, 1] & 1).all())
 
@@ -136,29 +139,62 @@ def _encode(s, t, k, w, o, team, threads) -> Iterator[Region]:
         for shape, first, second in zip(shapes, layer[::2], layer[1::2], strict=True):
             yield _floats(first, shape[0] * shape[1] if shape else D)
             yield _floats(second, shape[0] if shape else D)
+    yield from _embeddings(t, k, E, E)
+    yield from (_floats(t.projection_weight, panels(D) * E), _floats(t.projection_bias, panels(D)))
+    yield from (_floats(x, T * w.ld_x) for x in (w.x, w.y, w.context))
+    yield from (_floats(w.qkv, T * w.ld_qkv), _floats(w.hidden, T * w.ld_hidden))
+    yield _floats(w.scratch, threads * w.scratch_floats)
+    yield from _tokens_and_outputs(s, k, o, team, layout.encoder_phases(s.depth))
+
+
+def _encode_mobile_bert(s, t, k, w, o, team, threads) -> Iterator[Region]:
+    D, E, F, T, inner = s.dim, s.embedding_size, s.hidden_dim, k.tokens, s.attention_size
+    panels = layout.padded_columns
+    stride = layout.MOBILE_ADDRESSES + layout.NETWORK_ADDRESSES * s.feed_forwards
+    yield Region(t.layers, s.depth * stride * 8, holds_addresses=True)
+    narrow = [(panels(inner), D), inner]
+    shapes: list = [*narrow, *narrow, (panels(inner), D), (2 * panels(inner), inner), (panels(inner), inner), inner]
+    shapes += [(panels(D), inner), D]
+    shapes += [(panels(F), inner), (panels(inner), F), inner] * s.feed_forwards
+    for layer in _int64(t.layers, s.depth * stride).reshape(s.depth, -1).tolist():
+        for shape, first, second in zip(shapes, layer[::2], layer[1::2], strict=True):
+            matrix = isinstance(shape, tuple)
+            yield _floats(first, shape[0] * shape[1] if matrix else shape)
+            yield _floats(second, shape[0] if matrix else shape)
+    yield from _embeddings(t, k, E, D)
+    yield _floats(t.projection_weight, panels(D) * E * (3 if s.trigrams else 1))
+    yield _floats(t.projection_bias, panels(D))
+    yield from (_floats(x, T * w.ld_x) for x in (w.x, w.y))
+    yield from (_floats(x, T * w.ld_h) for x in (w.h, w.a, w.s, w.context))
+    yield from (_floats(w.qkv, T * w.ld_qkv), _floats(w.hidden, T * w.ld_hidden))
+    yield _floats(w.scratch, threads * w.scratch_floats)
+    yield from _tokens_and_outputs(s, k, o, team, layout.mobile_encoder_phases(s.depth, s.feed_forwards))
+
+
+def _embeddings(t, k, word: int, width: int) -> Iterator[Region]:
+    """The tables of the embeddings, as far as they are read, and their norm."""
+    T = k.tokens
     words = _int32(k.word_ids, T).max() + 1 if k.word_ids else T
     kinds = _int32(k.type_ids, T).max() + 1 if k.type_ids else 1
-    yield _floats(t.words, words * E)
-    yield _floats(t.types, kinds * E)
-    yield _floats(t.positions, (_int32(k.position_ids, T).max() + 1) * E)
-    yield from (_floats(t.gain, E), _floats(t.shift, E))
-    yield from (_floats(t.projection_weight, panels(D) * E), _floats(t.projection_bias, panels(D)))
+    yield _floats(t.words, words * word)
+    yield _floats(t.types, kinds * width)
+    yield _floats(t.positions, (_int32(k.position_ids, T).max() + 1) * width)
+    yield from (_floats(t.gain, width), _floats(t.shift, width))
 
+
+def _tokens_and_outputs(s, k, o, team, phases: int) -> Iterator[Region]:
+    D, T = s.dim, k.tokens
     yield from (Region(ids, T * 4) for ids in (k.word_ids, k.type_ids, k.position_ids))
     yield from (Region(k.offsets, (k.sentences + 1) * 8), Region(k.row_offsets, (k.sentences + 1) * 8))
     yield Region(k.rows, k.wanted * 8)
     longest = np.diff(_int64(k.offsets, k.sentences + 1)).max()
     yield _floats(k.bias, k.sentences * k.bias_heads * longest * longest)
-
-    yield from (_floats(x, T * w.ld_x) for x in (w.x, w.y, w.context))
-    yield from (_floats(w.qkv, T * w.ld_qkv), _floats(w.hidden, T * w.ld_hidden))
-    yield _floats(w.scratch, threads * w.scratch_floats)
     yield from (_floats(o.last, (k.wanted if k.rows else T) * D), _floats(o.hidden_states, s.depth * T * D))
     if o.attentions:
         yield _floats(o.attentions, s.depth * int(_int64(o.attention_offsets, k.sentences + 1)[-1]))
     yield Region(o.attention_offsets, (k.sentences + 1) * 8)
-    yield Region(o.clock, layout.encoder_phases(s.depth) * 8)
-    yield _team(team, layout.encoder_phases(s.depth))
+    yield Region(o.clock, phases * 8)
+    yield _team(team, phases)
 
 
 def _score_vocabulary(h, c, team, threads) -> Iterator[Region]:
@@ -193,6 +229,7 @@ def _pack(c, threads) -> Iterator[Region]:
 
 _ARRAYS = {
     "encode": _encode,
+    "encode_mobile_bert": _encode_mobile_bert,
     "score_vocabulary": _score_vocabulary,
     "linear": _linear,
     "layer_norm": _layer_norm,

@@ -21,7 +21,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
 
-_I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+_I1, _I32 = ir.IntType(1), ir.IntType(32)
 _F32, _F64 = ir.FloatType(), ir.DoubleType()
 
 

@@ -101,6 +101,8 @@ class _Projection:
     def __getitem__(self, rows: slice) -> np.ndarray:
         some = self._head.projection(rows)
         release_pages(self._head.vocab_projector.weight[rows])
+        if rows.stop >= len(self) and self._head.extension is not None:
+            release_pages(self._head.extension)  # whose rows go through all of the vocabulary
         return some
 
 

@@ -27,7 +27,15 @@ from minidistil.kernels import native
 from minidistil.outputs import BaseModelOutput, BaseModelOutputWithPooling, MaskedLMOutput
 from tests.bits import assert_same_bits
 from tests.interface.backends import INVARIANT, QUICK
-from tests.synthetic import ALBERT_SMALL, BERT_SMALL, DISTILBERT_SMALL, tensors, write_checkpoint, write_tensors
+from tests.synthetic import (
+    ALBERT_SMALL,
+    BERT_SMALL,
+    DISTILBERT_SMALL,
+    MOBILEBERT_SMALL,
+    tensors,
+    write_checkpoint,
+    write_tensors,
+)
 
 RNG = np.random.default_rng(5)
 IDS = RNG.integers(0, 1200, (3, 7))
@@ -207,7 +215,11 @@ def test_bert_for_masked_lm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("family", "values", "second"),
-    [("Bert", BERT_SMALL, "cls.seq_relationship"), ("Albert", ALBERT_SMALL, "sop_classifier.classifier")],
+    [
+        ("Bert", BERT_SMALL, "cls.seq_relationship"),
+        ("Albert", ALBERT_SMALL, "sop_classifier.classifier"),
+        ("MobileBert", MOBILEBERT_SMALL, "cls.seq_relationship"),  # google/mobilebert-uncased is one
+    ],
 )
 def test_a_checkpoint_of_pretraining(tmp_path: Path, family: str, values: dict, second: str) -> None:
     """It has a pooler and a second head, on pairs of sentences, beside the masked-LM one; that one is loaded."""

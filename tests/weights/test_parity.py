@@ -71,7 +71,9 @@ def test_legacy_and_scripted_files_are_refused(tmp_path: Path) -> None:
                                   "BertForPreTraining", "DistilBertForSequenceClassification", "RobertaModel",
                                   "RobertaForMaskedLM", "XLMRobertaForMaskedLM", "CamembertForMaskedLM", "AlbertModel",
                                   "AlbertForMaskedLM", "AlbertForPreTraining", "ElectraModel", "ElectraForMaskedLM",
-                                  "ElectraForPreTraining", "RobertaForSequenceClassification"])  # fmt: skip
+                                  "ElectraForPreTraining", "RobertaForSequenceClassification", "MobileBertModel",
+                                  "MobileBertForMaskedLM", "MobileBertForPreTraining",
+                                  "MobileBertForSequenceClassification"])  # fmt: skip
 @pytest.mark.parametrize("safe", [True, False])
 def test_saved_by_transformers(tmp_path: Path, kind: str, safe: bool) -> None:
     transformers: Any = pytest.importorskip("transformers")

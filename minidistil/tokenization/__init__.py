@@ -1,7 +1,8 @@
 """Text to token ids and back."""
 
 from minidistil.tokenization.encoding import BatchEncoding
-from minidistil.tokenization.tokenizer import AutoTokenizer, Tokenizer
+from minidistil.tokenization.names import AutoTokenizer
+from minidistil.tokenization.tokenizer import Tokenizer
 from minidistil.tokenization.truncation import (
     TruncationWarning,
     check_truncation,

@@ -387,23 +387,6 @@ class Tokenizer:
                 )
 
 
-class AutoTokenizer:
-    """Loads the tokenizer of any checkpoint."""
-
-    from_pretrained = Tokenizer.from_pretrained
-
-
-# By the names that code written for transformers calls them; a checkpoint's files say what its tokenizer is.
-AlbertTokenizer = AlbertTokenizerFast = Tokenizer
-BertTokenizer = BertTokenizerFast = Tokenizer
-CamembertTokenizer = CamembertTokenizerFast = Tokenizer
-DistilBertTokenizer = DistilBertTokenizerFast = Tokenizer
-ElectraTokenizer = ElectraTokenizerFast = Tokenizer
-MobileBertTokenizer = MobileBertTokenizerFast = Tokenizer
-RobertaTokenizer = RobertaTokenizerFast = Tokenizer
-XLMRobertaTokenizer = XLMRobertaTokenizerFast = Tokenizer
-
-
 def _to_array(rows: list[Any], name: str) -> np.ndarray:
     try:
         return np.array(rows, dtype=np.int64)

@@ -30,7 +30,7 @@ WINDOWS: list[dict[str, Any]] = [
 
 
 _MANY = ("questions", "questions-bert", "questions-roberta")
-_FEW = ("questions-albert", "questions-electra", "questions-xlmroberta", "questions-camembert")
+_FEW = ("questions-albert", "questions-electra", "questions-xlmroberta", "questions-camembert", "questions-mobilebert")
 
 
 def cases() -> list[tuple[str, str, str, dict[str, Any]]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
-from numba.core import types
+from numba.core.types import unliteral
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +32,7 @@ def _once_for_all_literals(dispatcher: Any) -> Any:
     template = dispatcher.get_call_template
 
     def get_call_template(args: Any, kws: Any) -> Any:
-        return template(tuple(map(types.unliteral, args)), {name: types.unliteral(kind) for name, kind in kws.items()})
+        return template(tuple(map(unliteral, args)), {name: unliteral(kind) for name, kind in kws.items()})
 
     dispatcher.get_call_template = get_call_template
     return dispatcher

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
-from numba.core.types import unliteral
+from numba.core.types.misc import unliteral
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minidistil.weights import ModelWeights, open_checkpoint, read_model
 from tests.synthetic import tensors
 
 DISTILBERT = {
@@ -152,3 +153,10 @@ def archive(records: Mapping[str, bytes], root: str = "archive/", method: int = 
             info.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
             file.writestr(info, content)
     return out.getvalue()
+
+
+def read(
+    folder: Path, config: dict, arrays: dict[str, np.ndarray] | None = None, heads: tuple[str, ...] | None = None
+) -> ModelWeights:
+    """What `read_model` makes of a checkpoint that is written for it."""
+    return read_model(open_checkpoint(write_model(folder, config, arrays)), heads)

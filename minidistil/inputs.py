@@ -207,8 +207,8 @@ def token_batches(lengths: Sequence[int], budget: int, most: int | None = None) 
 def _pack(padded: np.ndarray | None, kept: np.ndarray | None, dtype: type) -> Any:
     if padded is None:
         return None
-    flat = padded.reshape(-1)
-    return (flat if kept is None else flat[kept]).astype(dtype, copy=False)
+    flat = padded.reshape(-1)  # of a single column, or a row of another array, a view with strides
+    return np.ascontiguousarray(flat if kept is None else flat[kept], dtype=dtype)
 
 
 def _pack_rows(padded: np.ndarray, kept: np.ndarray | None) -> np.ndarray:

@@ -182,6 +182,15 @@ def test_company_changes_no_bit_of_encoders_poolers_and_vocabularies(
             assert_same_bits(together.pooler_output[b], alone.pooler_output[0])
 
 
+def test_sentences_of_one_token_and_strided_ids(folders: dict[Head, Path]) -> None:
+    model = minidistil.load(folders[Head("DistilBert", "TokenClassification")], threads=2)
+    ids = np.random.default_rng(9).integers(3, 1200, (40, 9)).astype(np.int32)
+    assert_same_bits(model(ids[:, :1]).logits, model(ids[:, :1].tolist()).logits)
+    assert_same_bits(model(ids[:1, ::2]).logits, model(ids[:1, ::2].tolist()).logits)
+    for row in range(0, 40, 13):
+        assert_same_bits(model(ids[:, :1]).logits[row], model(ids[row : row + 1, :1]).logits[0])
+
+
 def test_packed_batches_give_the_same_bits(folders: dict[Head, Path]) -> None:
     for family in FAMILIES:
         model = minidistil.load(folders[Head(family, "SequenceClassification")], threads=1)

@@ -107,6 +107,27 @@ def test_position_ids_spread_over_the_batch(positions: list) -> None:
     assert prepare(DISTILBERT, IDS, position_ids=positions).batch.position_ids.tolist() == [2, 0, 1, 2, 0, 1]
 
 
+@pytest.mark.parametrize("shape", [(4, 1), (1, 4), (4, 3), (1, 1)])
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_backends_get_arrays_without_strides(shape: tuple[int, int], dtype: type) -> None:
+    """Columns and steps of other arrays, and rows that stand for several: backends read by address."""
+    B, S = shape
+    wide = np.arange(4 * B * 3 * S, dtype=dtype).reshape(4 * B, 3 * S) % 1000
+    ids, types = wide[::4, ::3], np.broadcast_to(dtype(1), (1, S))
+    batch = prepare(BERT, ids, token_type_ids=types, position_ids=np.broadcast_to(dtype(7), S)).batch
+    for array, want in (
+        (batch.input_ids, ids),
+        (batch.token_type_ids, np.ones(shape)),
+        (batch.position_ids, np.full(shape, 7)),
+        (prepare(BERT, ids).batch.position_ids, np.tile(np.arange(S), (B, 1))),
+    ):
+        assert array.flags.c_contiguous
+        assert array.dtype == np.int32
+        assert array.tolist() == want.reshape(-1).tolist()
+    embeds = prepare(BERT, inputs_embeds=np.broadcast_to(np.float32(2), (B, S, 128))).batch.inputs_embeds
+    assert embeds.flags.c_contiguous
+
+
 @pytest.mark.parametrize("ids", [[], np.zeros((0, 5), np.int64), np.zeros((0, 0), np.int32)])
 def test_no_sentences(ids: object) -> None:
     inputs = prepare(DISTILBERT, ids, ids)

@@ -14,10 +14,17 @@ from minidistil.cli.options import json_option, model_options
 @click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
 @click.option("--top-k", "-k", type=click.IntRange(min=1), default=5, show_default=True, help="Candidates per mask.")
 @click.option("--targets", help="Only these words, separated by commas; their scores are not scaled up.")
+@click.option("--windows", is_flag=True, help="Read long texts to their end, in windows that overlap by half.")
 @json_option("Print a JSON list with an item per text.")
 @model_options(default_sentence_model=False)
 def fill_mask(
-    texts: tuple[str, ...], top_k: int, targets: str | None, as_json: bool, model: str, **options: Any
+    texts: tuple[str, ...],
+    top_k: int,
+    targets: str | None,
+    windows: bool,
+    as_json: bool,
+    model: str,
+    **options: Any,
 ) -> None:
     """Say what could stand at each [MASK] of TEXT.
 
@@ -29,7 +36,8 @@ def fill_mask(
 
     fill = minidistil.pipeline("fill-mask", model=model, **options)
     wanted = [word.strip() for word in targets.split(",")] if targets else None
-    results = [fill(text, top_k=top_k, **({"targets": wanted} if wanted else {})) for text in texts]
+    own = {"top_k": top_k, "windows": windows, **({"targets": wanted} if wanted else {})}
+    results = [fill(text, **own) for text in texts]
     if as_json:
         click.echo(json.dumps(results, ensure_ascii=False, indent=2))
         return

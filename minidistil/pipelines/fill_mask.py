@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ _ROWS = 256  # masks whose logits are computed at a time: 31 MB of 30,522
 class _Options:
     top_k: int
     targets: np.ndarray | None  # int64, ascending, each once
+    windows: bool = False
 
 
 class FillMaskPipeline(Pipeline):
@@ -38,13 +40,15 @@ class FillMaskPipeline(Pipeline):
         top_k: number of candidates, 5 unless told otherwise; at most as many as there are targets.
         targets: a word or a list of words to choose from; their scores are not scaled up. A word that the vocabulary
             lacks stands for its first token, with a warning.
+        windows: read long texts to their end, in windows that overlap by half: each mask is filled in the one that
+            shows most of what is around it, and `sequence` is the whole text. Unset, `truncation` decides.
         tokenizer_kwargs: as in transformers: {"truncation": True} is `truncation=True`.
 
     Only the rows of the masks are computed beyond the encoder's layers.
     """
 
     task = "fill-mask"
-    option_names = ("top_k", "targets", "tokenizer_kwargs")
+    option_names = ("top_k", "targets", "windows", "tokenizer_kwargs")
 
     def __init__(self, model: Any, tokenizer: Tokenizer, **options: Any) -> None:
         needs_head("fill-mask", model, MaskedLM, "a masked-language-model head", "AutoModelForMaskedLM")
@@ -63,7 +67,8 @@ class FillMaskPipeline(Pipeline):
         top_k = 5 if options.get("top_k") is None else int(options["top_k"])
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}")
-        return _Options(top_k, None if targets is None else self._target_ids(targets))
+        ids = None if targets is None else self._target_ids(targets)
+        return _Options(top_k, ids, bool(options.get("windows", False)))
 
     def _target_ids(self, targets: str | Iterable[str]) -> np.ndarray:
         words = [targets] if isinstance(targets, str) else list(targets)
@@ -94,10 +99,18 @@ class FillMaskPipeline(Pipeline):
             raise ValueError(f"the targets' ids {outside} are not in the model's {self.model.config.vocab_size} words")
         return np.array(sorted(ids), np.int64)
 
+    def _windows(self, items: list[Any], limit: int, general: dict[str, Any], task: _Options) -> Windows:
+        if not task.windows:
+            return super()._windows(items, limit, general, task)
+        overlap = max(0, limit - self.tokenizer.num_special_tokens_to_add()) // 2
+        mask = self.tokenizer.mask_token_id
+        of = self.tokenizer.encode_windows(items, limit, stride=overlap)
+        return Windows([[w for w in own if mask in w.ids] or own[:1] for own in of], [])
+
     def _check(self, windows: Windows, first: int, task: _Options) -> None:
         mask = self.tokenizer.mask_token_id
-        for i, (window,) in enumerate(windows.of):
-            if mask not in window.ids:
+        for i, own in enumerate(windows.of):
+            if mask not in own[0].ids:
                 cause = (
                     "truncation has cut it off"
                     if i in windows.cut
@@ -116,13 +129,28 @@ class FillMaskPipeline(Pipeline):
         return [found[a:b] for a, b in zip([0, *ends], ends, strict=False)]
 
     def _answer(self, item: str, windows: list[Encoding], results: list[_Found], task: _Options) -> Any:
-        ids = np.array(windows[0].ids, np.int64)
+        text, found = windows[0], results[0]
+        if task.windows:
+            ((text, *_),) = self.tokenizer.encode_windows([item], sys.maxsize)
+            found = self._most_central(windows, results)
+        ids = np.array(text.ids, np.int64)
         places = np.flatnonzero(ids == self.tokenizer.mask_token_id).tolist()
         masks = [
-            self._candidates(ids, place, *found, alone=len(places) == 1)
-            for place, found in zip(places, results[0], strict=True)
+            self._candidates(ids, place, *best, alone=len(places) == 1)
+            for place, best in zip(places, found, strict=True)
         ]
         return masks[0] if len(masks) == 1 else masks
+
+    def _most_central(self, windows: list[Encoding], results: list[_Found]) -> _Found:
+        """Of each mask in a text, in order, what was found in the window that has most tokens on both sides of it."""
+        best: dict[int, tuple[int, tuple[np.ndarray, np.ndarray]]] = {}  # by the mask's place in the text
+        for window, found in zip(windows, results, strict=True):
+            places = [i for i, token in enumerate(window.ids) if token == self.tokenizer.mask_token_id]
+            for i, candidates in zip(places, found, strict=True):
+                start, shown = window.offsets[i][0], min(i, len(window) - 1 - i)
+                if start not in best or shown > best[start][0]:
+                    best[start] = shown, candidates
+        return [best[start][1] for start in sorted(best)]
 
     def _candidates(
         self, sentence: np.ndarray, place: int, tokens: np.ndarray, scores: np.ndarray, alone: bool

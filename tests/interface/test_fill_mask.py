@@ -134,6 +134,43 @@ def test_truncation_is_an_error_unless_told_otherwise(fill: Any) -> None:
         fill(f"{'the ' * 600} {TEXT}", truncation=True)
 
 
+def test_windows_reach_the_end_of_a_long_text(fill: Any) -> None:
+    """Every mask is filled as the model fills it in the window where it is nearest to the middle."""
+    words = ["city" if i % 7 else "king" for i in range(1300)]
+    for place in (3, 250, 255, 508, 512, 700, 1290):
+        words[place] = "[MASK]"
+    text = " ".join(words)
+    tokenizer, mask = fill.tokenizer, fill.tokenizer.mask_token_id
+    windows = tokenizer.encode_windows([text], 512, stride=255)[0]
+    expected: dict[int, tuple[int, np.ndarray]] = {}
+    for window in windows:
+        logits = fill.model(np.array([window.ids])).logits[0]
+        for i in np.flatnonzero(np.array(window.ids) == mask):
+            central = min(i, len(window.ids) - 1 - i)
+            start = window.offsets[i][0]
+            if start not in expected or central > expected[start][0]:
+                expected[start] = central, logits[i]
+    found = fill(text, windows=True, top_k=1)
+    assert len(found) == len(expected) == 7
+    for rows, start in zip(found, sorted(expected), strict=True):
+        logits = expected[start][1]
+        assert rows[0]["token"] == logits.argmax()
+        weights = np.exp(logits.astype(np.float64) - logits.max())
+        assert rows[0]["score"] == pytest.approx(weights.max() / weights.sum(), rel=1e-5)
+    assert len(tokenizer(found[0][0]["sequence"])["input_ids"]) > 1300
+
+
+def test_windows_change_nothing_where_a_text_fits(fill: Any) -> None:
+    assert fill([TEXT, f"{TEXT} {TEXT}"], windows=True) == fill([TEXT, f"{TEXT} {TEXT}"])
+    alone = fill(f"{'the ' * 900} {TEXT}", windows=True)
+    assert len(alone) == 5
+    in_company = fill([TEXT, f"{'the ' * 900} {TEXT}"], windows=True)[1]
+    assert [row["token"] for row in in_company] == [row["token"] for row in alone]
+    assert [row["score"] for row in in_company] == pytest.approx([row["score"] for row in alone], rel=1e-5)
+    with pytest.raises(ValueError, match=r"no mask token .* in text 0: write"):
+        fill("the " * 900, windows=True)
+
+
 REFUSED = [
     ("no mask here", {}, ValueError, "no mask token ([MASK]) in text 0: write [MASK] where to fill in"),
     ([TEXT, "none"], {}, ValueError, "no mask token ([MASK]) in text 1"),
@@ -142,7 +179,7 @@ REFUSED = [
     ({"text": TEXT}, {}, TypeError, "got dict"),
     (TEXT, {"top_k": 0}, ValueError, "top_k must be at least 1, got 0"),
     (TEXT, {"targets": [3]}, TypeError, "targets must be str, got int"),
-    (TEXT, {"topk": 3}, TypeError, "fill-mask has no option topk; it has top_k, targets"),
+    (TEXT, {"topk": 3}, TypeError, "fill-mask has no option topk; it has top_k, targets, windows"),
     (TEXT, {"truncation": "cut"}, ValueError, "truncation must be"),
     (TEXT, {"batch_size": 0}, ValueError, "batch_size must be positive"),
     (TEXT, {"tokenizer_kwargs": {"stride": 3}}, TypeError, "of tokenizer_kwargs truncation, max_length and padding"),

@@ -112,7 +112,7 @@ class FillMaskPipeline(Pipeline):
         for i, own in enumerate(windows.of):
             if mask not in own[0].ids:
                 cause = (
-                    "truncation has cut it off"
+                    "truncation has cut it off (windows=True reads to a text's end)"
                     if i in windows.cut
                     else f"write {self.tokenizer.mask_token} where to fill in"
                 )

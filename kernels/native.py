@@ -22,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minidistil.kernels.float_mode import default_mode, run_in_default_mode
+
 logger = logging.getLogger("minidistil")
 
 NAMES = ("encode", "encode_mobile_bert", "score_vocabulary", "linear", "layer_norm", "activate", "pack", "roof")
@@ -130,6 +132,7 @@ def _file(name: str) -> str:
     return f"{name}-{_key()}.o"
 
 
+@default_mode()  # of constants, too, that are computed when the kernels are imported
 def _compile(name: str) -> tuple[str, bytes]:
     """Compile an entry with Numba and keep its object code where that is possible."""
     from minidistil.kernels._target import target
@@ -173,6 +176,8 @@ def _object_code(dispatcher: Any) -> tuple[str, bytes]:
 def closed_module(dispatcher: Any, machine: Any) -> tuple[str, Any]:
     """Symbol and LLVM module of a Numba function of three int64, without the parts that call back into Python.
 
+    Whatever floating-point mode its caller is in, the code runs in the default one.
+
     `machine` is LLVM's code generator, of this CPU or of another kind.
     """
     from llvmlite import binding
@@ -184,6 +189,7 @@ def closed_module(dispatcher: Any, machine: Any) -> tuple[str, Any]:
     symbol = result.fndesc.llvm_func_name
     module = binding.parse_assembly(result.library.get_llvm_str())
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    run_in_default_mode(module, symbol)
     for function in module.functions:
         if not function.is_declaration and function.name != symbol:
             function.linkage = binding.Linkage.internal

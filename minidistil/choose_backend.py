@@ -11,7 +11,7 @@ from minidistil._warn import warn_caller
 from minidistil.backend import Backend
 from minidistil.config import Config
 from minidistil.weights.errors import CheckpointError
-from minidistil.weights.locate import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.model_weights import ModelWeights
 
 if TYPE_CHECKING:

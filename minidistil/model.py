@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, over
 
 import numpy as np
 
+import minidistil  # its public names: what stands on a model, a floor above, is asked for by them
 from minidistil.backend import Encoded
 from minidistil.batch import PackedBatch
 from minidistil.choose_backend import create_backend, packed_beside
@@ -22,7 +23,6 @@ from minidistil.outputs import BaseModelOutput, ModelOutput
 from minidistil.weights.model_weights import ModelWeights
 
 if TYPE_CHECKING:
-    from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
     from minidistil.weights import Checkpoint
     from minidistil.weights.packing import PackedWeights
@@ -196,11 +196,9 @@ class Model(Generic[Output]):
         return Tokenizer.from_pretrained(self.folder)
 
     @cached_property
-    def sentence_encoder(self) -> SentenceEncoder:
+    def sentence_encoder(self) -> minidistil.SentenceEncoder:
         """The model as sentence-transformers would use it: by modules.json, or mean pooling where there is none."""
-        from minidistil.sentences import SentenceEncoder
-
-        return SentenceEncoder(self, self.folder)
+        return minidistil.SentenceEncoder(self, self.folder)
 
     def encode(self, sentences: Any, **options: Any) -> Any:
         """Embed sentences: str to float32 [D], list to float32 [B, D]; see `SentenceEncoder.encode`."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from minidistil.weights.errors import CheckpointError
-from minidistil.weights.locate import WEIGHT_FILES
+from minidistil.weights.file_names import WEIGHT_FILES
 
 # Configuration, tokenizer and sentence-transformers modules: everything but the weights.
 _SMALL = re.compile(

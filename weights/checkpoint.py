@@ -17,7 +17,8 @@ import numpy as np
 from minidistil.weights import safetensors_file, torch_file
 from minidistil.weights._storage import READABLE, StoredTensor, map_file, read_float32
 from minidistil.weights.errors import CheckpointError, listing, quoted
-from minidistil.weights.locate import WEIGHT_FILES, locate
+from minidistil.weights.file_names import WEIGHT_FILES
+from minidistil.weights.locate import locate
 
 _DIGEST_BLOCK = 8 << 20
 _OTHER_FORMATS = ("tf_model.h5", "flax_model.msgpack", "model.onnx")

@@ -9,17 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minidistil.weights.errors import CheckpointError, quoted
+from minidistil.weights.file_names import WEIGHT_FILES
 
 PACKAGE = "package:"
-# Files that hold weights, in order of preference; the tables of contents of sharded ones among them.
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-# What `minidistil pack` writes beside a checkpoint: the weights as the engine wants them.
-PACKED_FILE = "minidistil-packed.safetensors"
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 _FILE_ENDINGS = (".safetensors", ".bin", ".json", ".pt", ".txt")
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from minidistil.sentences.comparison import similarity, similarity_pairwise
     from minidistil.sentences.cross_encoder import CrossEncoder
     from minidistil.sentences.encoder import SentenceEncoder
+    from minidistil.sentences.loading import load
     from minidistil.sentences.pooling import normalize, pool
     from minidistil.sentences.quantization import calibration_ranges, quantize_embeddings
     from minidistil.sentences.sentence_transformer import SentenceTransformer
@@ -22,6 +23,7 @@ _HOMES = {
     "calibration_ranges": "quantization",
     "encode_chunks": "streaming",
     "encode_to_file": "streaming",
+    "load": "loading",
     "normalize": "pooling",
     "pool": "pooling",
     "quantize_embeddings": "quantization",
@@ -37,6 +39,7 @@ __all__ = [
     "calibration_ranges",
     "encode_chunks",
     "encode_to_file",
+    "load",
     "normalize",
     "pool",
     "quantize_embeddings",

@@ -12,7 +12,7 @@ import numpy as np
 
 from minidistil._warn import warn_caller
 from minidistil.inputs import pack_sentences, token_batches
-from minidistil.pipelines.scores import softmax
+from minidistil.probabilities import softmax
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
 from minidistil.sentences.progress import progress

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from minidistil import models, tasks
+from minidistil import tasks
 from minidistil.config import Config
 from minidistil.model import Model
+from minidistil.models import CLASSES
 
 if TYPE_CHECKING:
     from minidistil.weights import Checkpoint
 
 # Every class of models.py, by its head ("" for none) and its family.
-_CLASSES: dict[str, dict[str, type[Model[Any]]]] = {}
-_ARCHITECTURES: dict[str, type[Model[Any]]] = {}
-for _class in vars(models).values():
-    if isinstance(_class, type) and issubclass(_class, Model) and _class.families:
-        _ARCHITECTURES[_class.__name__] = _class
-        for _family in _class.families:
-            _CLASSES.setdefault("".join(_class.heads), {})[_family] = _class
+_BY_HEAD: dict[str, dict[str, type[Model[Any]]]] = {}
+for _class in CLASSES.values():
+    for _family in _class.families:
+        _BY_HEAD.setdefault("".join(_class.heads), {})[_family] = _class
 
 Loaded = TypeVar("Loaded", bound=Model[Any])
 
@@ -93,11 +91,11 @@ def class_of(checkpoint: Checkpoint) -> type[Model[Any]]:
     """Return the class that config.json names in `architectures`, or the bare encoder's where minidistil has it not."""
     # Of BertForPreTraining's two heads minidistil has the first, which is BertForMaskedLM's.
     names = [(n, n.replace("ForPreTraining", "ForMaskedLM")) for n in checkpoint.config.get("architectures") or ()]
-    named = (_ARCHITECTURES[name] for both in names for name in both if name in _ARCHITECTURES)
+    named = (CLASSES[name] for both in names for name in both if name in CLASSES)
     return next(named, None) or _of_family("", checkpoint)
 
 
 def _of_family(head: str, checkpoint: Checkpoint) -> type[Model[Any]]:
     # Any class will do for an unsupported family: reading its config.json names those supported.
-    classes = _CLASSES[head]
+    classes = _BY_HEAD[head]
     return classes.get(str(checkpoint.config.get("model_type")), next(iter(classes.values())))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from minidistil.pipelines.base import Pipeline
 
 if TYPE_CHECKING:
-    from minidistil.models import Model
+    from minidistil.model import Model
     from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
 

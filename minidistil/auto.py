@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from minidistil import tasks
 from minidistil.config import Config
-from minidistil.model import Model
+from minidistil.model import LoadOptions, Model, divided
 from minidistil.models import CLASSES
+from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from minidistil.weights import Checkpoint
 
 # Every class of models.py, by its head ("" for none) and its family.
@@ -26,25 +29,23 @@ class _Auto(Generic[Loaded]):
     _head: ClassVar[str] = ""
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        threads: int | None = None,
-        backend: str = "engine",
-    ) -> Loaded:
-        """Load a checkpoint by the class that its model_type asks for; see `Model.from_pretrained`."""
+    @spelled_out(LoadOptions)
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> Loaded:
+        """Load a checkpoint by the class that its model_type asks for.
+
+        Args:
+            name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
+            **options: `LoadOptions`.
+
+        Raises:
+            CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
+            ValueError: a checkpoint of a family that has no such class, or an unknown option.
+        """
         from minidistil.weights import open_checkpoint
 
-        checkpoint = open_checkpoint(
-            name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-        )
-        chosen = _of_family(cls._head, checkpoint)
-        return cast(Loaded, chosen.from_checkpoint(checkpoint, threads=threads, backend=backend))
+        hub, run = divided(options)
+        checkpoint = open_checkpoint(name_or_path, **hub)
+        return cast(Loaded, _of_family(cls._head, checkpoint).from_checkpoint(checkpoint, **run))
 
 
 class AutoConfig:

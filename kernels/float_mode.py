@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class default_mode(contextlib.ContextDecorator):  # noqa: N801: it is used as a function is
+class default_mode(contextlib.ContextDecorator):  # named as what it is used as, a function
     """The thread in the default mode, within a block or a function; then in the caller's again.
 
     Not around what yields: whoever consumes would be in it too. On Windows it does nothing.

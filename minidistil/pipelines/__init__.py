@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from minidistil.pipelines.base import Pipeline
 
 if TYPE_CHECKING:
-    from minidistil.models import Model
+    from minidistil.model import Model
     from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
+    from minidistil.weights.options import HubOptions
 
 # Task -> module, class, and the loader of `minidistil.auto` that gives it a model.
 _TASKS = {
@@ -82,7 +83,8 @@ def pipeline(
     if device is not None and str(device) not in ("cpu", "-1"):
         raise ValueError(f"minidistil computes on the CPU only, got device={device!r}")
     module, class_name, loader = _TASKS[name]
-    fetching: dict[str, Any] = {
+    # By name, not `**options: Unpack[LoadOptions]`: those are the task's, and any.
+    fetching: HubOptions = {
         "revision": revision,
         "cache_dir": cache_dir,
         "local_files_only": local_files_only,

@@ -12,14 +12,18 @@ import numpy as np
 
 from minidistil._warn import warn_caller
 from minidistil.inputs import pack_sentences, token_batches
-from minidistil.pipelines.scores import softmax
+from minidistil.model import LoadOptions, divided
+from minidistil.probabilities import softmax
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
 from minidistil.sentences.progress import progress
 from minidistil.tasks import SequenceClassification
 from minidistil.tokenization import Tokenizer, check_truncation, input_limit, refuse_truncation, warn_of_truncation
+from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from minidistil.config import Config
 
 Activation = Callable[[np.ndarray], np.ndarray]
@@ -27,6 +31,7 @@ _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough
 _WINDOW = 8192  # pairs that are tokenized and sorted by length together
 
 
+@spelled_out(LoadOptions)
 class CrossEncoder:
     """A sequence-classification model that scores pairs of texts, such as a query and a passage.
 
@@ -36,12 +41,7 @@ class CrossEncoder:
         activation_fn: what makes scores of logits: a function of float32 [b, N], or the name of an activation. Unset,
             what the checkpoint says, else the sigmoid for one label, nothing for more.
         device: None or "cpu".
-        revision: hub branch, tag or commit.
-        cache_dir: where hub files are kept.
-        local_files_only: never open a connection.
-        token: hub credentials.
-        threads: to compute with; None for what the process may use.
-        backend: "engine", "exact" or "blas".
+        **options: `LoadOptions`.
 
     Attributes:
         model: the encoder with its head.
@@ -61,24 +61,18 @@ class CrossEncoder:
         max_length: int | None = None,
         activation_fn: str | Activation | None = None,
         device: Any = None,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        threads: int | None = None,
-        backend: str = "engine",
+        **options: Unpack[LoadOptions],
     ) -> None:
         from minidistil.auto import AutoModelForSequenceClassification
         from minidistil.weights import locate
 
         if device is not None and str(device) != "cpu":
             raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
-        folder = locate(
-            name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-        )
+        hub, run = divided(options)
+        folder = locate(name_or_path, **hub)
         files: RerankerFiles = read_reranker_files(Path(folder))
         self.model: SequenceClassification = AutoModelForSequenceClassification.from_pretrained(
-            files.transformer, threads=threads, backend=backend
+            files.transformer, **run
         )
         self.prompts = dict(files.prompts)
         self.default_prompt_name = files.default_prompt

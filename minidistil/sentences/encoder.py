@@ -26,7 +26,7 @@ from minidistil.tokenization import Tokenizer, check_truncation, input_limit, re
 
 if TYPE_CHECKING:
     from minidistil.config import Config
-    from minidistil.models import Model
+    from minidistil.model import Model
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
 _WINDOW = 8192  # sentences that are tokenized and sorted by length together

@@ -16,10 +16,12 @@ from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minidistil.tokenization.encoding import BatchEncoding
 from minidistil.tokenization.texts import read_texts
 from minidistil.tokenization.windows import encode, encode_windows
+from minidistil.weights.options import HubOptions, spelled_out
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from tokenizers import Tokenizer as Backend
+    from typing_extensions import Unpack
 
 _PADDING = {
     False: None,
@@ -86,23 +88,13 @@ class Tokenizer:
         self.model_input_names = names if files.token_types else [n for n in names if n != "token_type_ids"]
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-    ) -> Tokenizer:
+    @spelled_out(HubOptions)
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Tokenizer:
         """Load the tokenizer of a checkpoint: tokenizer.json, else vocab.txt, with tokenizer_config.json.
 
         Args:
             name_or_path: a folder, `package:NAME`, or a hub id.
-            revision: hub branch, tag or commit.
-            cache_dir: where hub files are kept.
-            local_files_only: never open a connection.
-            token: hub credentials.
+            **options: `HubOptions`.
 
         Raises:
             FileNotFoundError: the folder has no tokenizer file.
@@ -111,15 +103,7 @@ class Tokenizer:
         """
         from minidistil.weights.locate import locate
 
-        folder = locate(
-            name_or_path,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-            config_only=True,
-        )
-        return cls(read_tokenizer_files(folder), str(name_or_path))
+        return cls(read_tokenizer_files(locate(name_or_path, config_only=True, **options)), str(name_or_path))
 
     def __call__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -22,8 +23,8 @@ def main(arguments: list[str]) -> int:
     if os.environ | _QUIET != os.environ:
         os.execve(sys.executable, [sys.executable, "-m", "tests.fuzz", *arguments], {**os.environ, **_QUIET})
     from tests.fuzz import server
-    from tests.fuzz.all import TARGETS
-    from tests.fuzz.outcomes import HEAD, Counts
+    from tests.fuzz.all import OF_THE_HARNESS, TARGETS
+    from tests.fuzz.outcomes import HEAD
 
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; all where none is named")
@@ -32,22 +33,28 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first case")
     parser.add_argument("--cases", type=int, help="how many of each target")
     parser.add_argument("--minutes", type=float, help="for each target")
-    parser.add_argument("--keep", type=Path, help="folder for the files of --case")
+    parser.add_argument("--hang", type=float, default=server.HANG, help="seconds that a case may take")
+    parser.add_argument("--memory", type=int, default=server.MEMORY >> 20, help="MiB that a child may grow by")
+    parser.add_argument("--place", type=Path, help="folder to work in, which stays; unset, a temporary one")
     parser.add_argument("--json", action="store_true", help="print the counts for a program")
     chosen = parser.parse_args(arguments)
     warnings.simplefilter("ignore")  # of texts that are cut, and of files that are made anew
     seed = random.SystemRandom().randrange(1 << 32) if chosen.seed is None else chosen.seed
+    seconds = None if chosen.minutes is None else 60 * chosen.minutes
+    cases = 1000 if chosen.cases is None and seconds is None else chosen.cases
+    limits = server.Limits(chosen.memory << 20, chosen.hang)
     bad = 0
-    for name in chosen.targets or TARGETS:
-        target = TARGETS[name]()
-        if chosen.case is not None:
-            server.run_here(target, seed, chosen.case, chosen.keep and chosen.keep.absolute())
-            continue
-        seconds = None if chosen.minutes is None else 60 * chosen.minutes
-        cases = 1000 if chosen.cases is None and seconds is None else chosen.cases
-        counts: Counts = server.run(target, seed, first=chosen.first, cases=cases, seconds=seconds)
-        bad += len(counts.findings)
-        print(counts.to_json() if chosen.json else f"{HEAD}\n{counts.line()}\n\n{counts.report()}", flush=True)
+    with contextlib.nullcontext(chosen.place.absolute()) if chosen.place else server.workplace() as place:
+        for name in chosen.targets or TARGETS:
+            target = {**TARGETS, **OF_THE_HARNESS}[name]()
+            if chosen.case is not None:
+                server.run_here(target, seed, place / name, chosen.case)
+                continue
+            counts = server.run(
+                target, seed, place / name, first=chosen.first, cases=cases, seconds=seconds, limits=limits
+            )
+            bad += len(counts.findings)
+            print(counts.to_json() if chosen.json else f"{HEAD}\n{counts.line()}\n\n{counts.report()}", flush=True)
     return int(bad > 0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import calls, kept_code, targets
+from tests.fuzz import calls, evil, kept_code, targets
 
 TARGETS = {
     target.name: target
@@ -18,4 +18,5 @@ TARGETS = {
         calls.Calls,
     )
 }
+OF_THE_HARNESS = {evil.Evil.name: evil.Evil}
 CALLS = calls.Calls.name

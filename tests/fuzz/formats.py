@@ -34,7 +34,7 @@ def mutate_safetensors(content: bytes, rng: random.Random) -> tuple[bytes, str]:
         return content[: 8 + length] + changed, told
     try:
         tree = json_text.parse(header)
-    except ValueError:  # an earlier change did it
+    except (ValueError, RecursionError):  # an earlier change did it
         return byte_text.mutate(content, rng)
     entries = [pair for pair in tree if isinstance(pair[1], Pairs)] if isinstance(tree, Pairs) else []
     if change < 6 or not entries:
@@ -92,9 +92,8 @@ def mutate_torch(content: bytes, rng: random.Random) -> tuple[bytes, str]:
     try:
         records = _unzip(content)
     except Exception:  # an earlier change did it
-        change = 0
         records = {}
-    if change < 2:
+    if change < 2 or not records:
         return byte_text.mutate(content, rng)
     if change == 2:
         return _zip_field(content, rng)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.fuzz.outcomes import HEAD, ROOT, Counts
+from tests.fuzz.server import workplace
+from tests.processes import started
 
 _RUNS = pytest.StashKey[list[Counts]]()
 
@@ -46,19 +47,16 @@ class Fuzzer:
 
     def __call__(self, *arguments: str) -> Iterator[Counts]:
         """Run `python -m tests.fuzz` with these arguments; the counts of each target as it ends."""
-        command = [sys.executable, "-m", "tests.fuzz", *arguments, "--json"]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
+        with workplace() as place:
+            command = [sys.executable, "-m", "tests.fuzz", *arguments, "--json", "--place", str(place)]
+            with started(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
                 for line in process.stdout:
                     counts = Counts.from_json(line)
                     self._config.stash[_RUNS].append(counts)
                     yield counts
-            except BaseException:
-                process.send_signal(signal.SIGINT)  # it takes its children and files with it
-                raise
-        if process.returncode not in (0, 1):  # 1: something was found, which the counts say
-            pytest.fail(f"{' '.join(command)}: exit status {process.returncode}")
+                status = process.wait()
+        if status not in (0, 1):  # 1: something was found, which the counts say
+            pytest.fail(f"{' '.join(command)}: exit status {status}")
 
 
 @pytest.fixture(scope="session")

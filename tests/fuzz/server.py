@@ -64,18 +64,19 @@ class Limits:
 def run(
     target: Target,
     seed: int,
+    place: Path,
     *,
     first: int = 0,
     cases: int | None = None,
     seconds: float | None = None,
     limits: Limits = Limits(),
 ) -> Counts:
-    """Try cases of a target, from `first` on, `cases` of them or for some seconds.
+    """Try cases of a target, from `first` on, `cases` of them or for some seconds, in a folder of the target's own.
 
     Not to be called in a process that has other threads, as it forks.
     """
     counts = Counts(target.name, seed)
-    with _workplace() as place:
+    with _inside(place):
         target.prepare(place / "base")
         gc.collect()
         gc.freeze()  # or every child's first collection would copy all pages
@@ -88,12 +89,12 @@ def run(
     return counts
 
 
-def run_here(target: Target, seed: int, case: int, keep: Path | None) -> None:
-    """Try one case in this process, unguarded, and say what was done; its folder stays where `keep` says."""
-    with _workplace() as place:
+def run_here(target: Target, seed: int, place: Path, case: int) -> None:
+    """Try one case in this process, unguarded, and say what was done; its files are in the folder `case`."""
+    with _inside(place):
         target.prepare(place / "base")
-        folder = place / "case" if keep is None else keep
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = place / "case"
+        folder.mkdir()
         told: list[str] = []
         try:
             outcome = Outcome(target.run(_rng(target, seed, case), folder, told))
@@ -105,24 +106,29 @@ def run_here(target: Target, seed: int, case: int, keep: Path | None) -> None:
         print(outcome.kind, outcome.details, sep="\n")
 
 
+@contextlib.contextmanager
+def workplace() -> Iterator[Path]:
+    """A new folder, in memory where there is one."""
+    memory = Path("/dev/shm")
+    base = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="minidistil-fuzz-", dir=base) as folder:
+        yield Path(folder)
+
+
 def _rng(target: Target, seed: int, case: int) -> random.Random:
     return random.Random(f"{target.name}/{seed}/{case}")
 
 
 @contextlib.contextmanager
-def _workplace() -> Iterator[Path]:
-    """A folder in memory where there is one, with the process in it, as hostile files name relative paths."""
-    memory = Path("/dev/shm")
-    base = memory if os.access(memory, os.W_OK) else None
+def _inside(place: Path) -> Iterator[None]:
+    """Have the process in a folder of its own, as hostile files name relative paths."""
     here = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="minidistil-fuzz-", dir=base, ignore_cleanup_errors=True) as folder:
-        place = Path(folder)
-        (place / "cwd").mkdir()
-        os.chdir(place / "cwd")
-        try:
-            yield place
-        finally:
-            os.chdir(here)
+    (place / "cwd").mkdir(parents=True)
+    os.chdir(place / "cwd")
+    try:
+        yield
+    finally:
+        os.chdir(here)
 
 
 def _child(
@@ -209,7 +215,7 @@ def _watch(
     computed, asleep = _processor_time(pid), 0.0
     while True:
         looked = time.monotonic()
-        ready, _, _ = select.select([answers], [], [], 0.5)
+        ready, _, _ = select.select([answers], [], [], 0.2)
         if ready:
             data = answers.read(1 << 20)
             buffer += data
@@ -225,7 +231,7 @@ def _watch(
         asleep = asleep + time.monotonic() - looked if _sleeps(pid) else 0.0
         if max(_processor_time(pid) - computed, asleep) > limits.hang:
             os.kill(pid, signal.SIGUSR1)  # where it is, into the log
-            time.sleep(0.5)
+            time.sleep(0.2)
             told = _last_words(log)
             counts.add(case, Outcome("hang", _first_own_line(told), told), limits.hang)
             return case + 1
@@ -268,7 +274,8 @@ def _last_words(log: IO[bytes]) -> str:
 
 
 def _first_own_line(told: str) -> str:
-    """The innermost line of a traceback that names a file of the project; the first line else."""
+    """The innermost line of a traceback that names a file of the project, or any file; the first line else."""
     lines = [line.strip() for line in told.splitlines()]
     own = (line for line in lines if line.startswith(tuple(f'File "{ROOT}/{top}/' for top in SHIPPED)))
-    return next(own, next((line for line in lines if line), ""))
+    any_file = (line for line in lines if line.startswith("File"))
+    return next(own, next(any_file, next(filter(None, lines), "")))

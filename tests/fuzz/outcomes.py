@@ -128,7 +128,8 @@ HEAD = "".join(f"{name:>{width}}" for name, width in zip(_COLUMNS, _WIDTHS, stri
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text[-3000:].splitlines())
+    shown = text if len(text) <= 4000 else f"{text[:1500]}\n[...]\n{text[-2500:]}"
+    return "\n".join(f"    {line}" for line in shown.splitlines())
 
 
 def of_error(error: BaseException, folder: Path | None) -> Outcome:
@@ -150,7 +151,7 @@ def of_error(error: BaseException, folder: Path | None) -> Outcome:
 
 def _told(error: BaseException) -> str:
     lines = traceback.format_exception(error, limit=-12)
-    return "".join(line if len(line) < 2000 else f"{line[:1000]} ... {line[-1000:]}" for line in lines)
+    return "".join(line if len(line) < 800 else f"{line[:400]} ... {line[-400:]}" for line in lines)
 
 
 def _place(error: BaseException) -> str:

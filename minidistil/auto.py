@@ -122,6 +122,7 @@ def load(
     """
     from minidistil.weights import open_checkpoint
     from minidistil.weights.locate import locate
+    from minidistil.weights.small_files import is_there
 
     folder = locate(
         name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
@@ -132,7 +133,7 @@ def load(
         from minidistil.sentences import CrossEncoder
 
         return CrossEncoder(folder, threads=threads, backend=backend)
-    if (folder / "modules.json").is_file():
+    if is_there(folder / "modules.json"):
         from minidistil.sentences import SentenceEncoder
 
         return SentenceEncoder.from_folder(folder, threads=threads, backend=backend)
@@ -142,8 +143,10 @@ def load(
 
 
 def _by_architecture(checkpoint: Checkpoint) -> type[Model[Any]] | None:
+    from minidistil.weights.config_values import architectures
+
     # Of BertForPreTraining's two heads minidistil has the first, which is BertForMaskedLM's.
-    names = [(n, n.replace("ForPreTraining", "ForMaskedLM")) for n in checkpoint.config.get("architectures") or ()]
+    names = [(n, n.replace("ForPreTraining", "ForMaskedLM")) for n in architectures(checkpoint.config)]
     return next((_ARCHITECTURES[name] for both in names for name in both if name in _ARCHITECTURES), None)
 
 

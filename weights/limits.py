@@ -25,7 +25,7 @@ MODULES = 32
 
 VOCABULARY = 1 << 21
 ADDED_TOKENS = 1 << 16
-TOKEN_CHARACTERS = 1 << 10
+TOKEN_BYTES = 1 << 10  # the tokenizers library frees a Unigram token of 200,000 by as many calls within calls: a crash
 WORD_CHARACTERS = 1 << 10  # of a word that WordPiece still looks at
 UNIGRAM_BYTES = 4 << 20  # of its tokens together; the tokenizers library takes 300 bytes for each of them
 TOKENIZER_PARTS = 64  # of a pipeline: normalizers, pre-tokenizers, processors, decoders; pieces of a template

@@ -71,15 +71,28 @@ BEYOND = {
         "its post_processor puts 65 pieces around a text; 64 are",
     ),
     "doublings": (normalizers(*[TWICE] * 13), "its normalizer may make a text 8192 times as long; 4096 times is"),
+    "doublings without a type": (
+        normalizers(*[{name: value for name, value in TWICE.items() if name != "type"}] * 13),
+        "may make a text 8192 times as long",
+    ),
     "doublings by a pattern": (normalizers(*[replace({"Regex": "a"}, "aa")] * 8), "may make a text 6561 times as long"),
     "one replacement": (normalizers(*[replace({"String": "a"}, "a" * 100)] * 2), "may make a text 10000 times as long"),
     "table of characters": (normalizers(charsmap("a", "b" * 5000)), "may make a text 5000 times as long"),
     "decoder": (lambda d: d.update(decoder={"type": "Sequence", "decoders": [TWICE] * 13}), "its decoder may make"),
     "parts": (normalizers(*[{"type": "Lowercase"}] * 64), "its normalizer has 65 parts; 64 are the most accepted"),
-    "prefix": (normalizers({"type": "Prepend", "prepend": "a" * 1025}), "its normalizer has a text of 1025 characters"),
+    "prefix": (
+        normalizers({"type": "Prepend", "prepend": "a" * 1025}),
+        "its normalizer has a text of 1025 bytes; 1024",
+    ),
     "words": (model(max_input_chars_per_word=10**9), "has max_input_chars_per_word = 1000000000; 1024 is the most"),
-    "prefix search": (unigram("a" * limits.UNIGRAM_BYTES), "has a vocabulary of 4194309 bytes to be searched by"),
-    "added token": (lambda d: d["added_tokens"][0].update(content="a" * 1025), "adds a token of 1025 characters; 1024"),
+    "prefix search": (
+        unigram(*(f"{i:01024}" for i in range(limits.UNIGRAM_BYTES >> 10))),
+        "has a vocabulary of 4194309 bytes to be searched by",
+    ),
+    "a long token": (unigram("ä" * 100_000), "has a token of 200000 bytes; 1024 are the most accepted"),
+    "a long word": (lambda d: d["model"]["vocab"].update({"a" * 1025: 5}), "has a token of 1025 bytes; 1024 are"),
+    "a prefix": (model(continuing_subword_prefix="a" * 1025), "has a token of 1025 bytes; 1024 are the most accepted"),
+    "added token": (lambda d: d["added_tokens"][0].update(content="a" * 1025), "has a token of 1025 bytes; 1024 are"),
     "no text": (lambda d: d["added_tokens"][0].update(content=[1]), "adds [1] as a token, which is no text"),
     "many added": (
         lambda d: d.update(added_tokens=[d["added_tokens"][0]] * (limits.ADDED_TOKENS + 1)),
@@ -106,8 +119,9 @@ def test_limits_are_not_met_by_what_there_is(folder: Path) -> None:
     quotes = (replace({"String": "``"}, '"'), replace({"String": "''"}, '"'), replace({"Regex": " {2,}"}, " "))
     change(folder, "tokenizer.json", normalizers(*quotes, {"type": "NFKD"}, {"type": "StripAccents"}))
     assert AutoTokenizer.from_pretrained(folder).tokenize("the  city") == ["the", "city"]
-    for size, accepted in ((limits.UNIGRAM_BYTES - 5, True), (limits.UNIGRAM_BYTES, False)):
-        assert (_vocabulary_faults({"vocab": [["<unk>", 0], ["a" * size, 0]]}) == []) == accepted
+    entries = [["a" * 1024, 0]] * (limits.UNIGRAM_BYTES >> 10)
+    assert _vocabulary_faults({"vocab": entries}) == []
+    assert len(_vocabulary_faults({"vocab": [*entries, ["a", 0]]})) == 1
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"])

@@ -12,7 +12,7 @@ from minidistil.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-DOCUMENTS += [f"docs/{name}.md" for name in ("architecture", "arithmetic", "migration")]
+DOCUMENTS += [f"docs/{name}.md" for name in ("architecture", "arithmetic", "limits", "migration")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -19,6 +19,7 @@ from minidistil.sentences.modules import activation_name
 from minidistil.sentences.progress import progress
 from minidistil.tasks import SequenceClassification
 from minidistil.tokenization import Tokenizer, check_truncation, input_limit, refuse_truncation, warn_of_truncation
+from minidistil.weights import CheckpointError
 from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
@@ -239,7 +240,10 @@ class CrossEncoder:
         if given is not None:
             return self._function(given)
         if stored is not None and stored.startswith("torch."):
-            return self._function(stored)
+            try:
+                return self._function(stored)
+            except ValueError as error:
+                raise CheckpointError(str(self.model.folder), str(error)) from None
         usual = "torch.nn.Sigmoid" if self.num_labels == 1 else "torch.nn.Identity"
         if stored is not None:
             warn_caller(

@@ -226,10 +226,10 @@ class CrossEncoder:
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]
                 encoded = [windows[i][0] for i in places]
-                types = np.concatenate([np.array(e.type_ids, np.int32) for e in encoded])
-                ids = [np.array(e.ids, np.int32) for e in encoded]
-                batch = pack_sentences(self.config, ids, types if self.config.type_vocab_size > 1 else None)
-                yield start + places, self.model.logits_packed(batch)
+                types = np.concatenate([e.type_ids for e in encoded]) if self.config.type_vocab_size > 1 else None
+                numbers = start + places
+                batch = pack_sentences(self.config, [e.ids for e in encoded], types, "pair {}", numbers)
+                yield numbers, self.model.logits_packed(batch)
         with self._count_lock:
             self.truncated += cut_count
         if truncation == "warn":

@@ -206,11 +206,11 @@ class Tokenizer:
             limit: in tokens, special ones included.
 
         Returns:
-            int32 [n] per text, and the indices of the texts that were longer.
+            int64 [n] per text, and the indices of the texts that were longer.
         """
         windows = self.encode_windows(texts, limit)
         cut = [i for i, w in enumerate(windows) if len(w) > 1]
-        return [np.array(w[0].ids, np.int32) for w in windows], cut
+        return [np.array(w[0].ids, np.int64) for w in windows], cut
 
     def encode_windows(
         self,

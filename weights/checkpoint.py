@@ -18,7 +18,7 @@ from minidistil.weights import limits, safetensors_file, torch_file
 from minidistil.weights._storage import READABLE, StoredTensor, map_file, read_float32
 from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.locate import WEIGHT_FILES, locate
-from minidistil.weights.small_files import is_inside, is_there, read_bytes, read_object
+from minidistil.weights.small_files import is_folder, is_inside, is_there, read_bytes, read_object
 
 _DIGEST_BLOCK = 8 << 20
 _OTHER_FORMATS = ("tf_model.h5", "flax_model.msgpack", "model.onnx")
@@ -180,7 +180,7 @@ _VERBS = ("is ", "has ", "was ", "holds ", "cannot ")
 
 
 def _no_weights(folder: Path) -> str:
-    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises where the way there is closed)
+    if not is_folder(folder):
         return "no such folder"
     other = [name for name in _OTHER_FORMATS if is_there(folder / name)]
     hint = f"; {other[0]} is there, which is not read: convert it to safetensors" if other else ""

@@ -16,7 +16,7 @@ from minidistil import util
 from minidistil.batch import PackedBatch
 from minidistil.tasks import MultipleChoice
 from tests.fuzz import checkpoints, odd_values
-from tests.fuzz.outcomes import WrongBits, arrays, compare
+from tests.fuzz.outcomes import WrongBits, arrays, check_sentence, compare
 
 _TASKS = {
     "wordpiece": "fill-mask", "vocabulary": "fill-mask", "bytes": "fill-mask", "pieces": "feature-extraction",
@@ -216,7 +216,7 @@ class Calls:
                     try:
                         engine(shared)
                     except ValueError as error:  # an id out of range, where it was seen
-                        _check_sentence(error)
+                        check_sentence(error)
             except BaseException as error:
                 faults.append(error)
 
@@ -249,7 +249,7 @@ def both(call: Callable[[Any], Any], pair: Pair, told: list[str], arguments: Any
             raise WrongBits(f"the engine gives {str(mine)[:500]!r}, exact {str(theirs)[:500]!r}")
         if not isinstance(mine, (TypeError, ValueError)):
             raise mine
-        _check_sentence(mine)
+        check_sentence(mine)
         return False
     compare(mine, theirs, "call")
     if len(list(arrays(mine))) == 0 and repr(mine) != repr(theirs):
@@ -262,11 +262,6 @@ def _attempt(call: Callable[[Any], Any], subject: Any) -> Any:
         return call(subject)
     except Exception as error:
         return error
-
-
-def _check_sentence(error: Exception) -> None:
-    if len(str(error).split()) < 4:
-        raise RuntimeError(f"no sentence: {type(error).__name__}: {error}") from error
 
 
 def _arguments(model: Any, rng: random.Random, spoil: bool = True) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def mutate_json(content: bytes, rng: random.Random) -> tuple[bytes, str]:
         return byte_text.mutate(content, rng)
     try:
         tree = json_text.parse(content)
+        told = json_text.mutate(tree, rng)
+        return json_text.dump(tree), told
     except (ValueError, RecursionError):  # an earlier change did it
         return byte_text.mutate(content, rng)
-    told = json_text.mutate(tree, rng)
-    return json_text.dump(tree), told

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("minidistil", "weights", "kernels")
 GOOD = ("accepted", "refused")
 BAD = ("crash", "hang", "memory", "wrong error", "wrong bits", "executed")
+_SHIPPED_FILES = tuple(f"{ROOT}/{top}/" for top in SHIPPED)
 _LONGEST_MESSAGE = 1 << 20  # characters: a thousand faults of a thousand
 
 
@@ -149,6 +150,14 @@ def of_error(error: BaseException, folder: Path | None) -> Outcome:
     return Outcome("wrong error", f"{type(error).__name__} {_place(error)}", _told(error))
 
 
+def check_sentence(error: Exception) -> None:
+    """Raise unless an error says in words of the project's own what is wrong; Python speaks of unknown keywords."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    own = last.filename.startswith(_SHIPPED_FILES) and (last.line or "").startswith("raise ")
+    if not own and "unexpected keyword argument" not in str(error):
+        raise RuntimeError(f"no sentence: {type(error).__name__}: {error}") from error
+
+
 def _told(error: BaseException) -> str:
     lines = traceback.format_exception(error, limit=-12)
     return "".join(line if len(line) < 800 else f"{line[:400]} ... {line[-400:]}" for line in lines)
@@ -157,7 +166,7 @@ def _told(error: BaseException) -> str:
 def _place(error: BaseException) -> str:
     """The innermost line of the project that an error came through."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.filename.startswith(tuple(f"{ROOT}/{top}/" for top in SHIPPED))]
+    own = [f for f in frames if f.filename.startswith(_SHIPPED_FILES)]
     last = (own or frames or [None])[-1]
     return "nowhere" if last is None else f"at {Path(last.filename).name}:{last.lineno} in {last.name}"
 

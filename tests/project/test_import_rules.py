@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run
+
 ROOT = Path(__file__).resolve().parents[2]
 
 pytest.importorskip("importlinter", reason="the import rules need import-linter, of the extra `test`")
@@ -25,7 +27,7 @@ def installed(tmp_path):
 
 def _lint(tree: Path) -> subprocess.CompletedProcess[str]:
     code = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache', '--no-logo'])"
-    return subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, timeout=120)
+    return run([sys.executable, "-c", code], cwd=tree)
 
 
 def test_rules_hold(installed):

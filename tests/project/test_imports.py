@@ -1,11 +1,12 @@
 """What importing the package costs and changes: nothing that an embedding application would notice."""
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,22 +89,16 @@ print("changed:", changed, "imported:", [name for name in heavy if name in sys.m
 """
 
 
-def _run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 def test_import_is_light_and_changes_nothing():
-    assert _run(_PURE_IMPORT) == "changed: [] imported: []"
+    assert python(_PURE_IMPORT) == "changed: [] imported: []"
 
 
 @pytest.mark.parametrize("module", ["minidistil.cli", "minidistil.cli.app"])
 def test_command_line_starts_without_the_compiler(module):
     heavy = ("numba", "tokenizers", "huggingface_hub", "safetensors")
-    assert _run(f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])") == "[]"
+    assert python(f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])") == "[]"
 
 
 def test_public_names_are_listed_and_exist():
     code = "import minidistil as m; print([name for name in m.__all__ if not hasattr(m, name)], len(m.__all__) > 5)"
-    assert _run(code) == "[] True"
+    assert python(code) == "[] True"

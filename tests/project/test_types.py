@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pickle
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 import minidistil
 from minidistil import models
+from tests.processes import run
 from tests.project.make_stubs import LAZY, stubs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +83,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     (tree / "user.py").write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--follow-imports=silent"]
     command += ["--cache-dir", str(tree / "cache"), "user.py"]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=300)
+    done = run(command, cwd=tree)
     assert done.stderr == ""
     return done.stdout.splitlines()
 

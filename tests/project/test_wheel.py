@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST_WHEEL = 512 * 1024  # bytes: source code only
@@ -20,10 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def _run(*command: str | Path, cwd: Path, status: int = 0, **environment: str) -> str:
-    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=clean | environment, capture_output=True, text=True, timeout=900
-    )
+    done = run(command, cwd=cwd, env={"PYTHONPATH": None, "PYTHONHOME": None, "VIRTUAL_ENV": None} | environment)
     assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -5,7 +5,7 @@ Apart from `backend.py`, which the reference imports: the reference must not rea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from minidistil._warn import warn_caller
 from minidistil.backend import Backend
@@ -27,6 +27,16 @@ class RunOptions(TypedDict, total=False):
 
     threads: Annotated[int | None, Option("to compute with; None for what the process may use.")]
     backend: Annotated[str, Option('"engine", "exact" or "blas".', "engine")]
+
+
+def check_device(device: Any) -> None:
+    """Refuse a device other than the CPU; None, where nobody named one, is fine.
+
+    Raises:
+        ValueError: any other.
+    """
+    if device is not None and str(device) != "cpu":
+        raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
 
 
 def create_backend(

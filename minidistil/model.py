@@ -16,7 +16,7 @@ import numpy as np
 import minidistil  # its public names: what stands on a model, a floor above, is asked for by them
 from minidistil.backend import Encoded
 from minidistil.batch import PackedBatch
-from minidistil.choose_backend import RunOptions, create_backend, packed_beside
+from minidistil.choose_backend import RunOptions, check_device, create_backend, packed_beside
 from minidistil.config import Config
 from minidistil.inputs import ModelInputs, prepare
 from minidistil.outputs import BaseModelOutput, ModelOutput
@@ -218,8 +218,7 @@ class Model(Generic[Output]):
         Raises:
             ValueError: any other device.
         """
-        if str(device) != "cpu":
-            raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
+        check_device(device)
         return self
 
     def _prepare(

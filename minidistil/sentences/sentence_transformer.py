@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minidistil.choose_backend import check_device
 from minidistil.model import LoadOptions, divided
 from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import read_sentence_files
@@ -50,8 +51,7 @@ class SentenceTransformer(SentenceEncoder):
         from minidistil.auto import AutoModel
         from minidistil.weights import locate
 
-        if device is not None and str(device) != "cpu":
-            raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
+        check_device(device)
         if cache_folder is not None:
             options["cache_dir"] = cache_folder
         hub, run = divided(options)

@@ -205,7 +205,7 @@ def test_errors_of_making_a_pipeline(distilbert_small: Path, bert_small: Path, t
         pipeline("summarization", model=distilbert_small)
     with pytest.raises(ValueError, match="needs model="):
         pipeline("fill-mask")
-    with pytest.raises(ValueError, match="CPU only, got device=0"):
+    with pytest.raises(ValueError, match="CPU only, got device '0'"):
         pipeline("fill-mask", model=distilbert_small, device=0)
     with pytest.raises(TypeError, match="needs a model with a masked-language-model head, got DistilBertModel"):
         pipeline("fill-mask", model=AutoModel.from_pretrained(distilbert_small, backend="blas"))

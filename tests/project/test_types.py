@@ -39,6 +39,7 @@ REVEALED = {
 }
 # Mistakes, and what mypy says of them.
 REFUSED = {
+    'minidistil.BertModel.from_pretrained("x")([[1]]).logits': 'has no attribute "logits"',
     "minidistil.TFBertModel": 'Module has no attribute "TFBertModel"',
     'minidistil.BertModel.from_pretrained("x", revison="main")': 'Unexpected keyword argument "revison"',
     'minidistil.load("x", threads="2")': 'has incompatible type "str"; expected "int | None"',

@@ -148,7 +148,7 @@ def _nudge(tree: Any, place: Place, rng: random.Random) -> None:
     elif isinstance(value, int):
         place.put(rng.choice((value + 1, value - 1, -value, value * 2, value // 2, float(value), str(value), [value])))
     elif isinstance(value, float):
-        place.put(rng.choice((-value, value * 2, int(value), value + 1e-9, str(value))))
+        place.put(rng.choice((-value, value * 2, value // 1, value + 1e-9, str(value))))
     elif isinstance(value, str) and not isinstance(value, Raw):
         at = rng.randrange(len(value) + 1)
         odd = rng.choice(STRINGS)

@@ -90,8 +90,10 @@ class AutoModelForMultipleChoice(_Auto[tasks.MultipleChoice]):
 
 def class_of(checkpoint: Checkpoint) -> type[Model[Any]]:
     """Return the class that config.json names in `architectures`, or the bare encoder's where minidistil has it not."""
+    from minidistil.weights.config_values import architectures
+
     # Of BertForPreTraining's two heads minidistil has the first, which is BertForMaskedLM's.
-    names = [(n, n.replace("ForPreTraining", "ForMaskedLM")) for n in checkpoint.config.get("architectures") or ()]
+    names = [(n, n.replace("ForPreTraining", "ForMaskedLM")) for n in architectures(checkpoint.config)]
     named = (CLASSES[name] for both in names for name in both if name in CLASSES)
     return next(named, None) or _of_family("", checkpoint)
 

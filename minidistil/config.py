@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from minidistil.weights import FAMILIES, CheckpointError, locate, read_config
-from minidistil.weights.config_values import family_of, labels, parse
+from minidistil.weights.config_values import architectures, family_of, labels, parse
+from minidistil.weights.errors import quoted
 from minidistil.weights.options import HubOptions, spelled_out
 
 if TYPE_CHECKING:
@@ -92,18 +93,19 @@ class Config:
         values = parse(family, raw, faults) if family else {}
         id2label = labels(raw, faults)
         label2id = {label: number for number, label in id2label.items()}
-        architectures = raw.get("architectures") or []
-        if not isinstance(architectures, list | tuple) or not all(isinstance(name, str) for name in architectures):
+        named = raw.get("architectures")
+        if named is not None and (not isinstance(named, (list, tuple)) or len(architectures(raw)) < len(named)):
             faults.append("config.json: architectures is no list of names")
-            architectures = []
         problem_type = raw.get("problem_type")
         if problem_type is not None and problem_type not in PROBLEM_TYPES:
-            faults.append(f"config.json: problem_type = {problem_type!r}; known are {', '.join(PROBLEM_TYPES)}")
+            faults.append(
+                f"config.json: problem_type = {quoted(repr(problem_type))}; known are {', '.join(PROBLEM_TYPES)}"
+            )
         if faults or family is None:
             raise CheckpointError(os.fspath(where), faults)
         return cls(
             model_type=family.model_type,
-            architectures=tuple(architectures),
+            architectures=tuple(architectures(raw)),
             id2label=id2label,
             label2id=label2id,
             problem_type=problem_type,

@@ -6,8 +6,10 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,6 +40,20 @@ def _unsteady_blas() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         make_unsteady(patch)
         yield
+
+
+@pytest.fixture
+def awake() -> Iterator[None]:
+    """Ends a test that waits for ever, as one does that opens a pipe, or that computes for ever."""
+
+    def give_up(*_: Any) -> None:
+        raise TimeoutError("two minutes have passed")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,7 @@ class Reference:
     """
 
     def __init__(self, config: Config, weights: ModelWeights, ops: Operations = exact) -> None:
+        self.config = config
         self.heads: int = config.n_heads
         self.feed_forward_activation: str = config.activation
         self.weights = weights
@@ -74,6 +75,9 @@ class Reference:
         Returns:
             `Encoded`: float32 [T, D] or [R, D], and what else was asked for.
         """
+        batch.check(self.config)
+        if rows is not None:
+            rows = batch.rows(rows)
         x = self._embed(self.weights.encoder.embeddings, batch)  # [T] -> [T, D]
         states = [x]
         softmaxes = []

@@ -20,6 +20,7 @@ from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted
 from minidistil.tasks import SequenceClassification
 from minidistil.tokenization import check_truncation, refuse_truncation, warn_of_truncation
+from minidistil.weights import CheckpointError
 from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
@@ -198,10 +199,10 @@ class CrossEncoder(Prompted):
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]
                 encoded = [windows[i][0] for i in places]
-                types = np.concatenate([np.array(e.type_ids, np.int32) for e in encoded])
-                ids = [np.array(e.ids, np.int32) for e in encoded]
-                batch = pack_sentences(self.config, ids, types if self.config.type_vocab_size > 1 else None)
-                yield start + places, self.model.logits_packed(batch)
+                types = np.concatenate([e.type_ids for e in encoded]) if self.config.type_vocab_size > 1 else None
+                numbers = start + places
+                batch = pack_sentences(self.config, [e.ids for e in encoded], types, "pair {}", numbers)
+                yield numbers, self.model.logits_packed(batch)
         self._count_truncated(cut_count)
         if truncation == "warn":
             warn_of_truncation(cut_count, len(pairs), limit)
@@ -211,7 +212,10 @@ class CrossEncoder(Prompted):
         if given is not None:
             return self._function(given)
         if stored is not None and stored.startswith("torch."):
-            return self._function(stored)
+            try:
+                return self._function(stored)
+            except ValueError as error:
+                raise CheckpointError(str(self.model.folder), str(error)) from None
         usual = "torch.nn.Sigmoid" if self.num_labels == 1 else "torch.nn.Identity"
         if stored is not None:
             warn_caller(

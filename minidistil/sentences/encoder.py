@@ -285,8 +285,8 @@ class SentenceEncoder(Prompted):
             order = np.argsort(-lengths, kind="stable")
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]
-                batch = pack_sentences(self.config, [ids[i] for i in places])
-                self._check_ids(batch.input_ids)
+                numbers = first_index + start + places
+                batch = pack_sentences(self.config, [ids[i] for i in places], None, "sentences[{}]", numbers)
                 yield start, _Batch(places, *self._forward(batch, skip, output_value), batch)
         self._count_truncated(cut_count)
         if truncation == "warn":
@@ -317,13 +317,6 @@ class SentenceEncoder(Prompted):
         """How many tokens at the start of a sentence are the prompt's, [CLS] among them."""
         ids = self.tokenizer(prompt)["input_ids"]
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
-
-    def _check_ids(self, ids: np.ndarray | None) -> None:
-        if ids is not None and ids.max() >= self.config.vocab_size:
-            raise ValueError(
-                f"the tokenizer made the id {ids.max()}, and the model has {self.config.vocab_size} words: "
-                "they do not belong together"
-            )
 
 
 def _one(batch: _Batch, i: int, output_value: str | None) -> Any:

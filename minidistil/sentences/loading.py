@@ -12,6 +12,7 @@ from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import is_reranker
 from minidistil.weights import locate, open_checkpoint
 from minidistil.weights.options import spelled_out
+from minidistil.weights.small_files import is_there
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -40,7 +41,7 @@ def load(
     folder = locate(name_or_path, **hub)
     if is_reranker(folder):
         return CrossEncoder(folder, **run)
-    if (folder / "modules.json").is_file():
+    if is_there(folder / "modules.json"):
         return SentenceEncoder.from_folder(folder, **run)
     checkpoint = open_checkpoint(folder)
     return class_of(checkpoint).from_checkpoint(checkpoint, **run)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
+from minidistil._tokenizer_json import library
 from minidistil.tokenization.encoding import BatchEncoding
 from minidistil.tokenization.texts import read_texts
 from minidistil.tokenization.windows import encode, encode_windows
@@ -97,9 +98,8 @@ class Tokenizer:
             **options: `HubOptions`.
 
         Raises:
-            FileNotFoundError: the folder has no tokenizer file.
-            CheckpointError: there is no such folder, package or hub id.
-            ValueError: a file is damaged, or special tokens are missing.
+            CheckpointError: there is no such folder, package or hub id, or it has no tokenizer; or with every fault of
+                a file that is damaged.
         """
         from minidistil.weights.locate import locate
 
@@ -206,11 +206,11 @@ class Tokenizer:
             limit: in tokens, special ones included.
 
         Returns:
-            int32 [n] per text, and the indices of the texts that were longer.
+            int64 [n] per text, and the indices of the texts that were longer.
         """
         windows = self.encode_windows(texts, limit)
         cut = [i for i, w in enumerate(windows) if len(w) > 1]
-        return [np.array(w[0].ids, np.int32) for w in windows], cut
+        return [np.array(w[0].ids, np.int64) for w in windows], cut
 
     def encode_windows(
         self,
@@ -255,7 +255,8 @@ class Tokenizer:
             raise ValueError(f"decode takes one list of ids, got shape {ids.shape}; for several use batch_decode")
         if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0):
             raise ValueError(f"decode takes ids, whole numbers from 0 on, got {ids[:10].tolist()} ({ids.dtype})")
-        text: str = self.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=skip_special_tokens)
+        with library("tokenizer", "cannot decode these ids"):
+            text: str = self.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=skip_special_tokens)
         clean = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )

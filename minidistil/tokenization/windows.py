@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from minidistil._tokenizer_json import library
 from minidistil.tokenization.texts import is_pair, refuse_half_characters
+from minidistil.weights import CheckpointError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -22,8 +24,9 @@ def encode(backend: Backend, batch: Sequence[Any], special: bool, split: bool) -
         UnicodeError: half of a surrogate pair in a text, which is no character.
     """
     try:
-        encodings: list[Encoding] = backend.encode_batch(batch, add_special_tokens=special, is_pretokenized=split)
-    except TypeError:
+        with library("tokenizer", "cannot encode this text"):
+            encodings: list[Encoding] = backend.encode_batch(batch, add_special_tokens=special, is_pretokenized=split)
+    except CheckpointError:
         for item in batch:
             refuse_half_characters(item)
         raise

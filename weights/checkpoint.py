@@ -10,15 +10,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minidistil.weights import limits, safetensors_file, torch_file
 from minidistil.weights._storage import READABLE, StoredTensor, map_file, read_float32
 from minidistil.weights.errors import CheckpointError, listing, quoted
-from minidistil.weights.locate import WEIGHT_FILES, locate
+from minidistil.weights.file_names import WEIGHT_FILES
+from minidistil.weights.locate import locate
+from minidistil.weights.options import HubOptions, spelled_out
 from minidistil.weights.small_files import is_folder, is_inside, is_there, read_bytes, read_object
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _DIGEST_BLOCK = 8 << 20
 _OTHER_FORMATS = ("tf_model.h5", "flax_model.msgpack", "model.onnx")
@@ -26,22 +31,18 @@ _OTHER_FORMATS = ("tf_model.h5", "flax_model.msgpack", "model.onnx")
 _Tables = dict[str, tuple[mmap.mmap, StoredTensor]]
 
 
-def open_checkpoint(
-    name_or_path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    token: str | bool | None = None,
-) -> Checkpoint:
-    """Find a checkpoint (see `locate`), map its weight files and check their tables of contents.
+@spelled_out(HubOptions)
+def open_checkpoint(name_or_path: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Checkpoint:
+    """Find a checkpoint, map its weight files and check their tables of contents.
+
+    Args:
+        name_or_path: see `locate`.
+        **options: `HubOptions`.
 
     Raises:
         CheckpointError: not found; or config.json and weight files with everything that is wrong with them.
     """
-    return Checkpoint(
-        locate(name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
-    )
+    return Checkpoint(locate(name_or_path, **options))
 
 
 class Checkpoint:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import minidistil
 from minidistil.tokenization import AutoTokenizer, Tokenizer
-from minidistil.tokenization.truncation import truncated_lengths
+from minidistil.tokenization.windows import truncated_lengths
 from minidistil.weights import CheckpointError
 
 TEXT = "Paris is the [MASK] of France."

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidistil.auto import load
+from minidistil import load
 from minidistil.config import Config
 from minidistil.weights import CheckpointError, _pickle_subset, limits, open_checkpoint, read_config, read_model
 from minidistil.weights.small_files import is_inside, parse_json, read_bytes

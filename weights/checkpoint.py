@@ -20,7 +20,7 @@ from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import WEIGHT_FILES
 from minidistil.weights.locate import locate
 from minidistil.weights.options import HubOptions, spelled_out
-from minidistil.weights.small_files import is_inside, is_there, read_bytes, read_object
+from minidistil.weights.small_files import is_folder, is_inside, is_there, read_bytes, read_object
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -181,7 +181,7 @@ _VERBS = ("is ", "has ", "was ", "holds ", "cannot ")
 
 
 def _no_weights(folder: Path) -> str:
-    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises where the way there is closed)
+    if not is_folder(folder):
         return "no such folder"
     other = [name for name in _OTHER_FORMATS if is_there(folder / name)]
     hint = f"; {other[0]} is there, which is not read: convert it to safetensors" if other else ""

@@ -117,7 +117,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "folder": str(checkpoint.folder),
         "digest": checkpoint.digest(),
         "model_type": config.model_type,
-        "architectures": checkpoint.config.get("architectures") or [],
+        "architectures": list(config.architectures),
         "n_layers": config.n_layers,
         "n_heads": config.n_heads,
         "dim": config.dim,

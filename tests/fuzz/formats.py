@@ -54,15 +54,15 @@ def _lie(entries: list, tree: Pairs, rng: random.Random, size: int) -> str:
     shape = json_text.find(entry, "shape")
     if change == 0:
         json_text.set_key(entry, "dtype", rng.choice(_DTYPES))
-    elif change == 1 and isinstance(shape, list) and shape:
+    elif change == 1 and type(shape) is list and shape:
         shape[rng.randrange(len(shape))] = rng.choice(_SIZES)
-    elif change == 2 and isinstance(shape, list):
+    elif change == 2 and type(shape) is list:
         numbers = [n for n in shape if isinstance(n, int)]
         shape[:] = rng.choice(([math.prod(numbers)], shape[::-1], [*shape, 1], [0, *shape], [1] * 40, shape[:-1]))
-    elif change == 3 and isinstance(offsets, list) and len(offsets) == 2:
+    elif change == 3 and type(offsets) is list and len(offsets) == 2:
         shift = rng.choice((-4, 4, -1, 1, size, -size, 1 << 63))
         offsets[:] = [n + shift if isinstance(n, int) else n for n in offsets]
-    elif change == 4 and isinstance(offsets, list) and offsets:
+    elif change == 4 and type(offsets) is list and offsets:
         offsets[rng.randrange(len(offsets))] = rng.choice((*_SIZES, size, size + 1))
     elif change == 5:  # the same data, in other numbers
         other = rng.choice(entries)[1]

@@ -16,9 +16,9 @@ import minidistil
 from minidistil.model import Model
 from minidistil.sentences import CrossEncoder, SentenceEncoder
 from minidistil.tasks import MultipleChoice
-from minidistil.weights import CheckpointError, open_checkpoint, read_model
+from minidistil.weights import CheckpointError, open_checkpoint, packed_file, read_model
+from minidistil.weights.checksum import checksum
 from minidistil.weights.file_names import PACKED_FILE
-from minidistil.weights.packed_file import save_packed
 from minidistil.weights.packing import pack_model
 from tests.fuzz import byte_text, checkpoints, formats, json_text
 from tests.fuzz.checkpoints import TEXTS, Files
@@ -347,9 +347,13 @@ class SentenceFiles(_Files):
 
 
 class PackedFile(_Files):
-    """Weights packed beside a checkpoint: nothing damaged may be used, and results are the checkpoint's."""
+    """Weights packed beside a checkpoint: nothing damaged may be used, and results are the checkpoint's.
+
+    Checksums are no defence against people: of a file that is sealed again its numbers may be wrong, but no more.
+    """
 
     name = "packed"
+    _sealed_again = False
 
     def make(self, folder: Path) -> dict[str, Files]:
         found = {}
@@ -358,19 +362,55 @@ class PackedFile(_Files):
             checkpoints.write(files, folder / name)
             _make_old(folder / name)
             opened = open_checkpoint(folder / name)
-            save_packed(pack_model(read_model(opened)), opened)
+            packed_file.save_packed(pack_model(read_model(opened)), opened)
             found[name] = {**files, PACKED_FILE: (folder / name / PACKED_FILE).read_bytes()}
         return found
 
+    def run(self, rng: random.Random, folder: Path, told: list[str]) -> str:
+        self._sealed_again = False
+        return super().run(rng, folder, told)
+
     def mutate(self, files: Files, rng: random.Random, told: list[str]) -> bool:
-        _change(files, PACKED_FILE, formats.mutate_safetensors, rng, told)
-        return False
+        if rng.random() < 0.4:
+            _change(files, PACKED_FILE, _seal_another, rng, told)
+            self._sealed_again = True
+        else:
+            _change(files, PACKED_FILE, formats.mutate_safetensors, rng, told)
+        return rng.random() < 0.02
 
     def use(self, folder: Path, base: str, rng: random.Random) -> None:
         _make_old(folder)  # the checkpoint is that one, by size and time
-        super().use(folder, base, rng)
+        if self._sealed_again:
+            model = minidistil.load(folder, threads=1)
+            model(**_inputs(model, rng))
+        else:
+            super().use(folder, base, rng)
+
+
+def _seal_another(content: bytes, rng: random.Random) -> tuple[bytes, str]:
+    """A packed file with another header or other numbers, and right checksums of them."""
+    length = int.from_bytes(content[:8], "little")
+    data = content[8 + length :]
+    try:
+        tree = json_text.parse(content[8 : 8 + length])
+        metadata = json_text.find(tree, "__metadata__")
+        places = json_text.parse(json_text.find(metadata, "places"))
+        told = json_text.mutate(places, rng)
+        json_text.set_key(metadata, "places", json_text.dump(places).decode("utf-8", "surrogatepass"))
+        if rng.random() < 0.3:
+            told = f"{told}, {json_text.mutate(tree, rng)}"
+        if rng.random() < 0.3:
+            data = rng.randbytes(len(data))
+        json_text.set_key(metadata, "content", checksum(data))
+        json_text.set_key(metadata, "header", packed_file._NO_DIGEST)
+        text = json_text.dump(tree)
+    except (TypeError, ValueError, AttributeError, RecursionError):  # an earlier change did it
+        return formats.mutate_safetensors(content, rng)
+    text += b" " * (-(8 + len(text)) % packed_file._LINE_BYTES)
+    header = len(text).to_bytes(8, "little") + text
+    return header.replace(packed_file._NO_DIGEST.encode(), packed_file._digest(header)) + data, f"sealed again: {told}"
 
 
 def _make_old(folder: Path) -> None:
     for path in folder.iterdir():
-        os.utime(path, (1_700_000_000, 1_700_000_000))
+        os.utime(path, (1_700_000_000, 1_700_000_000), follow_symlinks=False)

@@ -37,15 +37,12 @@ _OPTIONS = {
 }  # fmt: skip
 _TOKENIZER_OPTIONS = (
     "add_special_tokens", "padding", "truncation", "max_length", "is_split_into_words", "pad_to_multiple_of",
-    "padding_side", "stride",
-    "return_tensors", "return_token_type_ids", "return_attention_mask", "return_overflowing_tokens",
-    "return_special_tokens_mask",
-    "return_offsets_mapping", "return_length",
+    "padding_side", "stride", "return_tensors", "return_token_type_ids", "return_attention_mask",
+    "return_overflowing_tokens", "return_special_tokens_mask", "return_offsets_mapping", "return_length",
 )  # fmt: skip
 _ENCODE_OPTIONS = (
     "prompt_name", "prompt", "batch_size", "output_value", "precision", "normalize_embeddings", "truncate_dim",
-    "ranges", "truncation",
-    "convert_to_numpy", "convert_to_tensor", "device",
+    "ranges", "truncation", "convert_to_numpy", "convert_to_tensor", "device",
 )  # fmt: skip
 _PREDICT_OPTIONS = (
     "prompt_name",
@@ -97,8 +94,7 @@ class Calls:
     def run(self, rng: random.Random, folder: Path, told: list[str]) -> str:
         kinds: tuple[Callable[[random.Random, list[str]], bool], ...] = (
             self._model, self._model, self._model, self._packed, self._tokenizer, self._encode, self._pipeline,
-            self._pipeline,
-            self._rank, self._compare_embeddings,
+            self._pipeline, self._rank, self._compare_embeddings,
         )  # fmt: skip
         kind = self._threads if rng.random() < 0.01 else rng.choice(kinds)
         told.append(kind.__name__[1:])

@@ -148,7 +148,8 @@ def of_error(error: BaseException, folder: Path | None) -> Outcome:
             return Outcome("refused")
         what = f"a message of {len(text)} characters" if str(folder) in text else "without the file's name"
         return Outcome("wrong error", f"CheckpointError {what} {_place(error)}", _told(error))
-    return Outcome("wrong error", f"{type(error).__name__} {_place(error)}", _told(error))
+    first = error.__cause__ or error
+    return Outcome("wrong error", f"{type(first).__name__} {_place(first)}", _told(error))
 
 
 def check_sentence(error: Exception) -> None:

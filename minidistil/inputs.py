@@ -174,8 +174,13 @@ def pack_sentences(config: Config, ids: Sequence[np.ndarray], token_type_ids: np
         config: the model's.
         ids: int [n] per sentence.
         token_type_ids: int32 [T], of all sentences one after another; None for all zeros.
+
+    Raises:
+        ValueError: a sentence of no tokens.
     """
     lengths = [len(sentence) for sentence in ids]
+    if not all(lengths):
+        raise ValueError(f"sentence {lengths.index(0)} of the batch has no tokens, so that it has no result")
     offsets = np.zeros(len(ids) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     if config.positions_skip_padding:

@@ -23,6 +23,7 @@ from minidistil.tokenization import (
     check_truncation,
     input_limit,
     refuse_truncation,
+    refuse_without_tokens,
     warn_of_truncation,
 )
 
@@ -229,8 +230,7 @@ class Pipeline:
                     f"the tokenizer made the id {largest} of text {first + i}, and the model has {size} words: "
                     "they do not belong together"
                 )
-            if not all(len(w) for w in own):
-                raise ValueError(f"the tokenizer made no tokens of text {first + i}, so the model has nothing to read")
+        refuse_without_tokens([min(map(len, own)) for own in windows.of], first)
 
     def _settings(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         """General settings and the task's, call over constructor, checked."""

@@ -17,7 +17,14 @@ from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
 from minidistil.sentences.progress import progress
 from minidistil.tasks import SequenceClassification
-from minidistil.tokenization import Tokenizer, check_truncation, input_limit, refuse_truncation, warn_of_truncation
+from minidistil.tokenization import (
+    Tokenizer,
+    check_truncation,
+    input_limit,
+    refuse_truncation,
+    refuse_without_tokens,
+    warn_of_truncation,
+)
 
 if TYPE_CHECKING:
     from minidistil.config import Config
@@ -227,6 +234,7 @@ class CrossEncoder:
                 refuse_truncation(cut, limit, start)
             cut_count += len(cut)
             lengths = np.array([len(own[0]) for own in windows])
+            refuse_without_tokens(lengths, start)
             order = np.argsort(-lengths, kind="stable")
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]

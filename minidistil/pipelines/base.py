@@ -24,6 +24,7 @@ from minidistil.tokenization import (
     check_truncation,
     input_limit,
     refuse_truncation,
+    refuse_without_tokens,
     warn_of_truncation,
 )
 
@@ -173,6 +174,7 @@ class Pipeline:
 
         def prepare(group: slice) -> Windows:
             windows = self._windows(items[group], limit, general, task)
+            refuse_without_tokens([min(map(len, own)) for own in windows.of], first + group.start)
             self._check(windows, first + group.start, task)
             return windows
 

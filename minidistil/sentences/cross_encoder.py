@@ -20,7 +20,7 @@ from minidistil.sentences.modules import activation_name
 from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted
 from minidistil.tasks import SequenceClassification
-from minidistil.tokenization import check_truncation, refuse_truncation, warn_of_truncation
+from minidistil.tokenization import check_truncation, refuse_truncation, refuse_without_tokens, warn_of_truncation
 from minidistil.weights import CheckpointError
 from minidistil.weights.options import spelled_out
 
@@ -194,6 +194,7 @@ class CrossEncoder(Prompted):
                 refuse_truncation(cut, limit, start)
             cut_count += len(cut)
             lengths = np.array([len(own[0]) for own in windows])
+            refuse_without_tokens(lengths.tolist(), start)
             order = np.argsort(-lengths, kind="stable")
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]

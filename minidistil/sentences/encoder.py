@@ -24,7 +24,13 @@ from minidistil.sentences.pooling import normalize, pool, single_rows
 from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted
 from minidistil.sentences.quantization import check_precision, check_ranges, quantize_embeddings, stored_width
-from minidistil.tokenization import Tokenizer, check_truncation, refuse_truncation, warn_of_truncation
+from minidistil.tokenization import (
+    Tokenizer,
+    check_truncation,
+    refuse_truncation,
+    refuse_without_tokens,
+    warn_of_truncation,
+)
 
 if TYPE_CHECKING:
     from minidistil.model import Model
@@ -279,6 +285,7 @@ class SentenceEncoder(Prompted):
             ids, cut = self.tokenizer.encode_limited(texts[start : start + _WINDOW], limit)
             if truncation in ("error", False):
                 refuse_truncation(cut, limit, first_index + start)
+            refuse_without_tokens([len(sentence) for sentence in ids], first_index + start)
             cut_count += len(cut)
             lengths = np.array([len(sentence) for sentence in ids])
             order = np.argsort(-lengths, kind="stable")

@@ -29,6 +29,16 @@ def test_the_readme_has_the_two_commands_that_ci_runs():
     assert tests.rstrip().endswith(".venv/bin/pytest")
 
 
+def test_the_readme_says_how_many_tests_there_are(request):
+    config = request.config
+    (said,) = re.findall(r"([0-9,]+) tests", README)
+    asked_for = [name for name in ("keyword", "lf", "deselect", "ignore", "ignore_glob") if config.getoption(name)]
+    quick = config.getoption("markexpr") == "not slow and not parity and not benchmark"
+    if config.args_source != pytest.Config.ArgsSource.TESTPATHS or asked_for or not quick:
+        pytest.skip("they are counted where the whole quick group runs")
+    assert int(said.replace(",", "")) == pytest.approx(len(request.session.items), rel=0.03)
+
+
 def test_the_readme_lists_every_command():
     assert set(re.findall(r"^\| `minidistil ([a-z-]+)", README, re.MULTILINE)) == set(app.commands)
 

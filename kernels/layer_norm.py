@@ -114,20 +114,6 @@ def normalize_row(row, n, gain, shift, eps, scratch):
 
 
 @kernel
-def add_normalize_rows(x, ld_x, residual, ld_residual, rows, n, gain, shift, eps, scratch):
-    """x = LayerNorm(x + residual), in place on float32 [rows, n] at an address."""
-    for i in range(rows):
-        row, other = x + i * ld_x * 4, residual + i * ld_residual * 4
-        whole = n - n % 16
-        for j in range(0, whole, 16):
-            store(row, j, load(row, j) + load(other, j))
-        if whole < n:
-            mask = first_lanes(n - whole)
-            store_first(row, whole, mask, load_first(row, whole, mask) + load_first(other, whole, mask))
-        normalize_row(row, n, gain, shift, eps, scratch)
-
-
-@kernel
 def layer_norm(x, gain, shift, eps, out):
     """out = LayerNorm(x): x and out float32 [M, N], gain and shift float32 [N], eps float32."""
     scratch = np.empty(SCRATCH, np.float32)

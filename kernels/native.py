@@ -24,7 +24,7 @@ from typing import Any
 
 logger = logging.getLogger("minidistil")
 
-NAMES = ("encode", "encode_mobile_bert", "score_vocabulary", "linear", "layer_norm", "activate", "pack", "roof")
+NAMES = ("run",)
 """The entries, functions of kernels/entries.py."""
 
 Entry = Callable[[int, int, int], bool]
@@ -80,8 +80,8 @@ def _key() -> str:
     import llvmlite
 
     digest = hashlib.blake2b(digest_size=12)
-    for path in sorted(_FOLDER.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(_FOLDER.rglob("*.py")):
+        digest.update(path.relative_to(_FOLDER).as_posix().encode() + b"\0" + path.read_bytes())
     digest.update("\0".join((*cpu(), llvmlite.__version__)).encode())
     return digest.hexdigest()
 

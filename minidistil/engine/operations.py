@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from minidistil.backend import as_columns
-from minidistil.kernels import layout, native
+from minidistil.kernels import layout
+from minidistil.kernels.layout import address
+from minidistil.kernels.steps.activate import Activate
+from minidistil.kernels.steps.narrow_product import NARROW, NarrowProduct
+from minidistil.kernels.steps.product import Product
+from minidistil.kernels.steps.sum_rows import LAYER_NORM, SumRows
+from minidistil.kernels.steps.table import Matrix, Packed, Rows, take
 from minidistil.weights.model_weights import Linear, Norm
 from minidistil.weights.packing import aligned_zeros
 
@@ -35,16 +39,16 @@ class Operations:
         out = np.array(x, np.float32, order="C")
         if name not in layout.ACTIVATIONS:
             raise ValueError(f"there is no activation {name!r}; known are {', '.join(layout.ACTIVATIONS)}")
-        _run("activate", layout.ActivationCall(layout.ACTIVATIONS[name], _address(out), out.size))
+        take(Activate(address(out), out.size, layout.ACTIVATIONS[name]))
         return out
 
     def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
         """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis: float32 [M, D] -> [M, D]."""
         out = np.array(x, np.float32, order="C")
-        gain, shift, scratch = np.ascontiguousarray(w.weight), np.ascontiguousarray(w.bias), _scratch()
+        gain, shift = np.ascontiguousarray(w.weight, np.float32), np.ascontiguousarray(w.bias, np.float32)
         rows, n = out.shape
-        call = layout.NormCall(_address(out), rows, n, _address(gain), _address(shift), float(w.eps), _address(scratch))
-        _run("layer_norm", call)
+        own, none = Matrix(address(out), n), Rows(0, 0, 0)
+        take(SumRows(own, Rows(*own, 0), none, none, rows, n, LAYER_NORM, address(gain), address(shift), float(w.eps)))
         return out
 
 
@@ -52,26 +56,11 @@ def _linear(x: np.ndarray, packed: tuple[Linear, np.ndarray, np.ndarray]) -> np.
     w, weight, bias = packed
     x = np.ascontiguousarray(x, np.float32)
     n, k = w.weight.shape
-    out, scratch = np.empty((len(x), n), np.float32), _scratch()
-    memory = layout.team_memory(1)
-    call = layout.LinearCall(
-        _address(x), len(x), _address(weight), _address(bias), k, n, _address(out), _address(scratch)
-    )
-    _run("linear", call, layout.Team(_address(memory)))
+    out = np.empty((len(x), n), np.float32)
+    product = NarrowProduct if n < NARROW else Product
+    matrix = Packed(address(weight), address(bias), k, n)
+    take(product(Matrix(address(x), k), matrix, Matrix(address(out), n), len(x)))
     return out
-
-
-def _run(name: str, *parts: NamedTuple) -> None:
-    call = layout.call(*parts)
-    native.entry(name)(_address(call), 0, 1)
-
-
-def _scratch() -> np.ndarray:
-    return np.empty(layout.ROW_BLOCK * layout.PANEL, np.float32)
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
 
 
 def _pack(w: Linear) -> tuple[Linear, np.ndarray, np.ndarray]:

@@ -110,8 +110,8 @@ except EngineUnavailable as error:
 
 def test_kept_code_is_found_where_nothing_can_be_written(tmp_path: Path) -> None:
     """As in an image that was warmed up when it was made and runs read-only, without a home."""
-    native.entry("linear")
-    places = [folder / native._file("linear") for folder in native._folders()]
+    native.entry("run")
+    places = [folder / native._file("run") for folder in native._folders()]
     kept = next(place for place in places if place.exists())
     folder = tmp_path / "minidistil"
     folder.mkdir()
@@ -122,7 +122,7 @@ def refuse(*args, **options):
     raise PermissionError("read-only")
 tempfile.TemporaryFile = tempfile.NamedTemporaryFile = refuse
 from minidistil.kernels import native
-native.entry("linear")
+native.entry("run")
 print(native.cache_directory(), "numba" in sys.modules)
 """
     assert result(run(program, NUMBA_CACHE_DIR=str(tmp_path))) == ["None", "False"]

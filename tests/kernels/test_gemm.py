@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.kernels import _tile, gemm, layout, product
+from minidistil.kernels import _tile, gemm, layout
+from minidistil.kernels.steps.product import Product
+from minidistil.kernels.steps.table import Matrix, Packed, take
 from minidistil.reference import exact
 from minidistil.weights.model_weights import Linear
 from tests.bits import assert_same_bits
@@ -110,21 +112,18 @@ def test_product_of_a_team(rows: int, n: int) -> None:
     w, b = normal(2, n, k), normal(3, n)
     weight, bias = packed(w, b)
     want = exact.linear(np.ascontiguousarray(x[:, :k]), Linear(w, b))
-    memory = np.zeros(layout.COUNTERS + 1, np.int64)
-    exactly = np.full((rows, n), np.nan, np.float32)
-    scratch = np.empty(layout.ROW_BLOCK * layout.PANEL, np.float32)
-    address = [array.__array_interface__["data"][0] for array in (x, weight, bias, exactly, scratch, memory)]
+    own, matrix = Matrix(layout.address(x), ld), Packed(layout.address(weight), layout.address(bias), k, n)
     for bias_last in (True, False):
-        memory[:] = 0
-        product.product_exact_width(
-            address[0], ld, rows, address[1], address[2], bias_last, k, n, address[3], address[4], address[5], 0
-        )
+        exactly = np.full((rows, n), np.nan, np.float32)
+        take(Product(own, matrix, Matrix(layout.address(exactly), n), rows, bias_last=int(bias_last)))
         assert_same_bits(exactly, exact.product(np.ascontiguousarray(x[:, :k]), w) + b if bias_last else want)
 
-    memory[:] = 0
     padded = np.full((rows, len(bias) + 16), np.nan, np.float32)
-    out = padded.__array_interface__["data"][0]
-    args = (address[0], ld, rows, address[1], address[2], k, 0, len(weight), out, padded.shape[1])
-    product.product(*args, layout.GELU, address[5], 0)
+    out = Matrix(layout.address(padded), padded.shape[1])
+    take(Product(own, matrix, out, rows, layout.GELU))
     assert_same_bits(np.ascontiguousarray(padded[:, :n]), exact.gelu(want))
+    assert np.isnan(padded[:, n:]).all(), "written beyond the columns"
+    take(Product(own, matrix._replace(n=len(bias)), out, rows, layout.GELU))
+    assert_same_bits(np.ascontiguousarray(padded[:, :n]), exact.gelu(want))
+    assert not padded[:, n : len(bias)].any(), "columns of padding are zero"
     assert np.isnan(padded[:, len(bias) :]).all(), "written beyond the panels"

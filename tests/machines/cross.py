@@ -66,9 +66,10 @@ def loops(assembly: str) -> Iterator[list[str]]:
 
 
 def inner_loop(assembly: str, tile: Tile) -> list[str]:
-    """The loop over k of the largest tile: it has as many fused multiply-adds as accumulators times steps."""
+    """The loop over k of the largest tile: it reads, and has as many multiply-adds as accumulators times steps."""
     wanted = tile.rows * tile.vectors * tile.step
-    found = [loop for loop in loops(assembly) if len(multiply_adds(loop)) == wanted]
+    reading = [loop for loop in loops(assembly) if any(re.search(r"\[x|\(%", line) for line in loop)]
+    found = [loop for loop in reading if len(multiply_adds(loop)) == wanted]
     assert len(found) == 1, f"{len(found)} loops with {wanted} multiply-adds"
     return found[0]
 

@@ -15,6 +15,8 @@ from minidistil.engine import Engine
 from minidistil.engine.operations import Operations
 from minidistil.kernels import layout, native
 from minidistil.kernels._target import TILES
+from minidistil.kernels.steps.pack import Pack
+from minidistil.kernels.steps.table import take
 from minidistil.reference import Reference, exact
 from minidistil.reference.model import NARROW
 from minidistil.weights.model_weights import Linear, Norm
@@ -74,16 +76,13 @@ def emulated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[emulator
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", native.NAMES)
-def test_entries_call_nothing_of_the_mathematical_library(folder: Path, name: str) -> None:
-    assembly = (folder / f"{name}.s").read_text()
+def test_the_code_calls_nothing_of_the_mathematical_library(folder: Path) -> None:
+    assembly = (folder / "run.s").read_text()
     assert cross.calls(assembly) <= set(native._ALLOWED)
-    assert "fmla" in assembly or name == "pack"
-    if name in ("encode", "encode_mobile_bert", "score_vocabulary", "linear"):
-        ordered = {"ldar", "ldaxr", "stlxr"} if name != "linear" else {"ldaxr", "stlxr"}
-        assert ordered <= set(re.findall(r"^\s+(\w+)", assembly, re.MULTILINE)), "what the threads' meeting rests on"
-        loop = cross.inner_loop(assembly, NEON)
-        assert not [line for line in loop if "[sp" in line or line.startswith("mov")]
+    ordered = {"ldar", "ldaxr", "stlxr"}
+    assert ordered <= set(re.findall(r"^\s+(\w+)", assembly, re.MULTILINE)), "what the threads' meeting rests on"
+    loop = cross.inner_loop(assembly, NEON)
+    assert not [line for line in loop if "[sp" in line or line.startswith("mov")]
 
 
 @pytest.mark.slow
@@ -95,7 +94,17 @@ def test_linear(emulated: emulator.Emulator, m: int, n: int, k: int) -> None:
     x, w = normal(1, m, k), Linear(normal(2, n, k, scale=0.2), normal(3, n))
     want = (exact.narrow if n in NARROW else exact.linear)(x, w)
     assert_same_bits(Operations().linear(x, w), want)
-    assert emulated.runs == ["linear"]
+    assert emulated.runs == [["NarrowProduct" if n in NARROW else "Product"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (47, 17), (48, 16), (150, 50)])
+def test_packing(emulated: emulator.Emulator, n: int, k: int) -> None:
+    weight = normal(1, n, k)
+    want, got = (np.full((layout.panels(n), k, layout.PANEL), 7, np.float32) for _ in range(2))
+    layout.pack(weight, want)
+    take(Pack(layout.address(weight), n, k, layout.address(got)))
+    assert_same_bits(got, want)
 
 
 @pytest.mark.slow
@@ -140,7 +149,8 @@ def test_encoder(folder: Path, values: dict, lengths: tuple[int, ...], threads: 
         engine = Engine(config, weights, threads=threads, packed=packed)
         got = engine.encode(batch, hidden_states=True, attentions=True)
         some = engine.encode(batch, rows=rows).last
-    assert machine.runs == ["encode_mobile_bert" if values is MOBILEBERT else "encode"] * 2
+    assert len(machine.runs) == 2
+    assert all(run.count("Attend") == config.n_layers for run in machine.runs)
     for a, b, c in zip(got.hidden_states, want.hidden_states, here.hidden_states, strict=True):
         assert_same_bits(a, b)
         assert_same_bits(a, c)

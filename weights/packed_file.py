@@ -19,7 +19,7 @@ from minidistil.weights import safetensors_file
 from minidistil.weights._storage import map_file
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.errors import CheckpointError
-from minidistil.weights.locate import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.packing import PackedWeights
 
 _LINE_BYTES = 64

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minidistil.cli.options import checkpoint_options, json_option
+from minidistil.cli.options import checkpoint_options, json_option, threads_option
 
 if TYPE_CHECKING:
     from minidistil.cli.verification import Stage
@@ -56,7 +56,7 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
 
 @click.command(short_help="Compare the engine with NumPy, bit by bit.")
 @click.argument("checkpoint")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine. [default: all that it may use]")
+@threads_option("of the engine")
 @json_option("Print a JSON object.")
 @checkpoint_options
 @click.pass_context

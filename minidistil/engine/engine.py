@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minidistil.backend import Encoded
+from minidistil.backend import Encoded, as_rows
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.engine.operations import Operations
@@ -78,7 +78,8 @@ class Engine(Operations):
         rows: np.ndarray | None = None,
     ) -> Encoded:
         """Run the encoder; see `minidistil.backend.Backend`."""
-        wanted = None if rows is None else np.ascontiguousarray(rows, np.int64)
+        batch.check(self.config)
+        wanted = None if rows is None else batch.rows(rows)
         everything = hidden_states or attentions or batch.attention_bias is not None
         limited = None if everything else wanted
         budget = max(1, min(TOKEN_BUDGET, int(PASS_OPERATIONS / self._token_operations)))
@@ -104,7 +105,7 @@ class Engine(Operations):
         """Logits float32 [R, V] of the masked-language-model head for hidden states float32 [R, D]."""
         if self._head is None:
             raise ValueError("this model was loaded without its masked-language-model head")
-        hidden = np.ascontiguousarray(hidden, np.float32)
+        hidden = as_rows(hidden, self.config.dim)
         logits = np.empty((len(hidden), self.config.vocab_size), np.float32)
         scoring = self.plan.masked_lm(self._head)
         for start in range(0, len(hidden), _HEAD_ROWS):
@@ -120,6 +121,7 @@ class Engine(Operations):
             int64 [steps], nanoseconds of the monotonic clock; 0 where they did not meet. See
             `minidistil.engine.profile`, which makes sense of it.
         """
+        batch.check(self.config)
         times = np.zeros(len(self.plan.encode().steps), np.int64)
         self._run(batch, False, False, None, times)
         return times

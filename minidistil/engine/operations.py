@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.backend import as_columns
+from minidistil.backend import as_columns, as_rows
 from minidistil.kernels import layout
 from minidistil.kernels.layout import address
 from minidistil.kernels.steps.activate import Activate
@@ -44,18 +44,18 @@ class Operations:
 
     def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
         """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis: float32 [M, D] -> [M, D]."""
-        out = np.array(x, np.float32, order="C")
-        gain, shift = np.ascontiguousarray(w.weight, np.float32), np.ascontiguousarray(w.bias, np.float32)
-        rows, n = out.shape
-        own, none = Matrix(address(out), n), Rows(0, 0, 0)
-        take(SumRows(own, Rows(*own, 0), none, none, rows, n, LAYER_NORM, address(gain), address(shift), float(w.eps)))
+        (n,) = w.weight.shape
+        out = as_rows(np.array(x, np.float32, order="C"), n)
+        gain, shift = (as_rows(some[None], n) for some in (w.weight, w.bias))
+        own, norm = Matrix(address(out), n), (LAYER_NORM, address(gain), address(shift), float(w.eps))
+        take(SumRows(own, Rows(*own, 0), Rows(0, 0, 0), Rows(0, 0, 0), len(out), n, *norm))
         return out
 
 
 def _linear(x: np.ndarray, packed: tuple[Linear, np.ndarray, np.ndarray]) -> np.ndarray:
     w, weight, bias = packed
-    x = np.ascontiguousarray(x, np.float32)
     n, k = w.weight.shape
+    x = as_rows(x, k)
     out = np.empty((len(x), n), np.float32)
     product = NarrowProduct if n < NARROW else Product
     matrix = Packed(address(weight), address(bias), k, n)
@@ -64,7 +64,10 @@ def _linear(x: np.ndarray, packed: tuple[Linear, np.ndarray, np.ndarray]) -> np.
 
 
 def _pack(w: Linear) -> tuple[Linear, np.ndarray, np.ndarray]:
-    panels, k = layout.panels(len(w.bias)), w.weight.shape[1]
+    n, k = w.weight.shape
+    if w.bias.shape != (n,):
+        raise ValueError(f"a product of {n} columns has a bias of shape {list(w.bias.shape)}")
+    panels = layout.panels(n)
     weight = aligned_zeros(panels * k * layout.PANEL).reshape(panels, k, layout.PANEL)
     layout.pack(w.weight, weight)
     bias = aligned_zeros(panels * layout.PANEL)

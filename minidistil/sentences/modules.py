@@ -15,6 +15,7 @@ from minidistil.backend import Backend
 from minidistil.sentences.files import SENTENCE, TOKENS, ModuleFile, SentenceFiles
 from minidistil.sentences.pooling import normalize
 from minidistil.weights import Checkpoint, CheckpointError, Linear, Norm
+from minidistil.weights.errors import listing, quoted
 
 # The classes of torch.nn that a config names, by the names of config.json's activations.
 _ACTIVATIONS = {
@@ -173,7 +174,8 @@ def activation_name(path: Any) -> str:
     """The activation that a dotted name of a class of torch.nn stands for; ValueError where there is none."""
     name = str(path).rpartition(".")[2]
     if not isinstance(path, str) or not path.startswith("torch.") or name not in _ACTIVATIONS:
-        raise ValueError(f"has the activation function {path!r}; minidistil has {', '.join(_ACTIVATIONS)} of torch.nn")
+        known = ", ".join(_ACTIVATIONS)
+        raise ValueError(f"has the activation function {quoted(repr(path))}; minidistil has {known} of torch.nn")
     return _ACTIVATIONS[name]
 
 
@@ -210,8 +212,8 @@ def _read_layer_norm(file: ModuleFile) -> LayerNorm:
 def _read_layer_average(file: ModuleFile, n_layers: int) -> LayerAverage:
     stored, faults = Checkpoint(file.folder), list[str]()
     start = stored.config.get("layer_start", 4)
-    if not isinstance(start, int) or not 0 <= start <= n_layers:
-        raise ValueError(f"has layer_start = {start!r}; the encoder has {n_layers} layers")
+    if type(start) is not int or not 0 <= start <= n_layers:
+        raise ValueError(f"has layer_start = {quoted(repr(start))}; the encoder has {n_layers} layers")
     weights = _read(stored, "layer_weights", (n_layers + 1 - start,), faults)
     if not faults and np.add.reduce(weights) == 0:
         faults.append("layer_weights sum to 0")
@@ -234,9 +236,9 @@ _READERS: dict[str, Callable[[ModuleFile], Module]] = {
 def _read(stored: Checkpoint, name: str, shape: Sequence[Any], faults: list[str]) -> np.ndarray:
     """A tensor of that shape, finite; else a fault, and nothing."""
     if name not in stored.names:
-        faults.append(f"{name} is missing; there are {', '.join(stored.names) or 'no tensors'}")
+        faults.append(f"{name} is missing; there are {listing(stored.names) or 'no tensors'}")
     elif stored.stored(name)[1] != tuple(shape):
-        faults.append(f"{name} is {list(stored.stored(name)[1])}, and its config.json says {list(shape)}")
+        faults.append(f"{name} is {list(stored.stored(name)[1])}, and its config.json says {quoted(str(list(shape)))}")
     else:
         values = stored.read(name)
         if np.isfinite(values).all():

@@ -9,7 +9,7 @@ import numpy as np
 
 from minidistil.kernels import layout
 from minidistil.kernels.steps.pack import Pack
-from minidistil.kernels.steps.table import take
+from minidistil.kernels.steps.take import take
 from minidistil.weights._storage import release_pages
 from minidistil.weights.model_weights import (
     LayerWeights,

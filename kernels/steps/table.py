@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from minidistil.kernels import layout, native
+from minidistil.kernels import layout
 
 OPERATIONS = (
     "product",
@@ -108,7 +108,7 @@ class Steps:
     def __init__(self, steps: Sequence[tuple[NamedTuple, bool]]) -> None:
         numbers = [*Run(len(steps), SCRATCH, SCRATCH_FLOATS, CLOCK)]
         for i, (operands, meets) in enumerate(steps):
-            numbers += _step(operands, meets or i == len(steps) - 1)
+            numbers += written(operands, meets or i == len(steps) - 1)
         self.team = len(numbers)  # where its memory begins
         numbers += layout.team_memory(len(steps)).tolist()
         variables = {i: number for i, number in enumerate(numbers) if isinstance(number, Variable)}
@@ -126,16 +126,6 @@ class Steps:
         numbers = np.array([0, *[values[name] for name in self._names]], np.int64).take(self._which)
         numbers += self._constants
         return numbers
-
-
-def take(*operands: NamedTuple) -> None:
-    """Take steps one after another on the caller's thread, without the GIL; callers run side by side."""
-    scratch = np.empty(layout.ROW_BLOCK * layout.PANEL, np.float32)
-    numbers = [*Run(len(operands), layout.address(scratch), scratch.size, 0)]
-    for step in operands:
-        numbers += _step(step, True)
-    call = np.array(numbers + [0] * (layout.COUNTERS + len(operands)), np.int64)
-    native.entry("run")(layout.address(call), 0, 1)
 
 
 @functools.cache
@@ -160,7 +150,7 @@ def kinds(operands: type[NamedTuple]) -> tuple[type, ...]:
     return tuple(found)
 
 
-def _step(operands: NamedTuple, meets: bool) -> list[Any]:
+def written(operands: NamedTuple, meets: bool) -> list[Any]:
     """What lies in the slots of a step; a variable where there is one."""
     name = type(operands).__module__.rpartition(".")[2]
     if name not in OPERATIONS:

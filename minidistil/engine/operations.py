@@ -11,7 +11,8 @@ from minidistil.kernels.steps.activate import Activate
 from minidistil.kernels.steps.narrow_product import NARROW, NarrowProduct
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.sum_rows import LAYER_NORM, SumRows
-from minidistil.kernels.steps.table import Matrix, Packed, Rows, take
+from minidistil.kernels.steps.table import Matrix, Packed, Rows
+from minidistil.kernels.steps.take import take
 from minidistil.weights.model_weights import Linear, Norm
 from minidistil.weights.packing import aligned_zeros
 

@@ -12,7 +12,8 @@ from minidistil.engine.profile import measure_roofs
 from minidistil.kernels.layout import address
 from minidistil.kernels.steps import table
 from minidistil.kernels.steps.sum_rows import SumRows
-from minidistil.kernels.steps.table import Matrix, Packed, Rows, Steps, Variable, take
+from minidistil.kernels.steps.table import Matrix, Packed, Rows, Steps, Variable
+from minidistil.kernels.steps.take import take
 from minidistil.weights.model_weights import Linear, Norm
 from minidistil.weights.packing import pack_model
 from tests import build, steps
@@ -32,9 +33,8 @@ def test_steps_that_run_side_by_side_touch_different_memory(kind: str) -> None:
     config, weights = build.config(values), build.model_weights(values)
     generator = np.random.default_rng(0)
     lengths = (5, 1, 18)
-    batch = build.batch(
-        [generator.integers(0, 300, n) for n in lengths], [np.arange(n, dtype=np.int32) % 2 for n in lengths]
-    )
+    types = [np.arange(n) % 2 for n in lengths] if config.type_vocab_size > 1 else None
+    batch = build.batch([generator.integers(0, 300, n) for n in lengths], types)
     square = build.batch([generator.integers(0, 300, 6)] * 2, attention_bias=np.zeros((2, 1, 6, 6), np.float32))
     with steps.watched() as calls:
         engine = Engine(config, weights, threads=2)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from minidistil.kernels import attention, gelu, layer_norm
 from minidistil.kernels.layout import address
 from minidistil.kernels.steps.sum_rows import GAIN_SHIFT, LAYER_NORM, SumRows
-from minidistil.kernels.steps.table import Matrix, Rows, take
+from minidistil.kernels.steps.table import Matrix, Rows
+from minidistil.kernels.steps.take import take
 from minidistil.reference import exact
 from minidistil.weights.model_weights import EmbeddingWeights, Norm
 from tests.bits import assert_same_bits

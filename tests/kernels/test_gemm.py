@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from minidistil.kernels import _tile, gemm, layout
 from minidistil.kernels.steps.product import Product
-from minidistil.kernels.steps.table import Matrix, Packed, take
+from minidistil.kernels.steps.table import Matrix, Packed
+from minidistil.kernels.steps.take import take
 from minidistil.reference import exact
 from minidistil.weights.model_weights import Linear
 from tests.bits import assert_same_bits

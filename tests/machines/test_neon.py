@@ -16,7 +16,7 @@ from minidistil.engine.operations import Operations
 from minidistil.kernels import layout, native
 from minidistil.kernels._target import TILES
 from minidistil.kernels.steps.pack import Pack
-from minidistil.kernels.steps.table import take
+from minidistil.kernels.steps.take import take
 from minidistil.reference import Reference, exact
 from minidistil.reference.model import NARROW
 from minidistil.weights.model_weights import Linear, Norm

@@ -144,7 +144,8 @@ def _embeddings(m: int) -> Case:
 
 def _taking(*steps: NamedTuple, scratch: int = 0) -> Callable[[], None]:
     """A function that takes one of these steps on the caller's thread, at the next call the next one."""
-    from minidistil.kernels import layout, native
+    from minidistil.kernels import layout
+    from minidistil.kernels.code import native
     from minidistil.kernels.steps.table import Steps
 
     memory = np.zeros(max(scratch, layout.ROW_BLOCK * layout.PANEL), np.float32)

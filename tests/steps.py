@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, get_type_hints
 import numpy as np
 import pytest
 
-from minidistil.kernels import layout, native
+from minidistil.kernels import layout
+from minidistil.kernels.code import native
 from minidistil.kernels.steps import table
 from minidistil.kernels.steps.activate import Activate
 from minidistil.kernels.steps.attend import Attend

@@ -18,8 +18,8 @@ class Activate(NamedTuple):
 
 def code() -> Callable:
     """What a thread does in such a step."""
-    from minidistil.kernels._compile import part
-    from minidistil.kernels.activations import activate_in_place
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.simd.activations import activate_in_place
     from minidistil.kernels.steps.team import next_task
 
     numbers_per_task = 1024

@@ -35,9 +35,9 @@ class Attend(NamedTuple):
 
 def code() -> Callable:
     """What a thread does in such a step."""
-    from minidistil.kernels._compile import part
-    from minidistil.kernels.attention import attend_head
-    from minidistil.kernels.memory import get_i64
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.products.attention import attend_head
+    from minidistil.kernels.simd.memory import get_i64
     from minidistil.kernels.steps.team import next_task
 
     @part

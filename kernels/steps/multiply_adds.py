@@ -15,9 +15,9 @@ class MultiplyAdds(NamedTuple):
 
 def code() -> Callable:
     """What a thread does in such a step."""
-    from minidistil.kernels._compile import part
-    from minidistil.kernels.memory import get_f32, set_f32
-    from minidistil.kernels.roofs import multiply_adds as rounds_of
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.products.roofs import multiply_adds as rounds_of
+    from minidistil.kernels.simd.memory import get_f32, set_f32
 
     @part
     def multiply_adds(o, member):

@@ -22,8 +22,8 @@ class NarrowProduct(NamedTuple):
 
 def code() -> Callable:
     """What a thread does in such a step."""
-    from minidistil.kernels._compile import part
-    from minidistil.kernels.narrow import multiply_narrow
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.products.narrow import multiply_narrow
     from minidistil.kernels.steps.team import next_task
 
     @part

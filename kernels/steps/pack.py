@@ -17,9 +17,9 @@ class Pack(NamedTuple):
 
 def code() -> Callable:
     """What a thread does in such a step."""
-    from minidistil.kernels._compile import part
+    from minidistil.kernels.code.compile import part
     from minidistil.kernels.layout import PANEL
-    from minidistil.kernels.packing import pack_rows
+    from minidistil.kernels.products.packing import pack_rows
     from minidistil.kernels.steps.team import next_task
 
     @part

@@ -26,11 +26,11 @@ class Product(NamedTuple):
 
 def code() -> Callable:
     """What a thread does in such a step."""
-    from minidistil.kernels._compile import part
-    from minidistil.kernels._tile import LANES
-    from minidistil.kernels.activations import activate_rows
-    from minidistil.kernels.gemm import add_to_rows, chain_length, copy_rows, multiply_panel, row_block
+    from minidistil.kernels.code.compile import part
     from minidistil.kernels.layout import LINEAR_ACTIVATION, PANEL
+    from minidistil.kernels.products.gemm import add_to_rows, chain_length, copy_rows, multiply_panel, row_block
+    from minidistil.kernels.products.tile import LANES
+    from minidistil.kernels.simd.activations import activate_rows
     from minidistil.kernels.steps.team import next_task
 
     # Up to so many rows, reading a panel from memory takes about as long as multiplying by it. Where panels are fetched

@@ -16,9 +16,9 @@ class ReadMemory(NamedTuple):
 
 def code() -> Callable:
     """What a thread does in such a step."""
-    from minidistil.kernels._compile import part
-    from minidistil.kernels.memory import set_f32
-    from minidistil.kernels.roofs import READ_STEP, read
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.products.roofs import READ_STEP, read
+    from minidistil.kernels.simd.memory import set_f32
 
     @part
     def read_memory(o, member):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minidistil.kernels._compile import kernel, part
-from minidistil.kernels.memory import get_i64
+from minidistil.kernels.code.compile import kernel, part
+from minidistil.kernels.simd.memory import get_i64
 from minidistil.kernels.steps.operands import reader
 from minidistil.kernels.steps.table import MEETS, OPERANDS, OPERATION, OPERATIONS, Run, operation, slots
 from minidistil.kernels.steps.team import Member, end_step

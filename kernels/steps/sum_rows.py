@@ -31,10 +31,10 @@ class SumRows(NamedTuple):
 
 def code() -> Callable:
     """What a thread does in such a step."""
-    from minidistil.kernels._compile import part
-    from minidistil.kernels.layer_norm import normalize_row
-    from minidistil.kernels.memory import get_i32
-    from minidistil.kernels.rows import sum_row
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.simd.layer_norm import normalize_row
+    from minidistil.kernels.simd.memory import get_i32
+    from minidistil.kernels.simd.rows import sum_row
     from minidistil.kernels.steps.team import next_task
 
     rows_per_task = 4

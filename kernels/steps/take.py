@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidistil.kernels import layout, native
+from minidistil.kernels import layout
+from minidistil.kernels.code import native
 from minidistil.kernels.steps.table import Run, written
 
 

@@ -16,9 +16,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minidistil.kernels._compile import kernel
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import ABORT, COUNTERS
-from minidistil.kernels.memory import set_i64
+from minidistil.kernels.simd.memory import set_i64
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 _ARRIVALS, _GENERATION = 0, 8

@@ -15,7 +15,7 @@ from minidistil.engine.plan import Plan, Written
 from minidistil.engine.planner import Asked
 from minidistil.engine.threads import Team, default_threads
 from minidistil.engine.workspace import WorkspacePool
-from minidistil.kernels import native
+from minidistil.kernels.code import native
 from minidistil.kernels.layout import address
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
@@ -205,7 +205,7 @@ def warmup() -> None:
     Raises:
         EngineUnavailable: see `Engine`.
     """
-    for name in native.NAMES:
+    for name in native.ENTRIES:
         native.entry(name)
 
 

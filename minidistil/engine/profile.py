@@ -107,7 +107,7 @@ def _attention_operations(engine: Engine, lengths: np.ndarray) -> float:
 
 def _tile_lanes() -> int:
     """Lanes of one round of the multiply-add roof: what the register tile holds."""
-    from minidistil.kernels._target import target
+    from minidistil.kernels.code.target import target
 
     tile = target().tile
     return tile.lanes * tile.rows * tile.vectors

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidistil.kernels import layout, native
+from minidistil.kernels import layout
+from minidistil.kernels.code import native
 from minidistil.kernels.steps.table import Steps
 
 

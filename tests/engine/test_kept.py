@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minidistil.kernels import kept, native
-from minidistil.kernels._target import target
+from minidistil.kernels.code import kept, native
+from minidistil.kernels.code.target import target
 
 KEY = "0123456789abcdef01234567"
 SYMBOL = "_ZN8minidistil6linearE"

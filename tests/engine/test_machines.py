@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import minidistil
-from minidistil.kernels import kept, native
-from minidistil.kernels._target import target
+from minidistil.kernels.code import kept, native
+from minidistil.kernels.code.target import target
 from tests.bits import digest
 from tests.engine.test_families import albert, every_activation
 from tests.engine.test_invariance import CONFIG, alone
@@ -22,8 +22,8 @@ from tests.processes import python
 ROOT = Path(__file__).parents[2]
 
 _PROGRAM = """
-from minidistil.kernels._target import target
-from minidistil.kernels.kept import directory
+from minidistil.kernels.code.target import target
+from minidistil.kernels.code.kept import directory
 from tests.engine.test_machines import here
 print(target().lanes, directory(), here())
 """
@@ -104,7 +104,7 @@ def test_kept_code_is_found_where_nothing_can_be_written(tmp_path: Path) -> None
     program = """
 import os, sys
 os.access = lambda *args, **options: False
-from minidistil.kernels import kept, native
+from minidistil.kernels.code import kept, native
 native.entry("run")
 print(kept.directory(), "numba" in sys.modules)
 """

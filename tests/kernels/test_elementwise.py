@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.kernels import attention, gelu, layer_norm
 from minidistil.kernels.layout import address
+from minidistil.kernels.products import attention
+from minidistil.kernels.simd import gelu, layer_norm
 from minidistil.kernels.steps.sum_rows import GAIN_SHIFT, LAYER_NORM, SumRows
 from minidistil.kernels.steps.table import Matrix, Rows
 from minidistil.kernels.steps.take import take

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.kernels import _tile, gemm, layout
+from minidistil.kernels import layout
+from minidistil.kernels.products import gemm, tile
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.table import Matrix, Packed
 from minidistil.kernels.steps.take import take
@@ -41,7 +42,7 @@ def check(m: int, n: int, k: int, non_finite: bool = False) -> None:
         assert not np.isfinite(want).all()
 
 
-@pytest.mark.parametrize("m", range(1, 2 * _tile.ROWS + 2))
+@pytest.mark.parametrize("m", range(1, 2 * tile.ROWS + 2))
 def test_every_number_of_rows(m: int) -> None:
     check(m, 50, 64)
 
@@ -64,11 +65,11 @@ def test_any_shape(m: int, n: int, k: int, non_finite: bool) -> None:
     check(m, n, k, non_finite)
 
 
-@pytest.mark.parametrize("rows", range(1, _tile.ROWS + 1))
-@pytest.mark.parametrize("vectors", range(1, _tile.VECTORS + 1))
+@pytest.mark.parametrize("rows", range(1, tile.ROWS + 1))
+@pytest.mark.parametrize("vectors", range(1, tile.VECTORS + 1))
 @pytest.mark.parametrize("bias", [True, False])
 def test_every_tile_and_nothing_beside_it(rows: int, vectors: int, bias: bool) -> None:
-    k, width = 200, vectors * _tile.LANES
+    k, width = 200, vectors * tile.LANES
     a, w, b = normal(1, rows, k + 3), normal(2, k, width + 5), normal(3, width)
     c = np.full((rows, width + 7), 12345, np.float32)
     address = [array.__array_interface__["data"][0] for array in (a, w, c, b)]
@@ -95,10 +96,10 @@ def test_every_tile_and_nothing_beside_it(rows: int, vectors: int, bias: bool) -
 def test_first_total_is_not_added_to_zero() -> None:
     """A chain that underflows to -0 stays -0 without a bias: 0 + -0 would be +0."""
     tiny = np.full((1, 1), 1e-30, np.float32)
-    w = np.full((1, _tile.LANES), -1e-30, np.float32)
-    c = np.empty((1, _tile.LANES), np.float32)
+    w = np.full((1, tile.LANES), -1e-30, np.float32)
+    c = np.empty((1, tile.LANES), np.float32)
     address = [array.__array_interface__["data"][0] for array in (tiny, w, c)]
-    gemm.multiply(address[0], 1, 1, address[1], _tile.LANES, _tile.LANES, address[2], _tile.LANES, 0, 1, 1)
+    gemm.multiply(address[0], 1, 1, address[1], tile.LANES, tile.LANES, address[2], tile.LANES, 0, 1, 1)
     assert np.signbit(c).all()
     assert not c.any()
 

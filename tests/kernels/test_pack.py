@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidistil.kernels import layout, packing
+from minidistil.kernels import layout
+from minidistil.kernels.products import packing
 from tests.bits import assert_same_bits
 from tests.kernels.values import awkward
 

@@ -13,13 +13,14 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from llvmlite import binding, ir
 
-from minidistil.kernels import _target
-from minidistil.kernels._target import TILES, Target, Tile
+from minidistil.kernels.code import target
+from minidistil.kernels.code.target import TILES, Target, Tile
 
 AARCH64 = "aarch64-unknown-linux-gnu"
 X86_64 = "x86_64-unknown-linux-gnu"
@@ -36,7 +37,7 @@ def machine(triple: str, cpu: str, features: str = "") -> Any:
 
 def tile_assembly(tile: Tile, code_generator: Any) -> str:
     """Assembly of the register tile in all its shapes up to `tile`."""
-    from minidistil.kernels._tile import tile_function
+    from minidistil.kernels.products.tile import tile_function
 
     code = ir.Module("tile")
     tile_function(code, tile).linkage = "external"
@@ -86,12 +87,12 @@ def calls(assembly: str) -> set[str]:
 
 def main(folder: Path, cpu: str) -> None:
     # Before any kernel is imported: they read the tile when they are.
-    _target.target = lambda: Target(cpu, TILES[4].lanes)  # type: ignore[assignment]
-    from minidistil.kernels import entries, native
+    target.target = lambda: Target(cpu, TILES[4].lanes)  # type: ignore[assignment]
+    from minidistil.kernels.code import native
 
     code_generator, symbols = machine(AARCH64, cpu), {}
-    for name in native.NAMES:
-        symbols[name], module = native.closed_module(getattr(entries, name), code_generator)
+    for name in native.ENTRIES:
+        symbols[name], module = native.closed_module(getattr(import_module(native.ENTRIES[name]), name), code_generator)
         (folder / f"{name}.o").write_bytes(code_generator.emit_object(module))
         (folder / f"{name}.s").write_text(code_generator.emit_assembly(module))
     (folder / "symbols.json").write_text(json.dumps(symbols))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidistil.kernels import native
+from minidistil.kernels.code import native
 from tests import steps
 from tests.processes import run
 

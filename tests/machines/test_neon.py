@@ -13,8 +13,9 @@ from llvmlite import binding
 
 from minidistil.engine import Engine
 from minidistil.engine.operations import Operations
-from minidistil.kernels import layout, native
-from minidistil.kernels._target import TILES
+from minidistil.kernels import layout
+from minidistil.kernels.code import native
+from minidistil.kernels.code.target import TILES
 from minidistil.kernels.steps.pack import Pack
 from minidistil.kernels.steps.take import take
 from minidistil.reference import Reference, exact

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL
-from minidistil.kernels.memory import get_f32, load, store_first
-from minidistil.kernels.simd import first_lanes, splat, where
+from minidistil.kernels.simd.memory import get_f32, load, store_first
+from minidistil.kernels.simd.values import first_lanes, splat, where
 
 f32 = np.float32
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels._tile import ROWS
-from minidistil.kernels.gelu import integer_bits, power_of_two
-from minidistil.kernels.gemm import chain_length, multiply
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL
-from minidistil.kernels.memory import address_of, get_f32, load, load_first, set_f32, store, store_first
-from minidistil.kernels.packing import transpose16
-from minidistil.kernels.simd import (
+from minidistil.kernels.products.gemm import chain_length, multiply
+from minidistil.kernels.products.packing import transpose16
+from minidistil.kernels.products.tile import ROWS
+from minidistil.kernels.simd.gelu import integer_bits, power_of_two
+from minidistil.kernels.simd.memory import address_of, get_f32, load, load_first, set_f32, store, store_first
+from minidistil.kernels.simd.values import (
     first_lanes,
     floor,
     fma,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels.memory import load, load_first, store, store_first
-from minidistil.kernels.simd import first_lanes, splat
+from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.simd.memory import load, load_first, store, store_first
+from minidistil.kernels.simd.values import first_lanes, splat
 
 f32 = np.float32
 

@@ -9,10 +9,10 @@ Weights are packed once into panels of PANEL columns (layout.pack).
 
 from __future__ import annotations
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels._tile import LANES, ROWS, VECTORS, tile
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL, ROW_BLOCK
-from minidistil.kernels.memory import address_of, get_f32, load, set_f32, store
+from minidistil.kernels.products.tile import LANES, ROWS, VECTORS, tile
+from minidistil.kernels.simd.memory import address_of, get_f32, load, set_f32, store
 
 _MOST_ROWS = ROW_BLOCK // ROWS * ROWS  # in whole tiles
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels.memory import address_of, get_f32, load, load8, load_first, set_f32, store, store_first
-from minidistil.kernels.simd import first_lanes, fma, fma_scalar, lane, splat, splat8, sqrt_scalar
+from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.simd.memory import address_of, get_f32, load, load8, load_first, set_f32, store, store_first
+from minidistil.kernels.simd.values import first_lanes, fma, fma_scalar, lane, splat, splat8, sqrt_scalar
 
 f32 = np.float32
 _CHUNK = 16  # vectors of eight lanes

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil.weights import limits, safetensors_file, torch_file
-from minidistil.weights._storage import READABLE, StoredTensor, map_file, read_float32
+from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32
 from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import WEIGHT_FILES
 from minidistil.weights.locate import locate
 from minidistil.weights.options import HubOptions, spelled_out
-from minidistil.weights.small_files import is_inside, is_there, read_bytes, read_object
+from minidistil.weights.small_files import is_folder, is_inside, is_there, read_bytes, read_object
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _DIGEST_BLOCK = 8 << 20
+_SAMPLE = 4096
 _OTHER_FORMATS = ("tf_model.h5", "flax_model.msgpack", "model.onnx")
 
 _Tables = dict[str, tuple[mmap.mmap, StoredTensor]]
@@ -48,8 +49,9 @@ def open_checkpoint(name_or_path: str | os.PathLike[str], **options: Unpack[HubO
 class Checkpoint:
     """A folder with config.json and weights: safetensors where there are any, else pytorch_model.bin; or shards.
 
-    Weight files are mapped, not read; the maps close with the object and the arrays that view them. As with any map,
-    a file must not be cut short while it is in use: replace it by renaming another over it.
+    Weight files are mapped, not read; the maps close with the object and the arrays that view them. As with any map, a
+    file must stay as it is while it is in use: written over, it changes results; cut short, it ends the process
+    (SIGBUS). Replace it by renaming another over it.
 
     Attributes:
         folder: where it lies.
@@ -65,6 +67,7 @@ class Checkpoint:
         self.names: tuple[str, ...] = ()
         self.files: tuple[Path, ...] = ()
         self._maps: dict[Path, mmap.mmap] = {}
+        self._states: dict[Path, dict[str, Any]] = {}
         self._tensors: _Tables = {}
         weights = next((self.folder / name for name in WEIGHT_FILES if is_there(self.folder / name)), None)
         if weights is None:
@@ -120,11 +123,31 @@ class Checkpoint:
             self._digest = whole.hexdigest()
         return self._digest
 
+    def sample(self) -> str:
+        """64 hexadecimal digits of the tables of contents, and of the first, middle and last 4 KiB of every tensor."""
+        whole = hashlib.sha256()
+        for name in self.names:
+            mapped, tensor = self._tensors[name]
+            size = tensor.count * DTYPE_BITS[tensor.dtype] // 8
+            whole.update(repr((name, tensor)).encode())
+            for start in sorted({0, max(0, size // 2 - _SAMPLE // 2), max(0, size - _SAMPLE)}):
+                whole.update(mapped[tensor.offset + start : tensor.offset + min(size, start + _SAMPLE)])
+        return whole.hexdigest()
+
+    def states(self) -> list[dict[str, Any]]:
+        """Of each weight file its name, size, inode, and times of change of content and status in nanoseconds.
+
+        Empty for a file that was exchanged while it was opened.
+        """
+        return [self._states[path] for path in self.files]
+
     def __repr__(self) -> str:
         return f"Checkpoint({str(self.folder)!r}, {len(self.names)} tensors)"
 
     def _open_file(self, path: Path, faults: list[str]) -> None:
+        before = _state(path)
         mapped = map_file(path)
+        self._states[path] = before if before == _state(path) else {}
         reader = safetensors_file if path.suffix == ".safetensors" else torch_file
         table = reader.read_table(path, mapped)
         twice = sorted(table.keys() & self._tensors.keys())
@@ -161,6 +184,15 @@ class Checkpoint:
                     faults.append(f"{shard} lacks tensors that {index.name} puts into it: {listing(absent)}")
 
 
+def _state(path: Path) -> dict[str, Any]:
+    try:
+        facts = path.stat()
+    except OSError:  # map_file says it
+        return {}
+    times = {"changed": facts.st_mtime_ns, "status": facts.st_ctime_ns}
+    return {"name": path.name, "size": facts.st_size, "inode": facts.st_ino, **times}
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """The content of a folder's config.json; CheckpointError where it is missing or no JSON object."""
     return read_object(folder / "config.json")
@@ -181,7 +213,7 @@ _VERBS = ("is ", "has ", "was ", "holds ", "cannot ")
 
 
 def _no_weights(folder: Path) -> str:
-    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises where the way there is closed)
+    if not is_folder(folder):
         return "no such folder"
     other = [name for name in _OTHER_FORMATS if is_there(folder / name)]
     hint = f"; {other[0]} is there, which is not read: convert it to safetensors" if other else ""

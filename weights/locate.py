@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from minidistil.weights.errors import CheckpointError, quoted
 from minidistil.weights.file_names import WEIGHT_FILES
 from minidistil.weights.options import HubOptions, spelled_out
+from minidistil.weights.small_files import is_folder, is_there
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -42,9 +43,9 @@ def locate(
     name = os.fspath(name_or_path)
     if name.startswith(PACKAGE):
         return _in_package(name)
-    path = Path(name).expanduser()
-    if path.exists():
-        return path if path.is_dir() else path.parent
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 (Path's raises for a user who is not there)
+    if is_there(path):
+        return path if is_folder(path) else path.parent
     if not isinstance(name_or_path, str) or _looks_like_a_path(name):
         raise CheckpointError(quoted(name), f"no such file or folder{_nearest(path)}")
     if not _HUB_ID.fullmatch(name) or "--" in name or ".." in name:
@@ -63,7 +64,7 @@ def _looks_like_a_path(name: str) -> bool:
 def _nearest(path: Path) -> str:
     """Where a mistyped path leaves the ground."""
     for parent in path.absolute().parents:
-        if parent.is_dir():
+        if is_folder(parent):
             return f" ({quoted(str(parent))} is there, {quoted(str(path.absolute().relative_to(parent)))} in it is not)"
     return ""
 

@@ -106,6 +106,11 @@ def is_there(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110 (a name that is none is not there either; Path.exists raises)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder has that name."""
+    return os.path.isdir(path)  # noqa: PTH112 (as above)
+
+
 def is_inside(name: str) -> bool:
     """Whether a name in a file means something within that file's folder.
 

@@ -16,6 +16,7 @@ from minidistil.sentences.files import SENTENCE, TOKENS, ModuleFile, SentenceFil
 from minidistil.sentences.pooling import normalize
 from minidistil.weights import Checkpoint, CheckpointError, Linear, Norm
 from minidistil.weights.errors import listing, quoted
+from minidistil.weights.keys import Key, read_keys
 
 # The classes of torch.nn that a config names, by the names of config.json's activations.
 _ACTIVATIONS = {
@@ -28,6 +29,7 @@ _ACTIVATIONS = {
     "Mish": "mish",
     "Sigmoid": "sigmoid",
 }
+_DENSE = {"bias": Key(("bias",), bool, True), "residual": Key(("use_residual",), bool, False)}
 _LAYER_NORM_EPS = 1e-5  # of torch.nn.LayerNorm, which is what the module is; not configurable there
 
 
@@ -189,15 +191,18 @@ def _read_dense(file: ModuleFile) -> Dense:
         faults.append(str(error))
     shape = (config.get("out_features"), config.get("in_features"))
     weight = _read(stored, "linear.weight", shape, faults)
-    has_bias = bool(config.get("bias", True))
-    bias = _read(stored, "linear.bias", shape[:1], faults) if has_bias else np.zeros(len(weight), np.float32)
+    said = read_keys(_DENSE, config, "config.json", faults)
+    if said.get("bias"):
+        bias = _read(stored, "linear.bias", shape[:1], faults)
+    else:
+        bias = np.zeros(len(weight), np.float32)
     residual = None
-    if config.get("use_residual") and shape[0] != shape[1]:
+    if said.get("residual") and shape[0] != shape[1]:
         matrix = _read(stored, "residual.weight", shape, faults)
         residual = Linear(matrix, np.zeros(len(matrix), np.float32))
     if faults:
         raise CheckpointError(file.folder, faults)
-    return Dense(Linear(weight, bias), activation, residual, bool(config.get("use_residual")) and residual is None)
+    return Dense(Linear(weight, bias), activation, residual, said["residual"] and residual is None)
 
 
 def _read_layer_norm(file: ModuleFile) -> LayerNorm:

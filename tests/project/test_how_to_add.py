@@ -31,7 +31,7 @@ def edits(chapter: str) -> Iterator[tuple[str, str, str]]:
             yield found["new"], "", text
             continue
         # Dedented by what is common: a change has a column of its own for signs, and every line of it begins with one.
-        lines = [line[3:] for line in found["text"].splitlines()]
+        lines = [line[3:] or " " for line in found["text"].splitlines()]
         assert all(line[:1] in (" ", "+", "-") for line in lines), f"{found['changed']}: {lines}"
         before, after = ("".join(f"{x[1:]}\n" for x in lines if x[0] in signs) for signs in (" -", " +"))
         yield found["changed"], before, after

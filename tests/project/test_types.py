@@ -6,12 +6,15 @@ import importlib
 import pickle
 import re
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 import minidistil
 from minidistil import models
+from minidistil.class_names import BEGINNINGS, ENDINGS, FURTHER_ENDINGS, class_names
+from minidistil.weights.families import FAMILIES, TASKS
 from tests.processes import run
 from tests.project.make_stubs import LAZY, stubs
 
@@ -60,14 +63,21 @@ def test_a_stub_has_every_public_name(package: str) -> None:
     assert sorted(names) == sorted(module.__all__)
 
 
+def test_every_family_and_every_head_has_its_classes() -> None:
+    assert BEGINNINGS.keys() == FAMILIES.keys()
+    endings = {*ENDINGS, *chain.from_iterable(FURTHER_ENDINGS.values())}
+    assert endings == {"Model", *TASKS}
+    for model_type, ending, name in class_names():
+        assert getattr(minidistil, name).heads == ((TASKS[ending],) if ending in TASKS else ())
+        assert getattr(minidistil, name).families == (model_type,)
+
+
 @pytest.mark.parametrize("name", models.CLASSES)
 def test_a_made_class_is_like_a_written_one(name: str) -> None:
     made = getattr(models, name)
     assert (made.__name__, made.__qualname__, made.__module__) == (name, name, models.__name__)
     assert getattr(minidistil, name) is pickle.loads(pickle.dumps(made)) is made
     assert made.__doc__.endswith(".")
-    (family,) = made.families
-    assert name.lower().startswith(family.replace("-", ""))
 
 
 @pytest.fixture(scope="module")

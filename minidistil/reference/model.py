@@ -151,9 +151,11 @@ class Reference:
         self, x: np.ndarray, w: LayerWeights | MobileLayerWeights, batch: PackedBatch
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """One post-norm block: attention, add and normalize, feed-forward, add and normalize."""
-        if type(w) in LAYERS:
+        other = LAYERS.get(type(w))
+        if other is not None:
             attend = functools.partial(self._attention, batch=batch)
-            return LAYERS[type(w)](self.ops, x, w, self.feed_forward_activation, attend)  # [T, D] -> [T, D]
+            return other(self.ops, x, w, self.feed_forward_activation, attend)  # [T, D] -> [T, D]
+        assert isinstance(w, LayerWeights)
         q, k, v = (self.ops.linear(x, linear) for linear in (w.q_lin, w.k_lin, w.v_lin))  # [T, D] -> [T, D]
         context, probabilities = self._attention(q, k, v, batch)  # [T, D]
         attended = self.ops.linear(context, w.out_lin)  # [T, D] -> [T, D]

@@ -67,7 +67,6 @@ class Engine(Operations):
         self._token_operations = self.plan.token_operations()
         self._team = Team(self.threads)
         self._workspaces = WorkspacePool(config.head_dim, self.threads)
-        self._head = weights.masked_lm
 
     def encode(
         self,
@@ -103,11 +102,8 @@ class Engine(Operations):
 
     def masked_lm(self, hidden: np.ndarray) -> np.ndarray:
         """Logits float32 [R, V] of the masked-language-model head for hidden states float32 [R, D]."""
-        if self._head is None:
-            raise ValueError("this model was loaded without its masked-language-model head")
-        hidden = as_rows(hidden, self.config.dim)
+        scoring, hidden = self.plan.masked_lm(), as_rows(hidden, self.config.dim)
         logits = np.empty((len(hidden), self.config.vocab_size), np.float32)
-        scoring = self.plan.masked_lm(self._head)
         for start in range(0, len(hidden), _HEAD_ROWS):
             some, out = hidden[start : start + _HEAD_ROWS], logits[start : start + _HEAD_ROWS]
             values = {"tokens": len(some), "hidden states": address(some), "logits": address(out), "clock": 0}

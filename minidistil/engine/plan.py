@@ -10,9 +10,9 @@ import numpy as np
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.engine import bert, mobile_bert
-from minidistil.engine.planner import LAST, Array, Asked, Planned, Planner, state
+from minidistil.engine.planner import LAST, PLAIN, Array, Asked, Planned, Planner, state
 from minidistil.kernels.steps.table import Steps
-from minidistil.weights.model_weights import LayerWeights, MaskedLMWeights, MobileLayerWeights, ModelWeights
+from minidistil.weights.model_weights import LayerWeights, MobileLayerWeights, ModelWeights, outline
 from minidistil.weights.packing import PackedWeights, first_places
 
 
@@ -73,18 +73,27 @@ class Plan:
     """The passes of a model over its packed weights, whose memory must outlive the plan."""
 
     def __init__(self, config: Config, weights: ModelWeights, packed: PackedWeights) -> None:
-        self._config, self._weights, self._packed = config, weights, packed
+        # Their arrays may be let go, but for the embeddings, which are read where they are.
+        self._embeddings, self._layers = weights.encoder.embeddings, outline(weights.encoder.layers)
+        self._head = outline(weights.masked_lm)
+        self._config, self._packed = config, packed
         self._written: dict[Asked | str, Written] = {}
-        self._family = FAMILIES[type(weights.encoder.layers[0])]
+        self._family = FAMILIES[type(self._layers[0])]
 
-    def encode(self, asked: Asked = Asked()) -> Written:  # noqa: B008
+    def encode(self, asked: Asked = PLAIN) -> Written:
         """The encoder."""
         return self._written.get(asked) or self._write(asked, self._encode)
 
-    def masked_lm(self, head: MaskedLMWeights) -> Written:
-        """The masked-language-model head."""
+    def masked_lm(self) -> Written:
+        """The masked-language-model head.
+
+        Raises:
+            ValueError: the weights have none.
+        """
+        if self._head is None:
+            raise ValueError("this model was loaded without its masked-language-model head")
         return self._written.get("masked_lm") or self._write(
-            "masked_lm", lambda planner: bert.score_vocabulary(planner, head)
+            "masked_lm", lambda planner: bert.score_vocabulary(planner, self._head)
         )
 
     def inputs(self, batch: PackedBatch) -> Mapping[str, np.ndarray]:
@@ -108,18 +117,18 @@ class Plan:
 
     def _encode(self, p: Planner) -> None:
         """Embeddings, all layers, and the last hidden states to the caller."""
-        encoder, D = self._weights.encoder, p.config.dim
-        x = self._family.embed(p, encoder.embeddings)  # [T] -> [T, D]
-        for i, (layer, place) in enumerate(zip(encoder.layers, first_places(encoder.layers), strict=True)):
+        layers, D = self._layers, p.config.dim
+        x = self._family.embed(p, self._embeddings)  # [T] -> [T, D]
+        for i, (layer, place) in enumerate(zip(layers, first_places(layers), strict=True)):
             p.layer = i
             if p.asked.states:
                 p.sum("hidden state", x, into=p.given(state(i), D), meets=False)
-            some = p.asked.some and i == len(encoder.layers) - 1
+            some = p.asked.some and i == len(layers) - 1
             x = self._family.layer(p, x, layer, f"layer.{place}", some)  # [T, D] -> [T or R, D]
         p.layer = None
         p.sum("result", x, into=p.given(LAST, D))
 
     def _write(self, key: Asked | str, write: Callable[[Planner], None]) -> Written:
-        planner = Planner(self._config, self._packed, key if isinstance(key, Asked) else Asked())
+        planner = Planner(self._config, self._packed, key if isinstance(key, Asked) else PLAIN)
         write(planner)
         return self._written.setdefault(key, Written(planner.table(), planner.steps, planner.buffers))

@@ -50,6 +50,9 @@ class Asked(NamedTuple):
     some: bool = False
 
 
+PLAIN = Asked()
+
+
 @dataclass(frozen=True)
 class Array:
     """Activations float32 [rows, columns].
@@ -133,7 +136,7 @@ class Planner:
         buffers: name -> elements of a row, for all that the workspace must hold at once.
     """
 
-    def __init__(self, config: Config, packed: PackedWeights, asked: Asked = Asked()) -> None:  # noqa: B008
+    def __init__(self, config: Config, packed: PackedWeights, asked: Asked = PLAIN) -> None:
         self.config, self.asked = config, asked
         self.layer: int | None = None
         self.steps: list[Planned] = []

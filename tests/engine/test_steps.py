@@ -43,10 +43,10 @@ def test_steps_that_run_side_by_side_touch_different_memory(kind: str) -> None:
         engine.encode(batch, attentions=True)
         engine.encode(square, attentions=True)
         last = engine.encode(batch, rows=np.array([3, 5, 6])).last
-        if engine._head is not None:
+        if weights.masked_lm is not None:
             engine.masked_lm(last)
     lists = [call for call in calls if len(call.steps) > 1]
-    assert len(lists) == 5 + (engine._head is not None)
+    assert len(lists) == 5 + (weights.masked_lm is not None)
     waiting = [sum(not step.meets for step in call.steps) for call in lists]
     assert waiting[1] == waiting[0] + config.n_layers, "a state is copied while the next product runs"
     assert waiting[4] > waiting[0], "of some rows, queries come apart from keys and values"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL, ROW_BLOCK
 from minidistil.kernels.products.tile import LANES, ROWS, VECTORS, tile
-from minidistil.kernels.simd.memory import address_of, get_f32, load, set_f32, store
+from minidistil.kernels.simd.memory import get_f32, load, set_f32, store
 
 _MOST_ROWS = ROW_BLOCK // ROWS * ROWS  # in whole tiles
 
@@ -81,33 +81,6 @@ def multiply_panel(a, lda, rows, panel, c, ldc, bias, k, block, ahead):
                     first, fetch, step,
                 )  # fmt: skip
                 fetch += (end - first) * step
-
-
-@kernel
-def linear(x, weight, bias, out):
-    """out = x W^T + bias.
-
-    Args:
-        x: float32 [M, K], contiguous.
-        weight: float32 [panels, K, PANEL], W packed.
-        bias: float32 [panels * PANEL].
-        out: float32 [M, panels * PANEL], overwritten; columns beyond N are what the packed bias says (zero).
-    """
-    rows, k = x.shape
-    for m in range(0, rows, ROW_BLOCK):
-        for p in range(weight.shape[0]):
-            multiply_panel(
-                address_of(x) + m * k * 4,
-                k,
-                min(ROW_BLOCK, rows - m),
-                address_of(weight) + p * k * PANEL * 4,
-                address_of(out) + (m * out.shape[1] + p * PANEL) * 4,
-                out.shape[1],
-                address_of(bias) + p * PANEL * 4,
-                k,
-                chain_length(k),
-                0,
-            )
 
 
 @kernel

@@ -36,7 +36,7 @@ from minidistil.kernels.simd.gelu import (
     integer_bits,
     power_of_two,
 )
-from minidistil.kernels.simd.memory import address_of, load, load_first, store, store_first
+from minidistil.kernels.simd.memory import load, load_first, store, store_first
 from minidistil.kernels.simd.tanh import tanh16
 from minidistil.kernels.simd.values import (
     bits,
@@ -84,13 +84,6 @@ def activate_in_place(x, n, activation):
     for i in range(0, n, 16):
         mask = first_lanes(n - i)
         store_first(x, i, mask, _activate16(load_first(x, i, mask), activation))
-
-
-@kernel
-def activate(x, out, activation):
-    """out = activation(x), both float32 [n], contiguous."""
-    out[:] = x
-    activate_in_place(address_of(out), x.size, activation)
 
 
 @kernel

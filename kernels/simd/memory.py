@@ -113,16 +113,3 @@ set_f32 = _scalar(types.float32, _F32, True)
 get_i32 = _scalar(types.int32, _I32, False)
 get_i64 = _scalar(types.int64, _I64, False)
 set_i64 = _scalar(types.int64, _I64, True)
-
-
-@intrinsic
-def address_of(typing_context, array):
-    """The byte address of a C-contiguous array's first element."""
-
-    def emit(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        return builder.ptrtoint(data, _I64)
-
-    if isinstance(array, types.Array) and array.layout == "C":
-        return types.intp(array), emit
-    return None

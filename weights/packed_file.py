@@ -1,38 +1,54 @@
-"""Packed weights as a file: made once, mapped by every process that loads the model, checked against its checkpoint.
+"""Packed weights as a file: made once, mapped by every process that loads the model, checked before they are used.
 
-The container is a safetensors file with one float32 tensor, `block`, that starts on a cache line; the header's metadata
-says what lies where in it, for which layout of panels, and for which checkpoint.
+The container is a safetensors file with one float32 tensor, `block`, that starts on a cache line. Its metadata:
+
+    layout                              of this file and of the panels in it
+    places                              JSON: of each array the first element in `block` and the shape
+    config, files, sample, checkpoint   what it was made from (origin.py)
+    content                             checksum of `block` (checksum.py)
+    header                              BLAKE2b of the header with its length, zeros in the place of these digits
+
+When a model is loaded, all of this is checked, and the checkpoint compared as origin.py says: what is damaged, or made
+from something else, is not used. `minidistil verify` besides packs anew and compares every array.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import mmap
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minidistil.kernels import layout
-from minidistil.weights import safetensors_file
+from minidistil.weights import origin, safetensors_file
 from minidistil.weights._storage import map_file
 from minidistil.weights.checkpoint import Checkpoint
-from minidistil.weights.errors import CheckpointError
-from minidistil.weights.locate import PACKED_FILE
-from minidistil.weights.packing import PackedWeights
+from minidistil.weights.checksum import checksum
+from minidistil.weights.errors import CheckpointError, listing, quoted
+from minidistil.weights.file_names import PACKED_FILE
+from minidistil.weights.model_weights import ModelWeights
+from minidistil.weights.packing import PackedWeights, pack_model
 
 _LINE_BYTES = 64
 # Of the file's own structure, and of the panels in it: other numbers mean that the file must be made anew.
-_LAYOUT = f"1, panels of {layout.PANEL}"
+_LAYOUT = f"2, panels of {layout.PANEL}"
+_MAX_HEADER = 1 << 20  # 24 layers with every head take 30 kB
+_NO_DIGEST = "0" * 64
 
 
 def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.PathLike[str] | None = None) -> Path:
-    """Write packed weights for a checkpoint, whole or not at all.
+    """Write packed weights for a checkpoint, whole or not at all: they reach the disk before they get their name.
 
     Args:
         packed: its weights, by `pack_model`.
-        checkpoint: where they come from; its digest goes into the file.
+        checkpoint: where they come from; what identifies it goes into the file.
         path: the file; None for PACKED_FILE in the checkpoint's folder, where loading looks for it.
 
     Returns:
@@ -42,20 +58,15 @@ def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.Pa
         CheckpointError: the place cannot be written.
     """
     path = checkpoint.folder / PACKED_FILE if path is None else Path(path)
-    metadata = {
-        "layout": _LAYOUT,
-        "checkpoint": checkpoint.digest(),
-        "stamp": _stamp(checkpoint),
-        "places": json.dumps(packed.places),
-    }
-    tensor = {"dtype": "F32", "shape": [packed.block.size], "data_offsets": [0, packed.block.nbytes]}
-    header = json.dumps({"__metadata__": metadata, "block": tensor}).encode()
-    header += b" " * (-(len(header) + 8) % _LINE_BYTES)
+    content = packed.block.data.cast("B")
+    header = _header(packed, origin.describe(checkpoint), checksum(content))
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
-                file.write(len(header).to_bytes(8, "little") + header)
-                file.write(packed.block.data.cast("B"))
+                file.write(header)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
                 file.close()
                 Path(file.name).chmod(0o644)
                 Path(file.name).replace(path)
@@ -68,10 +79,7 @@ def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.Pa
 
 
 def open_packed(checkpoint: Checkpoint, path: str | os.PathLike[str] | None = None) -> PackedWeights:
-    """Map the packed weights of a checkpoint.
-
-    The checkpoint's files are compared by size and time of change first; only where those differ (after a copy, say)
-    by their content.
+    """Map the packed weights of a checkpoint, once header and content are whole and the checkpoint is the one noted.
 
     Args:
         checkpoint: which the file must have been made from.
@@ -82,31 +90,101 @@ def open_packed(checkpoint: Checkpoint, path: str | os.PathLike[str] | None = No
     """
     path = checkpoint.folder / PACKED_FILE if path is None else Path(path)
     mapped = map_file(path)
-    table = safetensors_file.read_table(path, mapped)
+    metadata = _metadata(path, mapped)
     try:
-        metadata = json.loads(mapped[8 : 8 + int.from_bytes(mapped[:8], "little")])["__metadata__"]
-        places = {name: (int(start), tuple(shape)) for name, (start, shape) in json.loads(metadata["places"]).items()}
-        layout, stamp, digest = metadata["layout"], metadata["stamp"], metadata["checkpoint"]
+        table = safetensors_file.read_table(path, mapped)
+    except CheckpointError as error:
+        raise _damaged(path, f" ({error.faults[0]})") from None
+    try:
         block = table["block"]
-    except (KeyError, TypeError, ValueError):
-        raise CheckpointError(path, "is no file of packed weights: `minidistil pack` makes one") from None
-    if layout != _LAYOUT:
-        raise CheckpointError(
-            path, f"has layout {layout!r}, this version reads {_LAYOUT!r}: run `minidistil pack` again"
-        )
-    inside = all(
-        min(start, *shape) >= 0 and start + math.prod(shape) <= block.count for start, shape in places.values()
-    )
-    if block.dtype != "F32" or block.offset % _LINE_BYTES or not inside:
-        raise CheckpointError(path, "is damaged: run `minidistil pack` again")
-    if stamp != _stamp(checkpoint) and digest != checkpoint.digest():
+        places = _places(json.loads(metadata["places"]), block.count)
+        content = metadata["content"]
+        is_from = origin.is_from(metadata, checkpoint)
+    except CheckpointError:
+        raise
+    except (LookupError, AttributeError, TypeError, ValueError, RecursionError):
+        raise _damaged(path) from None
+    if block.dtype != "F32" or block.offset % _LINE_BYTES:
+        raise _damaged(path)
+    if not is_from:
         fault = f"was made from other weights than those in {checkpoint.folder}: run `minidistil pack` again"
         raise CheckpointError(path, fault)
+    with memoryview(mapped) as everything, everything[block.offset :] as stored:
+        if checksum(stored) != content:
+            raise _damaged(path)
     return PackedWeights(np.frombuffer(mapped, np.float32, block.count, block.offset), places)
 
 
-def _stamp(checkpoint: Checkpoint) -> str:
-    """Name, size and time of change of every file of the checkpoint."""
-    files = [checkpoint.folder / "config.json", *checkpoint.files]
-    stats = [(file.name, file.stat()) for file in files]
-    return json.dumps([[name, s.st_size, s.st_mtime_ns] for name, s in stats])
+def compare_packed(checkpoint: Checkpoint, weights: ModelWeights, path: str | os.PathLike[str] | None = None) -> None:
+    """Compare the packed weights of a checkpoint with what packing it gives now, bit by bit.
+
+    Args:
+        checkpoint: the one beside.
+        weights: what was read of it, all heads.
+        path: the file; None for PACKED_FILE in the checkpoint's folder.
+
+    Raises:
+        CheckpointError: it cannot be used, or differs.
+    """
+    path = checkpoint.folder / PACKED_FILE if path is None else Path(path)
+    packed, made = open_packed(checkpoint, path), pack_model(weights)
+    differing = [name for name in packed.places if name not in made or not _same_bits(packed[name], made[name])]
+    if differing:
+        fault = f"holds other weights than the checkpoint: {listing(differing)}; run `minidistil pack` again"
+        raise CheckpointError(path, fault)
+
+
+def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and np.array_equal(one.view(np.uint32), other.view(np.uint32))
+
+
+def _header(packed: PackedWeights, source: Mapping[str, str], content: str) -> bytes:
+    """The file up to the block, with the digest of itself."""
+    metadata = {"layout": _LAYOUT, "places": json.dumps(packed.places), **source, "content": content}
+    tensor = {"dtype": "F32", "shape": [packed.block.size], "data_offsets": [0, packed.block.nbytes]}
+    text = json.dumps({"__metadata__": {**metadata, "header": _NO_DIGEST}, "block": tensor}).encode()
+    text += b" " * (-(len(text) + 8) % _LINE_BYTES)
+    header = len(text).to_bytes(8, "little") + text
+    return header.replace(_NO_DIGEST.encode(), _digest(header))
+
+
+def _digest(header: bytes) -> bytes:
+    return hashlib.blake2b(header, digest_size=len(_NO_DIGEST) // 2).hexdigest().encode()
+
+
+def _metadata(path: Path, mapped: mmap.mmap) -> dict[str, str]:
+    """The header's metadata, after a look at its digest: not a bit of it is another than was written."""
+    length = 8 + int.from_bytes(mapped[:8], "little")
+    if length > min(_MAX_HEADER, len(mapped)):
+        raise _damaged(path)
+    header = mapped[:length]
+    try:
+        metadata: Any = json.loads(header[8:])["__metadata__"]
+        version, digest = metadata["layout"], metadata["header"].encode()
+    except (LookupError, AttributeError, TypeError, ValueError, RecursionError):
+        raise CheckpointError(path, "is no file of packed weights: `minidistil pack` makes one") from None
+    if version != _LAYOUT:
+        fault = f"has layout {quoted(str(version))}, this version reads {_LAYOUT!r}: run `minidistil pack` again"
+        raise CheckpointError(path, fault)
+    if header.count(digest) != 1 or _digest(header.replace(digest, _NO_DIGEST.encode())) != digest:
+        raise _damaged(path)
+    return metadata
+
+
+def _places(table: dict[str, Any], count: int) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Of each array the first element in a block of `count` and the shape: inside, and on a cache line.
+
+    Raises:
+        ValueError, TypeError, AttributeError: they are not.
+    """
+    places = {name: (start, tuple(shape)) for name, (start, shape) in table.items()}
+    for start, shape in places.values():
+        if not all(type(n) is int and 0 <= n <= count for n in (start, *shape)) or len(shape) > 3:
+            raise ValueError("no places in the block")
+        if start + math.prod(shape) > count or start * np.dtype(np.float32).itemsize % _LINE_BYTES:
+            raise ValueError("beyond the block, or between cache lines")
+    return places
+
+
+def _damaged(path: Path, why: str = "") -> CheckpointError:
+    return CheckpointError(path, f"is damaged{why}: run `minidistil pack` again")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minidistil.cli.options import checkpoint_options, json_option
+from minidistil.cli.options import checkpoint_options, json_option, threads_option
 
 if TYPE_CHECKING:
     from minidistil.cli.verification import Stage
@@ -56,7 +56,7 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
 
 @click.command(short_help="Compare the engine with NumPy, bit by bit.")
 @click.argument("checkpoint")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine. [default: all that it may use]")
+@threads_option("of the engine")
 @json_option("Print a JSON object.")
 @checkpoint_options
 @click.pass_context
@@ -64,7 +64,9 @@ def verify(context: click.Context, checkpoint: str, threads: int | None, as_json
     """Compare the compiled engine with the plain NumPy arithmetic of CHECKPOINT, bit by bit.
 
     Both run the same few tokens through every layer. The digest is of the engine's output: another machine that prints
-    the same one, for the same checkpoint and version, computed the same bits. Exits with 1 where a bit differs.
+    the same one, for the same checkpoint and version, computed the same bits. What `minidistil pack` left beside the
+    checkpoint is compared with the checkpoint packed anew, all of it. Exits with 1 where a bit differs, or where
+    packed weights are there and cannot be used.
 
     \b
     Example:
@@ -76,18 +78,25 @@ def verify(context: click.Context, checkpoint: str, threads: int | None, as_json
     opened = open_checkpoint(checkpoint, **fetching)
     stages = compare(opened, threads)
     agree = all(stage.differing == 0 for stage in stages)
+    packed = _packed(opened)
+    usable = packed is None or packed["agree"]
     digest = output_digest(stages)
     if as_json:
         rows = [stage.summary() for stage in stages]
-        facts = {"checkpoint": opened.digest(), "agree": agree, "digest": digest, "stages": rows}
+        facts = {"checkpoint": opened.digest(), "agree": agree, "digest": digest, "packed": packed, "stages": rows}
         click.echo(json.dumps(facts, indent=2))
     else:
         for stage in stages:
             _print_stage(stage)
         click.echo(f"{'checkpoint':18} sha256 {opened.digest()[:32]}")
         click.echo(f"{'output':18} sha256 {digest[:32]}")
-        click.secho("every bit agrees" if agree else "some bits differ", fg="green" if agree else "red", bold=True)
-    context.exit(0 if agree else 1)
+        if packed is not None:
+            said = "every bit agrees" if usable else packed["fault"]
+            click.secho(f"{'packed weights':18} {said}", fg=None if usable else "red")
+        verdict = "every bit agrees" if agree else "some bits differ"
+        verdict += "" if usable else "; the packed weights cannot be used"
+        click.secho(verdict, fg="green" if agree and usable else "red", bold=True)
+    context.exit(0 if agree and usable else 1)
 
 
 @click.command(short_help="Compile the kernels ahead of their first use.")
@@ -105,6 +114,21 @@ def warmup() -> None:
     click.echo(f"ready after {time.perf_counter() - start:.1f} s")
 
 
+def _packed(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """What is to be said of the packed weights beside a checkpoint; None where there are none."""
+    from minidistil.weights import CheckpointError, read_model
+    from minidistil.weights.file_names import PACKED_FILE
+    from minidistil.weights.packed_file import compare_packed
+
+    if not (checkpoint.folder / PACKED_FILE).exists():
+        return None
+    try:
+        compare_packed(checkpoint, read_model(checkpoint))
+    except CheckpointError as error:
+        return {"agree": False, "fault": str(error)}
+    return {"agree": True, "fault": None}
+
+
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     from minidistil.config import Config
     from minidistil.sentences.files import read_sentence_files
@@ -117,7 +141,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "folder": str(checkpoint.folder),
         "digest": checkpoint.digest(),
         "model_type": config.model_type,
-        "architectures": checkpoint.config.get("architectures") or [],
+        "architectures": list(config.architectures),
         "n_layers": config.n_layers,
         "n_heads": config.n_heads,
         "dim": config.dim,

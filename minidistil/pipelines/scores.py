@@ -1,4 +1,4 @@
-"""Probabilities out of logits, in float32 and in the order of transformers' pipelines: equal scores rank equally."""
+"""The scores of a text's windows as one, and the options that ask for it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from minidistil._options import check_number, is_one_of
+
 _POOLINGS = ("mean", "max")
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return exp(x - max) / sum over the last axis: float32 [..., N] to float32 [..., N]."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    total: np.ndarray = shifted / shifted.sum(axis=-1, keepdims=True)
-    return total
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-x)): float32 to float32 of the same shape."""
-    with np.errstate(over="ignore"):  # exp of a large number is infinity, and 1 / infinity is right
-        scores: np.ndarray = 1.0 / (1.0 + np.exp(-logits))
-    return scores
 
 
 def pooled(scores: Sequence[np.ndarray], pooling: str | None) -> np.ndarray:
@@ -39,9 +27,7 @@ def pooling_options(options: Mapping[str, Any]) -> tuple[str | None, int]:
     Raises:
         ValueError: another value.
     """
-    pooling, stride = options.get("pool_windows"), options.get("stride") or 0
-    if pooling not in (None, *_POOLINGS):
+    pooling = options.get("pool_windows")
+    if not is_one_of(pooling, (None, *_POOLINGS)):
         raise ValueError(f'pool_windows must be "mean", "max" or None, got {pooling!r}')
-    if stride < 0:
-        raise ValueError(f"stride must not be negative, got {stride}")
-    return pooling, stride
+    return pooling, check_number("stride", options.get("stride"), 0) or 0

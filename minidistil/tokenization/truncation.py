@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from minidistil._options import is_one_of
 from minidistil._warn import warn_caller
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def input_limit(tokenizer: Tokenizer, positions: int) -> int:
 
 def check_truncation(value: Any) -> None:
     """Refuse a `truncation` setting that pipelines and encode() do not have."""
-    if value not in ("error", "warn", True, False):
+    if not is_one_of(value, ("error", "warn", True, False)):
         raise ValueError(f'truncation must be "error", "warn", True or False, got {value!r}')
 
 
@@ -58,36 +59,3 @@ def warn_of_truncation(count: int, total: int, limit: int) -> None:
             '(truncation="error" refuses them, truncation=True does not warn)'
         )
         warn_caller(TruncationWarning(message, count))
-
-
-def truncated_lengths(lengths: list[int], strategy: str, room: int) -> list[int]:
-    """Return the lengths of a text, or of a pair, cut to `room` tokens in all.
-
-    Args:
-        lengths: tokens of each, special ones not counted.
-        strategy: "longest_first" (the longer of a pair gives first), "only_first" or "only_second".
-        room: in tokens.
-
-    Raises:
-        ValueError: the text that is to be cut does not have the tokens that must go.
-    """
-    excess = sum(lengths) - room
-    if excess <= 0:
-        return lengths
-    if strategy == "longest_first":
-        if len(lengths) == 1:
-            return [room]
-        shorter, longer = sorted(lengths)
-        longer = longer if shorter > room else max(shorter, room - shorter)
-        if shorter + longer > room:
-            shorter, longer = room // 2, room // 2 + room % 2
-        return [shorter, longer] if lengths[0] <= lengths[1] else [longer, shorter]
-    index = 0 if strategy == "only_first" else 1
-    if index >= len(lengths):
-        raise ValueError('truncation="only_second" needs pairs; this text has no second part')
-    if lengths[index] < excess:
-        raise ValueError(
-            f'truncation="{strategy}" would have to remove {excess} tokens, and that text has only {lengths[index]}; '
-            'use "longest_first"'
-        )
-    return [n - excess if i == index else n for i, n in enumerate(lengths)]

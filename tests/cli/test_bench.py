@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from minidistil.weights.locate import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILE
 from tests.cli.support import run
+from tests.synthetic import DISTILBERT_SMALL, write_checkpoint
 
 
 def test_bench_tells_where_the_time_goes(capsys: pytest.CaptureFixture[str], distilbert_small: Path) -> None:
@@ -55,4 +56,28 @@ def test_pack_writes_what_loading_finds(
     assert result.status == 0, result.err
     assert (folder / PACKED_FILE).stat().st_size > 1e6
     assert str(folder / PACKED_FILE) in result.out
-    assert run(capsys, "verify", str(folder)).status == 0
+    result = run(capsys, "verify", str(folder))
+    assert result.status == 0
+    assert [line.split() for line in result.out.splitlines() if line.startswith("packed")] == [
+        "packed weights every bit agrees".split()
+    ]
+
+
+def test_verify_finds_packed_weights_of_another_checkpoint(
+    capsys: pytest.CaptureFixture[str], distilbert_small: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(distilbert_small, tmp_path / "model"))
+    assert json.loads(run(capsys, "verify", str(folder), "--json").out)["packed"] is None
+    run(capsys, "pack", str(folder))
+    assert json.loads(run(capsys, "verify", str(folder), "--json").out)["packed"] == {"agree": True, "fault": None}
+    write_checkpoint(folder, DISTILBERT_SMALL, seed=7)
+    result = run(capsys, "verify", str(folder))
+    assert result.status == 1
+    assert result.out.splitlines()[-1] == "every bit agrees; the packed weights cannot be used"
+    assert "made from other weights" in result.out
+    result = run(capsys, "verify", str(folder), "--json")
+    assert result.status == 1
+    facts = json.loads(result.out)
+    assert facts["agree"] is True
+    assert facts["packed"]["agree"] is False
+    assert "made from other weights" in facts["packed"]["fault"]

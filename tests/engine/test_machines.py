@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minidistil
-from minidistil.kernels import native
+from minidistil.kernels import kept, native
 from minidistil.kernels._target import target
 from tests.bits import digest
 from tests.engine.test_families import albert, every_activation
@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[2]
 
 _PROGRAM = """
 from minidistil.kernels._target import target
-from minidistil.kernels.native import cache_directory
+from minidistil.kernels.kept import directory
 from tests.engine.test_machines import here
-print(target().lanes, cache_directory(), here())
+print(target().lanes, directory(), here())
 """
 
 
@@ -97,19 +97,16 @@ except EngineUnavailable as error:
 def test_kept_code_is_found_where_nothing_can_be_written(tmp_path: Path) -> None:
     """As in an image that was warmed up when it was made and runs read-only, without a home."""
     native.entry("linear")
-    places = [folder / native._file("linear") for folder in native._folders()]
-    kept = next(place for place in places if place.exists())
+    places = [folder / kept._file("linear", native._key()) for folder in kept.folders()]
     folder = tmp_path / "minidistil"
     folder.mkdir()
-    shutil.copy(kept, folder)
+    shutil.copy(next(place for place in places if place.exists()), folder)
     program = """
-import sys, tempfile
-def refuse(*args, **options):
-    raise PermissionError("read-only")
-tempfile.TemporaryFile = tempfile.NamedTemporaryFile = refuse
-from minidistil.kernels import native
+import os, sys
+os.access = lambda *args, **options: False
+from minidistil.kernels import kept, native
 native.entry("linear")
-print(native.cache_directory(), "numba" in sys.modules)
+print(kept.directory(), "numba" in sys.modules)
 """
     assert result(program, NUMBA_CACHE_DIR=str(tmp_path)) == ["None", "False"]
 
@@ -121,7 +118,7 @@ def test_no_home_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    (folder,) = native._folders()
+    (folder,) = kept.folders()
     assert folder.name == "__pycache__"
 
 

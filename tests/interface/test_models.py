@@ -207,6 +207,15 @@ def test_load_chooses_the_class(distilbert_small: Path, bert_small: Path, senten
     assert type(minidistil.load(unknown, backend="blas")) is BertModel
 
 
+def test_load_takes_the_head_of_another_family_s_class(tmp_path: Path) -> None:
+    """What a class is called by the program that saved it does not make the family another."""
+    config = {**BERT_SMALL, "architectures": ["BertForMaskedLM"]}
+    folder = write_checkpoint(tmp_path, config)
+    for name, expected in {"RobertaForMaskedLM": "BertForMaskedLM", "XLMRobertaModel": "BertModel"}.items():
+        (folder / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
+        assert type(minidistil.load(folder, backend="exact")).__name__ == expected
+
+
 def test_bert_for_masked_lm(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path, {**BERT_SMALL, "architectures": ["BertForMaskedLM"]})
     model = minidistil.load(folder, backend="blas")
@@ -271,10 +280,14 @@ def test_unsupported_families_are_named(tmp_path: Path) -> None:
 
 def test_without_numba_blas_takes_over_and_says_so(bert_small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = AutoModel.from_pretrained(bert_small, backend="blas")(IDS).last_hidden_state
-    for name in [m for m in sys.modules if m.startswith("minidistil.kernels") and m != native.__name__]:
+    for name in [
+        m
+        for m in sys.modules
+        if m.startswith("minidistil.kernels") and m not in (native.__name__, native.kept.__name__)
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.setattr(native, "_read", lambda name: None)  # as where nothing was ever compiled
+    monkeypatch.setattr(native.kept, "read", lambda name, key: None)  # as where nothing was ever compiled
     native.entry.cache_clear()
     with pytest.warns(RuntimeWarning, match=r"engine cannot run here \(.*numba.*\); using NumPy instead") as caught:
         model = AutoModel.from_pretrained(bert_small)

@@ -129,7 +129,7 @@ def test_the_models_own_call(at: Callable[[str], Path]) -> None:
 def test_what_packs_sentences_for_the_kernels(at: Callable[[str], Path]) -> None:
     config = minidistil.AutoConfig.from_pretrained(at("sentences"))
     ids = [np.array(own, np.int32) for own in ([3, 4], [], [5])]
-    with pytest.raises(ValueError, match="sentence 1 of the batch has no tokens, so that it has no result"):
+    with pytest.raises(ValueError, match="sentence 1 has no tokens, so that it has no result"):
         pack_sentences(config, ids)
 
 

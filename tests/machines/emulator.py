@@ -57,10 +57,13 @@ def build(folder: Path, cpu: str) -> None:
 
 
 class Emulator:
-    """Runs entries that `build` has left in a folder; `runs` tells which, in their order."""
+    """Runs entries that `build` has left in a folder; `runs` tells which, in their order.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    They are called in a floating-point mode, a value of the register FPCR, and must leave it as it was.
+    """
+
+    def __init__(self, folder: Path, mode: int = 0) -> None:
+        self.folder, self.mode = folder, mode
         self.runs: list[str] = []
 
     def entry(self, name: str) -> native.Entry:
@@ -80,7 +83,7 @@ class Emulator:
         head = np.array([threads, len(places), *sizes, len(moves), *moves.ravel()], np.int64)
         given, result = self.folder / f"{name}.in", self.folder / f"{name}.out"
         given.write_bytes(head.tobytes() + b"".join(contents))
-        command = [EMULATOR, str(self.folder / name), str(given), str(result)]
+        command = [EMULATOR, str(self.folder / name), str(given), str(result), str(self.mode)]
         done = run(command)
         assert done.returncode == 0, f"{name}: status {done.returncode} {done.stderr}"
 

@@ -9,8 +9,8 @@ from minidistil.cli.app import app
 from tests.processes import python
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-DOCUMENTS += [f"docs/{name}.md" for name in ("architecture", "arithmetic", "migration")]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+DOCUMENTS += [f"docs/{name}.md" for name in ("architecture", "arithmetic", "limits", "migration")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

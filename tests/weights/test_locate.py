@@ -73,6 +73,7 @@ class TestPaths:
         [
             "./model", "../model", ".", "/no/such/model", "~/no/such/model", "~/tiny", "a/b/c",
             "models\\tiny", "C:\\models",
+            "./" + "a" * 5000, "./a\0b", "~nobody_of_that_name/model",
             "org/model/", "model.safetensors", "org/pytorch_model.bin", "some/config.json", Path("org/model"),
         ],
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Packed weights: what is packed, written, mapped again, and refused."""
+"""Packed weights: what is packed, written, and mapped again. What is refused: test_packed_faults.py."""
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 
 import minidistil
 from minidistil.weights import CheckpointError, open_checkpoint, read_model
-from minidistil.weights.locate import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.packed_file import open_packed, save_packed
 from minidistil.weights.packing import is_packed_from, pack_model
 from tests.bits import assert_same_bits
@@ -86,55 +86,36 @@ def test_a_head_that_is_not_packed_is_packed_in_memory(folder: Path) -> None:
     assert minidistil.load(folder, threads=1)(IDS).logits.shape == (1, 20, 1200)
 
 
-def test_touched_but_equal_files_are_accepted(folder: Path) -> None:
-    pack(folder)
-    os.utime(folder / "model.safetensors", ns=(1, 1))
-    open_packed(open_checkpoint(folder))
-
-
-def test_other_weights_are_refused_and_loading_goes_on(folder: Path) -> None:
-    pack(folder)
-    write_checkpoint(folder, DISTILBERT_SMALL, seed=7)
-    os.utime(folder / "model.safetensors", ns=(1, 1))
-    with pytest.raises(CheckpointError, match="made from other weights"):
-        open_packed(open_checkpoint(folder))
-    with pytest.warns(RuntimeWarning, match="made from other weights"):
-        got = minidistil.load(folder, threads=1)(IDS).logits
-    (folder / PACKED_FILE).unlink()
-    assert_same_bits(got, minidistil.load(folder, threads=1)(IDS).logits)
-
-
-def change_metadata(path: Path, **values: object) -> None:
-    data = path.read_bytes()
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:end])
-    header["__metadata__"].update(values)
-    text = json.dumps(header).encode()
-    text += b" " * (-(len(text) + 8) % 64)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda path: path.write_bytes(path.read_bytes()[:-64]), "model|truncated|file"),
-        (lambda path: path.write_bytes(b""), "is empty"),
-        (lambda path: change_metadata(path, layout="0"), "has layout '0'"),
-        (lambda path: change_metadata(path, places="{}x"), "no file of packed weights"),
-        (lambda path: change_metadata(path, places='{"a": [0, [99999999]]}'), "is damaged"),
-        (lambda path: change_metadata(path, places='{"a": [-5, [3]]}'), "is damaged"),
-        (lambda path: change_metadata(path, places='{"a": [0, [-1, -1]]}'), "is damaged"),
-        (lambda path: shutil.copy(path.parent / "model.safetensors", path), "no file of packed weights"),
-        (lambda path: path.unlink(), "cannot be read"),
-    ],
-)
-def test_damage_is_refused(folder: Path, damage: object, message: str) -> None:
-    damage(pack(folder))
-    with pytest.raises(CheckpointError, match=message):
-        open_packed(open_checkpoint(folder))
-
-
 def test_a_place_that_cannot_be_written(folder: Path) -> None:
     checkpoint = open_checkpoint(folder)
     with pytest.raises(CheckpointError, match="cannot be written"):
         save_packed(pack_model(read_model(checkpoint)), checkpoint, folder / "config.json" / "below")
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stops leaves the file that was there, or the new one whole."""
+    old = pack(folder).read_bytes()
+    synced, fsync = [], os.fsync
+
+    def watch(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor))
+        assert (folder / PACKED_FILE).read_bytes() == old
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_checkpoint(folder, DISTILBERT_SMALL, seed=7)
+    new = pack(folder).stat()
+    assert [(facts.st_ino, facts.st_size) for facts in synced] == [(new.st_ino, new.st_size)]
+
+
+def test_a_full_disk_leaves_what_was_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = pack(folder).read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match="cannot be written: No space left on device"):
+        pack(folder)
+    assert (folder / PACKED_FILE).read_bytes() == old
+    assert not list(folder.glob(".*")), "a temporary file was left"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from minidistil.kernels import kept
+from minidistil.kernels.float_mode import default_mode, run_in_default_mode
 
 logger = logging.getLogger("minidistil")
 
@@ -78,6 +79,7 @@ def cpu() -> tuple[str, str]:
     return name, features
 
 
+@default_mode()  # of constants, too, that are computed when the kernels are imported
 def _compile(name: str) -> tuple[str, bytes]:
     """Compile an entry with Numba and keep its object code where that is possible."""
     from minidistil.kernels._target import target
@@ -98,7 +100,8 @@ def _compile(name: str) -> tuple[str, bytes]:
 @functools.lru_cache(maxsize=1)
 def _announce() -> None:
     folder = kept.directory()
-    where = f"kept in {folder}" if folder else "for this process only, as there is no folder to keep them in"
+    nowhere = "for this process only, as there is no folder to keep them in (NUMBA_CACHE_DIR names one)"
+    where = f"kept in {folder}" if folder else nowhere
     logger.warning("minidistil compiles its kernels for this CPU (%s); some seconds, once, %s", cpu()[0], where)
 
 
@@ -112,6 +115,8 @@ def _object_code(dispatcher: Any) -> tuple[str, bytes]:
 def closed_module(dispatcher: Any, machine: Any) -> tuple[str, Any]:
     """Symbol and LLVM module of a Numba function of three int64, without the parts that call back into Python.
 
+    Whatever floating-point mode its caller is in, the code runs in the default one.
+
     `machine` is LLVM's code generator, of this CPU or of another kind.
     """
     from llvmlite import binding
@@ -123,6 +128,7 @@ def closed_module(dispatcher: Any, machine: Any) -> tuple[str, Any]:
     symbol = result.fndesc.llvm_func_name
     module = binding.parse_assembly(result.library.get_llvm_str())
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    run_in_default_mode(module, symbol)
     for function in module.functions:
         if not function.is_declaration and function.name != symbol:
             function.linkage = binding.Linkage.internal

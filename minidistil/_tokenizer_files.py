@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from minidistil._tokenizer_json import added_token_faults, library, read_tokenizer_json
+from minidistil.weights import CheckpointError, limits
+from minidistil.weights.errors import quoted
+from minidistil.weights.keys import Key, read_keys
+from minidistil.weights.small_files import is_there, read_object_if_there, read_text
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken
@@ -19,6 +25,24 @@ _BERT_TOKENS = {
     "pad_token": "[PAD]",
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
+}
+_SIDES = ("right", "left")
+_OPTIONS = {
+    "model_max_length": Key(("model_max_length",), float, 0, least=0),  # 0: not said
+    "padding_side": Key(("padding_side",), str, "right", choices=_SIDES),
+    "truncation_side": Key(("truncation_side",), str, "right", choices=_SIDES),
+    "clean_up": Key(("clean_up_tokenization_spaces",), bool, False),
+    "tokenize_chinese_chars": Key(("tokenize_chinese_chars",), bool, True),
+    "strip_accents": Key(("strip_accents",), bool, None),
+    "do_lower_case": Key(("do_lower_case",), bool, True),
+    "added_tokens": Key(("added_tokens_decoder",), dict, {}, of=(dict,)),
+    "more_special_tokens": Key(("additional_special_tokens",), list, [], of=(str, dict)),
+    "model_input_names": Key(("model_input_names",), list, None, of=(str,)),
+    "tokenizer_class": Key(("tokenizer_class",), str, ""),
+}
+_ADDED_TOKEN = {
+    "content": Key(("content",), str),
+    **{name: Key((name,), bool, False) for name in ("single_word", "lstrip", "rstrip", "normalized", "special")},
 }
 _NO_TOKEN_TYPES = ("distilbert", "roberta", "distilroberta", "xlm-roberta", "xlmroberta", "camembert")
 
@@ -53,83 +77,92 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         folder: a checkpoint folder.
 
     Raises:
-        FileNotFoundError: neither tokenizer.json nor vocab.txt is there.
-        ValueError: a file cannot be read; the message names it.
+        CheckpointError: neither tokenizer.json nor vocab.txt is there; or a file cannot be read, or says what no
+            tokenizer is. It names the file.
     """
-    options = _read_json(folder / "tokenizer_config.json")
-    declared = _declared_special_tokens(folder, options)
-    if (folder / "tokenizer.json").is_file():
-        backend = _from_tokenizer_json(folder / "tokenizer.json")
-    elif (folder / "vocab.txt").is_file():
+    path = folder / "tokenizer_config.json"
+    content = read_object_if_there(path)
+    faults: list[str] = []
+    options = read_keys(_OPTIONS, content, "", faults)
+    declared = _special_tokens(folder / "special_tokens_map.json") | _special_tokens(path)
+    added = _added_tokens(content, options, faults)
+    if faults:
+        raise CheckpointError(path, faults)
+    if is_there(folder / "tokenizer.json"):
+        backend = read_tokenizer_json(folder / "tokenizer.json")
+    elif is_there(folder / "vocab.txt"):
         backend = _from_vocabulary(folder / "vocab.txt", options, {**_BERT_TOKENS, **declared})
     else:
-        raise FileNotFoundError(f"no tokenizer in {folder}: neither tokenizer.json nor vocab.txt is there")
+        raise CheckpointError(folder, "has no tokenizer: neither tokenizer.json nor vocab.txt is there")
     special = {**{role: t for role, t in _BERT_TOKENS.items() if backend.token_to_id(t) is not None}, **declared}
-    _add_declared_tokens(backend, options, special)
+    with library(path, "declares tokens that cannot be added"):
+        _add_tokens(backend, [*added, *({"content": token, "special": True} for token in special.values())])
     return TokenizerFiles(
         backend=backend,
         special_tokens=special,
-        model_max_length=int(min(options.get("model_max_length") or UNLIMITED, UNLIMITED)),
+        model_max_length=int(min(options["model_max_length"] or UNLIMITED, UNLIMITED)),
         token_types=_has_token_types(folder, options),
-        padding_side=options.get("padding_side", "right"),
-        truncation_side=options.get("truncation_side", "right"),
-        clean_up=bool(options.get("clean_up_tokenization_spaces", False)),
+        padding_side=options["padding_side"],
+        truncation_side=options["truncation_side"],
+        clean_up=options["clean_up"],
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold an object, it holds a {type(content).__name__}")
-    return content
-
-
-def _declared_special_tokens(folder: Path, options: dict[str, Any]) -> dict[str, str]:
-    declared: dict[str, str] = {}
-    for source in (_read_json(folder / "special_tokens_map.json"), options):  # the later one wins
-        for role in SPECIAL_NAMES:
-            token = source.get(role)
-            if token is not None:
-                declared[role] = token["content"] if isinstance(token, dict) else str(token)
+def _special_tokens(path: Path) -> dict[str, str]:
+    """Token by role, where a file declares any."""
+    content, faults, declared = read_object_if_there(path), list[str](), dict[str, str]()
+    for role in SPECIAL_NAMES:
+        token = content.get(role)
+        text = token.get("content") if isinstance(token, dict) else token
+        if isinstance(text, str) and len(text.encode()) <= limits.TOKEN_BYTES:
+            declared[role] = text
+        elif token is not None:
+            most = limits.TOKEN_BYTES
+            faults.append(f"{role} = {quoted(repr(token))}, expected a token of {most} bytes at most")
+    if faults:
+        raise CheckpointError(path, faults)
     return declared
 
 
-def _from_tokenizer_json(path: Path) -> Backend:
-    from tokenizers import Tokenizer as Backend
-
-    try:
-        backend = Backend.from_file(str(path))
-    except Exception as error:  # the library raises bare Exceptions for everything
-        raise ValueError(f"{path} cannot be read as a tokenizer: {error}") from error
-    # What was saved there are one program's settings, not the model's: all-MiniLM-L6-v2 has 128 tokens there, and 256
-    # are its limit.
-    backend.no_padding()
-    backend.no_truncation()
-    return backend
+def _added_tokens(content: dict[str, Any], options: dict[str, Any], faults: list[str]) -> list[dict[str, Any]]:
+    """Tokens that tokenizer_config.json declares, in the order in which they are added."""
+    by_id = options.get("added_tokens", {})
+    if not all(index.isascii() and index.isdigit() and len(index) <= 10 for index in by_id):
+        faults.append("added_tokens_decoder is no table from ids to tokens")
+        return []
+    more = options.get("more_special_tokens") or content.get("extra_special_tokens") or []
+    if isinstance(more, dict):  # by role
+        more = list(more.values())
+    if not isinstance(more, list):
+        faults.append(f"extra_special_tokens = {quoted(repr(more))}, expected a list")
+        return []
+    added = [by_id[index] for index in sorted(by_id, key=int)]
+    added += [{**(token if isinstance(token, dict) else {"content": token}), "special": True} for token in more]
+    faults += added_token_faults([token.get("content") for token in added])
+    return [read_keys(_ADDED_TOKEN, token, "an added token", faults) for token in added]
 
 
 def _from_vocabulary(path: Path, options: dict[str, Any], special: dict[str, str]) -> Backend:
+    vocabulary: dict[str, int] = {}
+    for index, line in enumerate(io.StringIO(read_text(path, limits.VOCABULARY_BYTES), newline=None)):
+        vocabulary[line.rstrip("\n")] = index
+    missing = [special[role] for role in ("unk_token", "cls_token", "sep_token") if special[role] not in vocabulary]
+    if missing:
+        raise CheckpointError(path, f"lacks the special tokens {missing}; found {len(vocabulary)} others")
+    with library(path, "cannot be read as a vocabulary"):
+        return _word_pieces(vocabulary, options, special)
+
+
+def _word_pieces(vocabulary: dict[str, int], options: dict[str, Any], special: dict[str, str]) -> Backend:
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-    vocabulary: dict[str, int] = {}
-    with path.open(encoding="utf-8") as lines:
-        for index, line in enumerate(lines):
-            vocabulary[line.rstrip("\n")] = index
-    missing = [special[role] for role in ("unk_token", "cls_token", "sep_token") if special[role] not in vocabulary]
-    if missing:
-        raise ValueError(f"{path} lacks the special tokens {missing}; found {len(vocabulary)} others")
     backend = Backend(models.WordPiece(vocabulary, unk_token=special["unk_token"], max_input_chars_per_word=100))
     backend.normalizer = normalizers.BertNormalizer(
         clean_text=True,
-        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-        strip_accents=options.get("strip_accents"),
-        lowercase=options.get("do_lower_case", True),
+        handle_chinese_chars=options["tokenize_chinese_chars"],
+        strip_accents=options["strip_accents"],
+        lowercase=options["do_lower_case"],
     )
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     cls, sep = special["cls_token"], special["sep_token"]
@@ -143,43 +176,24 @@ def _from_vocabulary(path: Path, options: dict[str, Any], special: dict[str, str
     return backend
 
 
-def _add_declared_tokens(backend: Backend, options: dict[str, Any], special: dict[str, str]) -> None:
-    """Add what tokenizer_config.json declares and the vocabulary does not treat as whole tokens yet."""
-    known = {token.content for token in backend.get_added_tokens_decoder().values()}
-    added: list[AddedToken] = []
-    declared = options.get("added_tokens_decoder") or {}
-    for index in sorted(declared, key=int):
-        entry = declared[index]
-        if isinstance(entry, dict) and entry.get("content") not in known:
-            added.append(_added_token(entry))
-    for extra in options.get("additional_special_tokens") or options.get("extra_special_tokens") or []:
-        entry = extra if isinstance(extra, dict) else {"content": str(extra)}
-        added.append(_added_token({**entry, "special": True}))
-    added.extend(_added_token({"content": token, "special": True}) for token in special.values())
-    seen = set(known)
-    for token in added:
-        if token.content not in seen:
-            seen.add(token.content)
-            (backend.add_special_tokens if token.special else backend.add_tokens)([token])
-
-
-def _added_token(entry: dict[str, Any]) -> AddedToken:
+def _add_tokens(backend: Backend, tokens: list[dict[str, Any]]) -> None:
+    """Add tokens that the vocabulary does not treat as whole ones yet; all at once, as each time costs all of them."""
     from tokenizers import AddedToken
 
-    return AddedToken(
-        entry["content"],
-        single_word=entry.get("single_word", False),
-        lstrip=entry.get("lstrip", False),
-        rstrip=entry.get("rstrip", False),
-        normalized=entry.get("normalized", False),
-        special=entry.get("special", False),
-    )
+    seen = {token.content for token in backend.get_added_tokens_decoder().values()}
+    added: list[AddedToken] = []
+    for token in tokens:
+        if token["content"] not in seen:
+            seen.add(token["content"])
+            flags = {"normalized": False, **{name: flag for name, flag in token.items() if name != "content"}}
+            added.append(AddedToken(token["content"], **flags))
+    backend.add_tokens(added)
 
 
 def _has_token_types(folder: Path, options: dict[str, Any]) -> bool:
-    model_type = _read_json(folder / "config.json").get("model_type")
+    model_type = read_object_if_there(folder / "config.json").get("model_type")
     if model_type is not None:
         return model_type not in _NO_TOKEN_TYPES
-    if "model_input_names" in options:
+    if options["model_input_names"] is not None:
         return "token_type_ids" in options["model_input_names"]
-    return not str(options.get("tokenizer_class", "")).lower().startswith(_NO_TOKEN_TYPES)
+    return not options["tokenizer_class"].lower().startswith(_NO_TOKEN_TYPES)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from minidistil import models, tasks
+from minidistil import tasks
 from minidistil.config import Config
-from minidistil.model import Model
+from minidistil.model import LoadOptions, Model, divided
+from minidistil.models import CLASSES
+from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
-    from minidistil.sentences import CrossEncoder, SentenceEncoder
+    from typing_extensions import Unpack
+
     from minidistil.weights import Checkpoint
 
 # Every class of models.py, by its head ("" for none) and its family.
-_CLASSES: dict[str, dict[str, type[Model[Any]]]] = {}
-_ARCHITECTURES: dict[str, type[Model[Any]]] = {}
-for _class in vars(models).values():
-    if isinstance(_class, type) and issubclass(_class, Model) and _class.families:
-        _ARCHITECTURES[_class.__name__] = _class
-        for _family in _class.families:
-            _CLASSES.setdefault("".join(_class.heads), {})[_family] = _class
+_BY_HEAD: dict[str, dict[str, type[Model[Any]]]] = {}
+for _class in CLASSES.values():
+    for _family in _class.families:
+        _BY_HEAD.setdefault("".join(_class.heads), {})[_family] = _class
 
 Loaded = TypeVar("Loaded", bound=Model[Any])
 
@@ -29,25 +29,23 @@ class _Auto(Generic[Loaded]):
     _head: ClassVar[str] = ""
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        threads: int | None = None,
-        backend: str = "engine",
-    ) -> Loaded:
-        """Load a checkpoint by the class that its model_type asks for; see `Model.from_pretrained`."""
+    @spelled_out(LoadOptions)
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> Loaded:
+        """Load a checkpoint by the class that its model_type asks for.
+
+        Args:
+            name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
+            **options: `LoadOptions`.
+
+        Raises:
+            CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
+            ValueError: a checkpoint of a family that has no such class, or an unknown option.
+        """
         from minidistil.weights import open_checkpoint
 
-        checkpoint = open_checkpoint(
-            name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-        )
-        chosen = _of_family(cls._head, checkpoint)
-        return cast(Loaded, chosen.from_checkpoint(checkpoint, threads=threads, backend=backend))
+        hub, run = divided(options)
+        checkpoint = open_checkpoint(name_or_path, **hub)
+        return cast(Loaded, _of_family(cls._head, checkpoint).from_checkpoint(checkpoint, **run))
 
 
 class AutoConfig:
@@ -90,64 +88,17 @@ class AutoModelForMultipleChoice(_Auto[tasks.MultipleChoice]):
     _head = "multiple_choice"
 
 
-def load(
-    name_or_path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    token: str | bool | None = None,
-    threads: int | None = None,
-    backend: str = "engine",
-) -> Model[Any] | SentenceEncoder | CrossEncoder:
-    """Load a checkpoint as what it was saved as.
+def class_of(checkpoint: Checkpoint) -> type[Model[Any]]:
+    """Return the class that config.json names in `architectures`, or the bare encoder's where minidistil has it not."""
+    from minidistil.weights.config_values import architectures
 
-    Args:
-        name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
-        revision: hub branch, tag or commit.
-        cache_dir: where hub files are kept.
-        local_files_only: never open a connection.
-        token: hub credentials.
-        threads: to compute with; None for what the process may use.
-        backend: "engine", "exact" or "blas".
-
-    Returns:
-        A `CrossEncoder` where sentence-transformers saved one; else a `SentenceEncoder` where modules.json is there;
-        else the class that config.json names in `architectures`, or the bare encoder where minidistil does not have
-        that class. All of them have `.tokenizer` and `.config`, and all but cross-encoders `.encode`.
-
-    Raises:
-        CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
-        ValueError: an unknown option, or a module that minidistil does not have.
-    """
-    from minidistil.weights import open_checkpoint
-    from minidistil.weights.locate import locate
-
-    folder = locate(
-        name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-    )
-    from minidistil.sentences.files import is_reranker
-
-    if is_reranker(folder):
-        from minidistil.sentences import CrossEncoder
-
-        return CrossEncoder(folder, threads=threads, backend=backend)
-    if (folder / "modules.json").is_file():
-        from minidistil.sentences import SentenceEncoder
-
-        return SentenceEncoder.from_folder(folder, threads=threads, backend=backend)
-    checkpoint = open_checkpoint(folder)
-    chosen = _by_architecture(checkpoint) or _of_family("", checkpoint)
-    return chosen.from_checkpoint(checkpoint, threads=threads, backend=backend)
-
-
-def _by_architecture(checkpoint: Checkpoint) -> type[Model[Any]] | None:
     # Of BertForPreTraining's two heads minidistil has the first, which is BertForMaskedLM's.
-    names = [(n, n.replace("ForPreTraining", "ForMaskedLM")) for n in checkpoint.config.get("architectures") or ()]
-    return next((_ARCHITECTURES[name] for both in names for name in both if name in _ARCHITECTURES), None)
+    names = [(n, n.replace("ForPreTraining", "ForMaskedLM")) for n in architectures(checkpoint.config)]
+    named = (CLASSES[name] for both in names for name in both if name in CLASSES)
+    return next(named, None) or _of_family("", checkpoint)
 
 
 def _of_family(head: str, checkpoint: Checkpoint) -> type[Model[Any]]:
     # Any class will do for an unsupported family: reading its config.json names those supported.
-    classes = _CLASSES[head]
+    classes = _BY_HEAD[head]
     return classes.get(str(checkpoint.config.get("model_type")), next(iter(classes.values())))

@@ -26,6 +26,14 @@ class Encoded:
     attentions: tuple[tuple[np.ndarray, ...], ...] | None = None
 
 
+def as_rows(x: np.ndarray, width: int) -> np.ndarray:
+    """x as float32 [M, width], contiguous; a ValueError where it has another shape."""
+    rows = np.ascontiguousarray(x, np.float32)
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise ValueError(f"expected rows of {width} floats, [M, {width}], got shape {list(np.shape(x))}")
+    return rows
+
+
 def as_columns(vectors: np.ndarray) -> Linear:
     """Vectors float32 [N, K] as what `linear` multiplies by: 12 or more, as few are summed in orders of their own."""
     padded = np.zeros((max(len(vectors), 12), vectors.shape[1]), np.float32)

@@ -5,20 +5,38 @@ Apart from `backend.py`, which the reference imports: the reference must not rea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from minidistil._warn import warn_caller
 from minidistil.backend import Backend
 from minidistil.config import Config
 from minidistil.weights.errors import CheckpointError
-from minidistil.weights.locate import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.model_weights import ModelWeights
+from minidistil.weights.options import Option
 
 if TYPE_CHECKING:
     from minidistil.weights import Checkpoint
     from minidistil.weights.packing import PackedWeights
 
 BACKENDS = ("engine", "exact", "blas")
+
+
+class RunOptions(TypedDict, total=False):
+    """How a model is computed."""
+
+    threads: Annotated[int | None, Option("to compute with; None for what the process may use.")]
+    backend: Annotated[str, Option('"engine", "exact" or "blas".', "engine")]
+
+
+def check_device(device: Any) -> None:
+    """Refuse a device other than the CPU; None, where nobody named one, is fine.
+
+    Raises:
+        ValueError: any other.
+    """
+    if device is not None and str(device) != "cpu":
+        raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
 
 
 def create_backend(

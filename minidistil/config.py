@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minidistil.weights import FAMILIES, CheckpointError, locate, read_config
-from minidistil.weights.config_values import family_of, labels, parse
+from minidistil.weights.config_values import architectures, family_of, labels, parse
+from minidistil.weights.errors import quoted
+from minidistil.weights.options import HubOptions, spelled_out
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
@@ -62,28 +67,18 @@ class Config:
     classifier_activation: bool = True
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-    ) -> Config:
-        """Read the configuration of a checkpoint; of a hub id, without its weights. Arguments as for `locate`.
+    @spelled_out(HubOptions)
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Config:
+        """Read the configuration of a checkpoint; of a hub id, without its weights.
+
+        Args:
+            name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
+            **options: `HubOptions`.
 
         Raises:
             CheckpointError: not found, or with every fault of config.json.
         """
-        folder = locate(
-            name_or_path,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-            config_only=True,
-        )
+        folder = locate(name_or_path, config_only=True, **options)
         return cls.from_dict(read_config(folder), where=folder)
 
     @classmethod
@@ -98,18 +93,19 @@ class Config:
         values = parse(family, raw, faults) if family else {}
         id2label = labels(raw, faults)
         label2id = {label: number for number, label in id2label.items()}
-        architectures = raw.get("architectures") or []
-        if not isinstance(architectures, list | tuple) or not all(isinstance(name, str) for name in architectures):
+        named = raw.get("architectures")
+        if named is not None and (not isinstance(named, (list, tuple)) or len(architectures(raw)) < len(named)):
             faults.append("config.json: architectures is no list of names")
-            architectures = []
         problem_type = raw.get("problem_type")
         if problem_type is not None and problem_type not in PROBLEM_TYPES:
-            faults.append(f"config.json: problem_type = {problem_type!r}; known are {', '.join(PROBLEM_TYPES)}")
+            faults.append(
+                f"config.json: problem_type = {quoted(repr(problem_type))}; known are {', '.join(PROBLEM_TYPES)}"
+            )
         if faults or family is None:
             raise CheckpointError(os.fspath(where), faults)
         return cls(
             model_type=family.model_type,
-            architectures=tuple(architectures),
+            architectures=tuple(architectures(raw)),
             id2label=id2label,
             label2id=label2id,
             problem_type=problem_type,

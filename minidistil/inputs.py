@@ -95,7 +95,7 @@ def prepare(
         found = "neither" if input_ids is None else "both"
         raise ValueError(f"exactly one of input_ids and inputs_embeds is needed, got {found}")
     if input_ids is not None:
-        ids, embeds = _ids(input_ids, config.vocab_size), None
+        ids, embeds = _ids(input_ids), None
         B, S = ids.shape
     else:
         ids, embeds = None, _embeds(inputs_embeds, config.embedding_size)
@@ -124,13 +124,14 @@ def prepare(
         offsets = np.zeros(B + 1, np.int64)
         np.cumsum(counts, out=offsets[1:])
     batch = PackedBatch(
-        input_ids=_pack(ids, kept, np.int32),
-        position_ids=_pack(positions, kept, np.int32),
-        token_type_ids=_pack(types, kept, np.int32),
-        inputs_embeds=None if embeds is None else _pack_rows(embeds, kept),
+        input_ids=None if ids is None else _pack(ids.reshape(-1), kept),
+        position_ids=_pack(positions.reshape(-1), kept),
+        token_type_ids=None if types is None else _pack(types.reshape(-1), kept),
+        inputs_embeds=None if embeds is None else _pack(embeds.reshape(B * S, -1), kept),
         offsets=offsets,
         attention_bias=bias,
     )
+    batch.check(config, lambda b, t: f"[{b}, {t if kept is None else kept[offsets[b] + t] - b * S}]")
     return ModelInputs(batch, S, kept)
 
 
@@ -167,29 +168,50 @@ def flatten_choices(**arrays: Any) -> tuple[int, dict[str, Any]]:
     return (shape[1] if shape else 1), flat
 
 
-def pack_sentences(config: Config, ids: Sequence[np.ndarray], token_type_ids: np.ndarray | None = None) -> PackedBatch:
-    """Pack token ids of one or more sentences, at the positions that the model counts; each needs at least one token.
+def pack_sentences(
+    config: Config,
+    ids: Sequence[Any],
+    token_type_ids: np.ndarray | None = None,
+    name: str = "sentence {}",
+    numbers: Sequence[int] | np.ndarray | None = None,
+) -> PackedBatch:
+    """Pack token ids of one or more sentences, at the positions that the model counts, and check them.
 
     Args:
         config: the model's.
-        ids: int [n] per sentence.
-        token_type_ids: int32 [T], of all sentences one after another; None for all zeros.
+        ids: integers [n] per sentence, as a tokenizer makes them.
+        token_type_ids: integers [T], of all sentences one after another; None for all zeros.
+        name: what errors call a sentence, {} being its number.
+        numbers: int [B], the sentences' numbers; None counts from 0.
+
+    Raises:
+        ValueError: ids or token types that the model does not have, or a sentence without any tokens.
     """
-    lengths = [len(sentence) for sentence in ids]
-    offsets = np.zeros(len(ids) + 1, np.int64)
+    rows = [np.asarray(sentence) for sentence in ids]
+    lengths = [len(row) for row in rows]
+
+    def called(b: int) -> str:
+        return name.format(b if numbers is None else numbers[b])
+
+    if 0 in lengths:
+        empty = called(lengths.index(0))
+        raise ValueError(f"the tokenizer made no tokens of {empty}, so the model has nothing to read")
+    offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     if config.positions_skip_padding:
-        positions = [_positions_from_ids(sentence[None], config.pad_token_id)[0] for sentence in ids]
+        positions = [_positions_from_ids(row[None], config.pad_token_id)[0] for row in rows]
     else:
         counted = np.arange(max(lengths), dtype=np.int32)
         positions = [counted[:n] for n in lengths]
-    return PackedBatch(
-        input_ids=np.concatenate(ids).astype(np.int32, copy=False),
+    batch = PackedBatch(
+        input_ids=np.concatenate(rows),
         position_ids=np.concatenate(positions),
         token_type_ids=token_type_ids,
         inputs_embeds=None,
         offsets=offsets,
     )
+    batch.check(config, lambda b, t: f" of {called(b)}, token {t},")
+    return batch
 
 
 def token_batches(lengths: Sequence[int], budget: int, most: int | None = None) -> Iterator[slice]:
@@ -204,16 +226,8 @@ def token_batches(lengths: Sequence[int], budget: int, most: int | None = None) 
         yield slice(start, len(lengths))
 
 
-def _pack(padded: np.ndarray | None, kept: np.ndarray | None, dtype: type) -> Any:
-    if padded is None:
-        return None
-    flat = padded.reshape(-1)  # of a single column, or a row of another array, a view with strides
-    return np.ascontiguousarray(flat if kept is None else flat[kept], dtype=dtype)
-
-
-def _pack_rows(padded: np.ndarray, kept: np.ndarray | None) -> np.ndarray:
-    flat = padded.reshape(-1, padded.shape[-1])
-    return np.ascontiguousarray(flat if kept is None else flat[kept], dtype=np.float32)
+def _pack(flat: np.ndarray, kept: np.ndarray | None) -> np.ndarray:
+    return flat if kept is None else flat[kept]
 
 
 def _array(value: Any, name: str) -> np.ndarray:
@@ -244,26 +258,13 @@ def _integers(value: Any, name: str) -> np.ndarray:
     return array
 
 
-def _check_range(array: np.ndarray, name: str, size: int, what: str) -> None:
-    if array.size == 0 or (array.min() >= 0 and array.max() < size):
-        return
-    bad = (array < 0) | (array >= size)
-    place = tuple(int(i) for i in np.argwhere(bad)[0])
-    count = int(bad.sum())
-    others = f" (and {count - 1} more)" if count > 1 else ""
-    raise ValueError(f"{name}{list(place)} is {array[place]}{others}, out of range: {what}, 0 to {size - 1}")
-
-
-def _ids(value: Any, vocab_size: int) -> np.ndarray:
+def _ids(value: Any) -> np.ndarray:
     ids = _integers(value, "input_ids")
     if ids.shape == (0,):
         ids = ids.reshape(0, 0)  # what a tokenizer makes of no texts
     if ids.ndim != 2:
         hint = "; for one sentence pass [ids], or array[None]" if ids.ndim == 1 else ""
         raise ValueError(f"input_ids must be 2-D [sentences, tokens], got shape {ids.shape}{hint}")
-    _check_range(
-        ids, "input_ids", vocab_size, f"the vocabulary has {vocab_size} entries (is it this model's tokenizer?)"
-    )
     return ids
 
 
@@ -330,20 +331,12 @@ def _token_types(value: Any, B: int, S: int, config: Config) -> np.ndarray | Non
     if value is None:
         return None
     types = _rows(_integers(value, "token_type_ids"), "token_type_ids", B, S)
-    if not config.type_vocab_size:
-        if types.any():
-            raise ValueError(
-                f"{config.model_type} has no token types: token_type_ids other than 0 cannot be used; leave them out"
-            )
+    if not config.type_vocab_size and not types.any():
         return None
-    _check_range(
-        types, "token_type_ids", config.type_vocab_size, f"this model has {config.type_vocab_size} token types"
-    )
     return np.broadcast_to(types, (B, S))
 
 
 def _positions(config: Config, value: Any, ids: np.ndarray | None, B: int, S: int) -> np.ndarray:
-    size = config.max_position_embeddings
     if value is None and config.positions_skip_padding and ids is not None:
         return _positions_from_ids(ids, config.pad_token_id)
     if value is None:
@@ -354,7 +347,6 @@ def _positions(config: Config, value: Any, ids: np.ndarray | None, B: int, S: in
     if positions.ndim == 1:
         positions = positions[None]
     positions = _rows(positions, "position_ids", B, S)
-    _check_range(positions, "position_ids", size, f"this model has {size} positions")
     return np.broadcast_to(positions, (B, S))
 
 

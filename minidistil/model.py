@@ -9,26 +9,40 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
 import numpy as np
 
+import minidistil  # its public names: what stands on a model, a floor above, is asked for by them
 from minidistil.backend import Encoded
 from minidistil.batch import PackedBatch
-from minidistil.choose_backend import create_backend, packed_beside
+from minidistil.choose_backend import RunOptions, check_device, create_backend, packed_beside
 from minidistil.config import Config
 from minidistil.inputs import ModelInputs, prepare
 from minidistil.outputs import BaseModelOutput, ModelOutput
 from minidistil.weights.model_weights import ModelWeights
+from minidistil.weights.options import HubOptions, spelled_out
 
 if TYPE_CHECKING:
-    from minidistil.sentences import SentenceEncoder
+    from typing_extensions import Unpack
+
     from minidistil.tokenization import Tokenizer
     from minidistil.weights import Checkpoint
     from minidistil.weights.packing import PackedWeights
 
 Loaded = TypeVar("Loaded", bound="Model[Any]")
 Output = TypeVar("Output", bound=ModelOutput)
+
+
+class LoadOptions(HubOptions, RunOptions, total=False):
+    """Everything that whoever loads a model may say: how to get its files, and how it is computed."""
+
+
+def divided(options: LoadOptions) -> tuple[HubOptions, RunOptions]:
+    """Return what finding the files takes of the options, and what computing does."""
+    hub = {name: value for name, value in options.items() if name in HubOptions.__annotations__}
+    run = {name: value for name, value in options.items() if name in RunOptions.__annotations__}
+    return cast(HubOptions, hub), cast(RunOptions, run)
 
 
 class Model(Generic[Output]):
@@ -67,27 +81,15 @@ class Model(Generic[Output]):
         self._backend = create_backend(backend, config, weights, threads, packed)
 
     @classmethod
+    @spelled_out(LoadOptions)
     def from_pretrained(
-        cls: type[Loaded],
-        name_or_path: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        threads: int | None = None,
-        backend: str = "engine",
+        cls: type[Loaded], name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]
     ) -> Loaded:
         """Load a checkpoint.
 
         Args:
             name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
-            revision: hub branch, tag or commit.
-            cache_dir: where hub files are kept.
-            local_files_only: never open a connection.
-            token: hub credentials.
-            threads: to compute with; None for what the process may use.
-            backend: "engine", "exact" or "blas".
+            **options: `LoadOptions`.
 
         Raises:
             CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
@@ -95,10 +97,8 @@ class Model(Generic[Output]):
         """
         from minidistil.weights import open_checkpoint
 
-        checkpoint = open_checkpoint(
-            name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-        )
-        return cls.from_checkpoint(checkpoint, threads=threads, backend=backend)
+        hub, run = divided(options)
+        return cls.from_checkpoint(open_checkpoint(name_or_path, **hub), **run)
 
     @classmethod
     def from_checkpoint(
@@ -196,11 +196,9 @@ class Model(Generic[Output]):
         return Tokenizer.from_pretrained(self.folder)
 
     @cached_property
-    def sentence_encoder(self) -> SentenceEncoder:
+    def sentence_encoder(self) -> minidistil.SentenceEncoder:
         """The model as sentence-transformers would use it: by modules.json, or mean pooling where there is none."""
-        from minidistil.sentences import SentenceEncoder
-
-        return SentenceEncoder(self, self.folder)
+        return minidistil.SentenceEncoder(self, self.folder)
 
     def encode(self, sentences: Any, **options: Any) -> Any:
         """Embed sentences: str to float32 [D], list to float32 [B, D]; see `SentenceEncoder.encode`."""
@@ -220,8 +218,7 @@ class Model(Generic[Output]):
         Raises:
             ValueError: any other device.
         """
-        if str(device) != "cpu":
-            raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
+        check_device(device)
         return self
 
     def _prepare(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,9 +14,21 @@ class ModelOutput(dict[str, Any]):
 
     `out.logits`, `out["logits"]`, `out[0]`, `out[:2]` and `out.to_tuple()` all work. As a mapping it behaves like a
     dictionary: iterating gives the names (as transformers' ModelOutput does), so unpack `out.to_tuple()`.
+
+    A subclass's fields are those that it annotates, then the two that every output has.
+
+    Attributes:
+        hidden_states: L + 1 arrays float32 [B, S, D], the first after the embedding LayerNorm; None unless asked for.
+        attentions: L arrays float32 [B, H, S, S], zero where either token is dropped; None unless asked for.
     """
 
-    _fields: ClassVar[tuple[str, ...]] = ()
+    hidden_states: tuple[np.ndarray, ...] | None
+    attentions: tuple[np.ndarray, ...] | None
+    _fields: ClassVar[tuple[str, ...]] = ("hidden_states", "attentions")
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._fields = (*cls._fields[:-2], *inspect.get_annotations(cls), *cls._fields[-2:])
 
     def __init__(self, **values: Any) -> None:
         unknown = values.keys() - set(self._fields)
@@ -23,10 +36,12 @@ class ModelOutput(dict[str, Any]):
             raise TypeError(f"{type(self).__name__} has no field {sorted(unknown)}; it has {list(self._fields)}")
         super().__init__((name, values[name]) for name in self._fields if values.get(name) is not None)
 
-    def __getattr__(self, name: str) -> Any:
-        if name in type(self)._fields:
-            return self.get(name)
-        raise AttributeError(f"{type(self).__name__} has no field {name!r}; it has {list(self._fields)}")
+    if not TYPE_CHECKING:  # who checks types knows the fields by their annotations, and that there are no others
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self)._fields:
+                return self.get(name)
+            raise AttributeError(f"{type(self).__name__} has no field {name!r}; it has {list(self._fields)}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in type(self)._fields:
@@ -54,14 +69,9 @@ class BaseModelOutput(ModelOutput):
 
     Attributes:
         last_hidden_state: float32 [B, S, D]; rows of tokens that the mask drops are zero.
-        hidden_states: L + 1 arrays float32 [B, S, D], the first after the embedding LayerNorm; None unless asked for.
-        attentions: L arrays float32 [B, H, S, S], zero where either token is dropped; None unless asked for.
     """
 
-    _fields = ("last_hidden_state", "hidden_states", "attentions")
     last_hidden_state: np.ndarray
-    hidden_states: tuple[np.ndarray, ...] | None
-    attentions: tuple[np.ndarray, ...] | None
 
 
 class BaseModelOutputWithPooling(ModelOutput):
@@ -71,15 +81,10 @@ class BaseModelOutputWithPooling(ModelOutput):
         last_hidden_state: float32 [B, S, D].
         pooler_output: float32 [B, D], tanh of a linear layer over each sentence's first attended token; None where
             the checkpoint has no pooler.
-        hidden_states: see `BaseModelOutput`.
-        attentions: see `BaseModelOutput`.
     """
 
-    _fields = ("last_hidden_state", "pooler_output", "hidden_states", "attentions")
     last_hidden_state: np.ndarray
     pooler_output: np.ndarray | None
-    hidden_states: tuple[np.ndarray, ...] | None
-    attentions: tuple[np.ndarray, ...] | None
 
 
 class MaskedLMOutput(ModelOutput):
@@ -87,14 +92,9 @@ class MaskedLMOutput(ModelOutput):
 
     Attributes:
         logits: float32 [B, S, V]; rows of tokens that the mask drops are zero.
-        hidden_states: see `BaseModelOutput`.
-        attentions: see `BaseModelOutput`.
     """
 
-    _fields = ("logits", "hidden_states", "attentions")
     logits: np.ndarray
-    hidden_states: tuple[np.ndarray, ...] | None
-    attentions: tuple[np.ndarray, ...] | None
 
 
 class SequenceClassifierOutput(ModelOutput):
@@ -102,14 +102,9 @@ class SequenceClassifierOutput(ModelOutput):
 
     Attributes:
         logits: float32 [B, N].
-        hidden_states: see `BaseModelOutput`.
-        attentions: see `BaseModelOutput`.
     """
 
-    _fields = ("logits", "hidden_states", "attentions")
     logits: np.ndarray
-    hidden_states: tuple[np.ndarray, ...] | None
-    attentions: tuple[np.ndarray, ...] | None
 
 
 class TokenClassifierOutput(ModelOutput):
@@ -117,14 +112,9 @@ class TokenClassifierOutput(ModelOutput):
 
     Attributes:
         logits: float32 [B, S, N]; rows of tokens that the mask drops are zero.
-        hidden_states: see `BaseModelOutput`.
-        attentions: see `BaseModelOutput`.
     """
 
-    _fields = ("logits", "hidden_states", "attentions")
     logits: np.ndarray
-    hidden_states: tuple[np.ndarray, ...] | None
-    attentions: tuple[np.ndarray, ...] | None
 
 
 class QuestionAnsweringModelOutput(ModelOutput):
@@ -133,30 +123,20 @@ class QuestionAnsweringModelOutput(ModelOutput):
     Attributes:
         start_logits: float32 [B, S], how well an answer begins at each token; zero where the mask drops it.
         end_logits: float32 [B, S], how well it ends there.
-        hidden_states: see `BaseModelOutput`.
-        attentions: see `BaseModelOutput`.
     """
 
-    _fields = ("start_logits", "end_logits", "hidden_states", "attentions")
     start_logits: np.ndarray
     end_logits: np.ndarray
-    hidden_states: tuple[np.ndarray, ...] | None
-    attentions: tuple[np.ndarray, ...] | None
 
 
 class MultipleChoiceModelOutput(ModelOutput):
-    """Output of a model that chooses.
+    """Output of a model that chooses; hidden states and attentions, where asked for, are of B C sentences.
 
     Attributes:
         logits: float32 [B, C], a score for each choice of each question.
-        hidden_states: see `BaseModelOutput`, of B C sentences.
-        attentions: see `BaseModelOutput`, of B C sentences.
     """
 
-    _fields = ("logits", "hidden_states", "attentions")
     logits: np.ndarray
-    hidden_states: tuple[np.ndarray, ...] | None
-    attentions: tuple[np.ndarray, ...] | None
 
 
 class ElectraForPreTrainingOutput(ModelOutput):
@@ -164,11 +144,6 @@ class ElectraForPreTrainingOutput(ModelOutput):
 
     Attributes:
         logits: float32 [B, S], positive where a token looks put in place of another; zero where the mask drops it.
-        hidden_states: see `BaseModelOutput`.
-        attentions: see `BaseModelOutput`.
     """
 
-    _fields = ("logits", "hidden_states", "attentions")
     logits: np.ndarray
-    hidden_states: tuple[np.ndarray, ...] | None
-    attentions: tuple[np.ndarray, ...] | None

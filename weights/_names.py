@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from minidistil.weights.errors import listing
 from minidistil.weights.families import Family
 
 _BUFFERS = ("position_ids", "token_type_ids")  # constants that some versions of transformers saved
@@ -69,7 +70,7 @@ class StoredNames:
             return f"none: nothing is named {self._stem}N"
         if numbers == list(range(len(numbers))):
             return f"{len(numbers)}: {self._stem}N for N from 0 to {numbers[-1]}"
-        return f"{len(numbers)}: {self._stem}N for N = {', '.join(map(str, numbers))}"
+        return f"{len(numbers)}: {self._stem}N for N = {listing(map(str, numbers))}"
 
     def unexpected(self, n_layers: int | None, incomplete: bool) -> list[str]:
         """Stored tensors that nothing explains.

@@ -4,6 +4,10 @@ pickle.Unpickler calls what a file tells it to call. Even with `find_class` rest
 nested tuples) or to allocate without bound (memo indices). Here a program can only build plain values: text,
 numbers, tuples, lists, dicts with text or integer keys, and records of tensors. Opcodes are decoded by the standard
 library's pickletools, which executes nothing either.
+
+A value that was made once can be used any number of times by an operation of two bytes. So no operation may cost more
+than a bounded time for each value that it takes off the stack: text, numbers and shapes have limits, and so has the
+number of operations.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import pickletools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from minidistil.weights import limits
 
 # torch's storage classes, and the element type of each by its safetensors name.
 STORAGES = {
@@ -74,7 +80,9 @@ def load(program: bytes) -> Any:
     """
     machine = _Machine()
     try:
-        for name, argument in _operations(program):
+        for steps, (name, argument) in enumerate(_operations(program)):
+            if steps >= limits.PICKLE_STEPS:
+                raise PickleError(f"more than {limits.PICKLE_STEPS} operations, which are the most accepted")
             machine.step(name, argument)
         result = machine.pop()
         if machine.stack:
@@ -105,10 +113,20 @@ def _operations(program: bytes) -> Iterator[tuple[str, Any]]:
             raise PickleError(f"the pickle operation {opcode.name} has no place in a state dict")
         if opcode.name in ("GLOBAL", "INST"):  # pickletools would interpret backslashes, and warn about some
             module, attribute = stream.readline(), stream.readline()
-            yield opcode.name, f"{module[:-1].decode()}.{attribute[:-1].decode()}"
-        else:
-            yield opcode.name, opcode.arg.reader(stream) if opcode.arg else None
+            yield opcode.name, _bounded(f"{module[:-1].decode()}.{attribute[:-1].decode()}")
+            continue
+        if opcode.name in _DECIMAL and program.find(b"\n", stream.tell(), stream.tell() + _DIGITS) < 0:
+            raise PickleError(f"corrupt pickle data (a number of more than {_DIGITS} digits)")
+        yield opcode.name, _bounded(opcode.arg.reader(stream)) if opcode.arg else None
     raise PickleError("corrupt pickle data (it ends without STOP)")
+
+
+def _bounded(argument: Any) -> Any:
+    if isinstance(argument, str) and len(argument) > limits.PICKLE_TEXT:
+        raise PickleError(f"a text of {len(argument)} characters; {limits.PICKLE_TEXT} are the most accepted")
+    if isinstance(argument, int) and argument.bit_length() > limits.PICKLE_BITS:
+        raise PickleError(f"a number of {argument.bit_length()} bits; {limits.PICKLE_BITS} are the most accepted")
+    return argument
 
 
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
@@ -118,6 +136,8 @@ _LITERALS = {
     "BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINFLOAT", "FLOAT",
 }  # fmt: skip
 _MEMO = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET"}
+_DECIMAL = {"INT", "LONG", "FLOAT", "PUT", "GET"}  # numbers written out, which Python reads in quadratic time
+_DIGITS = 64
 _SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -172,6 +192,8 @@ class _Machine:
         else:
             self.refused[name] = None
             self.stack.append(_REFUSED)
+            if len(self.refused) >= limits.REFUSED_IMPORTS:
+                raise PickleError("imports are refused")  # these are enough to say so
 
     def stack_global(self) -> None:
         attribute, module = self.pop(), self.pop()
@@ -269,7 +291,11 @@ def _is_tensor(value: Any) -> bool:
 def _tensor(storage: Any, start: Any, shape: Any, strides: Any) -> Any:
     if storage is _REFUSED:
         return _REFUSED
-    numbers = (start, *shape, *strides) if isinstance(shape, tuple) and isinstance(strides, tuple) else (None,)
-    if not isinstance(storage, StorageRecord) or not all(type(n) is int and abs(n) < 1 << 63 for n in numbers):
+    if not isinstance(storage, StorageRecord) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
         raise PickleError("corrupt pickle data (a tensor without storage, offset, shape or strides)")
+    if max(len(shape), len(strides)) > limits.RANK:
+        rank = max(len(shape), len(strides))
+        raise PickleError(f"a tensor of {rank} dimensions; {limits.RANK} are the most accepted")
+    if not all(type(n) is int and abs(n) < 1 << 63 for n in (start, *shape, *strides)):
+        raise PickleError("corrupt pickle data (a tensor without offset, shape or strides)")
     return TensorRecord(storage, start, shape, strides)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from minidistil.weights import limits
 from minidistil.weights.errors import CheckpointError
+from minidistil.weights.small_files import open_regular
 
 # Bits of one element, by the names that the safetensors format gives them.
 DTYPE_BITS = {
@@ -23,7 +25,6 @@ _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 READABLE = tuple(_FLOATS)
 
 _GIT_LFS = b"version https://git-lfs.github.com/"
-_MAX_RANK = 32
 _MAX_ELEMENTS = 1 << 48  # far above any file, far below what overflows NumPy's sizes
 
 
@@ -52,11 +53,13 @@ def map_file(path: Path) -> mmap.mmap:
     """Map a file read-only; the map lives as long as the arrays that view it.
 
     Raises:
-        CheckpointError: unreadable, empty, or a Git LFS pointer in the place of the file.
+        CheckpointError: unreadable, no regular file, empty, or a Git LFS pointer in the place of the file.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
     except ValueError:
@@ -68,7 +71,7 @@ def map_file(path: Path) -> mmap.mmap:
 
 def impossible_shape(shape: tuple[int, ...]) -> bool:
     """Whether no file could hold this shape (even where a dimension of 0 makes its size 0)."""
-    return len(shape) > _MAX_RANK or min(shape, default=0) < 0 or math.prod(max(n, 1) for n in shape) > _MAX_ELEMENTS
+    return len(shape) > limits.RANK or min(shape, default=0) < 0 or math.prod(max(n, 1) for n in shape) > _MAX_ELEMENTS
 
 
 def read_float32(mapped: mmap.mmap, tensor: StoredTensor) -> np.ndarray:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import mmap
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil.weights import safetensors_file, torch_file
+from minidistil.weights import limits, safetensors_file, torch_file
 from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32
 from minidistil.weights.errors import CheckpointError, listing, quoted
-from minidistil.weights.locate import WEIGHT_FILES, locate
+from minidistil.weights.file_names import WEIGHT_FILES
+from minidistil.weights.locate import locate
+from minidistil.weights.options import HubOptions, spelled_out
+from minidistil.weights.small_files import is_folder, is_inside, is_there, read_bytes, read_object
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _DIGEST_BLOCK = 8 << 20
 _SAMPLE = 4096
@@ -26,22 +32,18 @@ _OTHER_FORMATS = ("tf_model.h5", "flax_model.msgpack", "model.onnx")
 _Tables = dict[str, tuple[mmap.mmap, StoredTensor]]
 
 
-def open_checkpoint(
-    name_or_path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    token: str | bool | None = None,
-) -> Checkpoint:
-    """Find a checkpoint (see `locate`), map its weight files and check their tables of contents.
+@spelled_out(HubOptions)
+def open_checkpoint(name_or_path: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Checkpoint:
+    """Find a checkpoint, map its weight files and check their tables of contents.
+
+    Args:
+        name_or_path: see `locate`.
+        **options: `HubOptions`.
 
     Raises:
         CheckpointError: not found; or config.json and weight files with everything that is wrong with them.
     """
-    return Checkpoint(
-        locate(name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
-    )
+    return Checkpoint(locate(name_or_path, **options))
 
 
 class Checkpoint:
@@ -67,7 +69,7 @@ class Checkpoint:
         self._maps: dict[Path, mmap.mmap] = {}
         self._states: dict[Path, dict[str, Any]] = {}
         self._tensors: _Tables = {}
-        weights = next((self.folder / name for name in WEIGHT_FILES if (self.folder / name).exists()), None)
+        weights = next((self.folder / name for name in WEIGHT_FILES if is_there(self.folder / name)), None)
         if weights is None:
             faults.append(_no_weights(self.folder))
         elif weights.suffix == ".json":
@@ -108,7 +110,7 @@ class Checkpoint:
         instructions); computed once.
         """
         if self._digest is None:
-            whole = hashlib.sha256((self.folder / "config.json").read_bytes())
+            whole = hashlib.sha256(read_bytes(self.folder / "config.json", limits.JSON_BYTES))
             with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
                 for path in self.files:
                     with memoryview(self._maps[path]) as content:
@@ -154,24 +156,30 @@ class Checkpoint:
         self.files += (path,)
         self._maps[path] = mapped
         self._tensors.update({name: (mapped, tensor) for name, tensor in table.items()})
+        if len(self._tensors) > limits.TENSORS:
+            raise CheckpointError(path, f"is one file too many: {limits.TENSORS} tensors are the most accepted")
 
     def _open_shards(self, index: Path, faults: list[str]) -> None:
-        weight_map = _read_json(index).get("weight_map")
+        weight_map = read_object(index).get("weight_map")
         if (
             not isinstance(weight_map, dict)
             or not weight_map
             or not all(isinstance(v, str) for v in weight_map.values())
         ):
             raise CheckpointError(index, "has no weight_map from tensor names to files")
-        for shard in sorted(set(weight_map.values())):
-            if shard != Path(shard).name or "\\" in shard or not shard.endswith(index.name.split(".")[1]):
+        contents: dict[str, list[str]] = defaultdict(list)
+        for name, shard in weight_map.items():
+            contents[shard].append(name)
+        if len(contents) > limits.SHARDS:
+            raise CheckpointError(index, f"names {len(contents)} files; {limits.SHARDS} are the most accepted")
+        for shard, names in sorted(contents.items()):
+            if not is_inside(shard) or shard != Path(shard).name or not shard.endswith(index.name.split(".")[1]):
                 faults.append(f"{index.name} names {quoted(shard)}, which is no weight file of this folder")
-            elif not (self.folder / shard).exists():
-                count = sum(file == shard for file in weight_map.values())
-                faults.append(f"shard {quoted(shard)} is absent ({index.name} puts {count} tensors into it)")
+            elif not is_there(self.folder / shard):
+                faults.append(f"shard {quoted(shard)} is absent ({index.name} puts {len(names)} tensors into it)")
             else:
                 _collect(faults, self.folder, partial(self._open_file, self.folder / shard, faults))
-                absent = [n for n, file in weight_map.items() if file == shard and n not in self._tensors]
+                absent = [name for name in names if name not in self._tensors]
                 if absent and self.folder / shard in self._maps:
                     faults.append(f"{shard} lacks tensors that {index.name} puts into it: {listing(absent)}")
 
@@ -187,21 +195,7 @@ def _state(path: Path) -> dict[str, Any]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The content of a folder's config.json; CheckpointError where it is missing or no JSON object."""
-    return _read_json(folder / "config.json")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CheckpointError(path, "is missing") from None
-    except OSError as error:
-        raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(path, f"is not valid JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(path, f"is not a JSON object but {type(content).__name__}")
-    return content
+    return read_object(folder / "config.json")
 
 
 def _collect(faults: list[str], folder: Path, step: Callable[[], Any]) -> Any:
@@ -219,8 +213,8 @@ _VERBS = ("is ", "has ", "was ", "holds ", "cannot ")
 
 
 def _no_weights(folder: Path) -> str:
-    if not folder.is_dir():
+    if not is_folder(folder):
         return "no such folder"
-    other = [name for name in _OTHER_FORMATS if (folder / name).exists()]
+    other = [name for name in _OTHER_FORMATS if is_there(folder / name)]
     hint = f"; {other[0]} is there, which is not read: convert it to safetensors" if other else ""
     return f"no weights: none of {', '.join(WEIGHT_FILES)}{hint}"

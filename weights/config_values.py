@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minidistil.weights import keys, limits
 from minidistil.weights.errors import quoted
-from minidistil.weights.families import ACTIVATIONS, FAMILIES, MOST, REQUIRED, Family, Key
+from minidistil.weights.families import ACTIVATIONS, FAMILIES, Family
+from minidistil.weights.keys import read_keys
 
 
 def family_of(config: Mapping[str, Any], faults: list[str]) -> Family | None:
@@ -21,18 +23,7 @@ def family_of(config: Mapping[str, Any], faults: list[str]) -> Family | None:
 
 def parse(family: Family, config: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
     """Canonical name -> value, for every key of the family's table that has a valid one; the others become faults."""
-    values = dict(family.fixed)
-    for canonical, key in family.keys.items():
-        name = key_name(family, canonical, config)
-        if name not in config or (config[name] is None and key.default is not REQUIRED):
-            if key.default is REQUIRED:
-                faults.append(f"config.json lacks {name}")
-            else:
-                values[canonical] = key.default
-        elif _is_valid(key, config[name]):
-            values[canonical] = key.kind(config[name])
-        else:
-            faults.append(f"config.json: {name} = {quoted(repr(config[name]))}, expected {_expected(key)}")
+    values = {**family.fixed, **read_keys(family.keys, config, "config.json", faults)}
     if "dim" in values:
         values.setdefault("embedding_size", values["dim"])
         if not values.get("bottleneck", "attention_size" in values):
@@ -64,8 +55,9 @@ def labels(config: Mapping[str, Any], faults: list[str]) -> dict[int, str]:
     found = config.get("id2label")
     if found is None:
         count = config.get("num_labels", 2)
-        if type(count) is not int or not 0 < count <= 1_000_000:
-            faults.append(f"config.json: num_labels = {count!r}, expected a whole number of at least 1")
+        if type(count) is not int or not 0 < count <= limits.LABELS:
+            expected = f"a whole number of at least 1, {limits.LABELS} at most"
+            faults.append(f"config.json: num_labels = {quoted(repr(count))}, expected {expected}")
             return {}
         return {number: f"LABEL_{number}" for number in range(count)}
     try:
@@ -75,13 +67,19 @@ def labels(config: Mapping[str, Any], faults: list[str]) -> dict[int, str]:
         return {}
     if sorted(numbered) != list(range(len(numbered))) or not all(isinstance(x, str) for x in numbered.values()):
         faults.append(f"config.json: id2label must number its labels from 0 to {len(numbered) - 1}")
+        return {}
     return dict(sorted(numbered.items()))
+
+
+def architectures(config: Mapping[str, Any]) -> list[str]:
+    """The names of classes that saved the checkpoint; what is none is left out."""
+    names = config.get("architectures")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, (list, tuple)) else []
 
 
 def key_name(family: Family, canonical: str, config: Mapping[str, Any]) -> str:
     """The key under which this config.json has a value: the family's own or an alias."""
-    names = family.keys[canonical].names
-    return next((name for name in names if name in config), names[0])
+    return keys.key_name(family.keys[canonical], config)
 
 
 def _cross_checks(family: Family, config: Mapping[str, Any], values: dict[str, Any], faults: list[str]) -> None:
@@ -99,21 +97,11 @@ def _cross_checks(family: Family, config: Mapping[str, Any], values: dict[str, A
         name = key_name(family, "activation", config)
         found = quoted(values["activation"])
         faults.append(f"config.json: {name} = {found} is unknown; known are {', '.join(ACTIVATIONS)}")
+    padding, positions = values.get("pad_token_id", 0), values.get("max_position_embeddings", keys.MOST + 2)
+    if family.positions_skip_padding and padding + 1 >= positions:
+        name = key_name(family, "max_position_embeddings", config)
+        faults.append(f"config.json: positions begin after pad_token_id = {padding}, and {name} = {positions}")
     for name, accepted in family.only.items():
         if config.get(name) is not None and config[name] not in accepted:
             choices = ", ".join(map(str, accepted))
             faults.append(f"config.json: {name} = {quoted(str(config[name]))} is not supported; expected {choices}")
-
-
-def _is_valid(key: Key, value: Any) -> bool:
-    if key.kind is int:
-        return type(value) is int and key.least <= value <= key.most
-    if key.kind is float:
-        return type(value) in (int, float) and key.least <= value <= 1e30
-    return isinstance(value, key.kind)
-
-
-def _expected(key: Key) -> str:
-    if key.kind is int:
-        return f"a whole number of at least {key.least:g}" + (f", {key.most} at most" if key.most < MOST else "")
-    return {float: "a number", bool: "true or false", str: "a name"}[key.kind]

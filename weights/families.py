@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minidistil.weights import _mobile_bert
+from minidistil.weights.keys import Key
 from minidistil.weights.model_weights import PARAMETERS
 
 ACTIVATIONS = (
@@ -19,9 +20,7 @@ ACTIVATIONS = (
 )  # fmt: skip
 """Names that config.json may give the feed-forward activation; whether a backend has it is for the backend to say."""
 
-REQUIRED: Any = object()
 CONFIGURED = "activation"
-MOST = (1 << 31) - 1
 
 TASKS = {
     "ForMaskedLM": "masked_lm",
@@ -32,25 +31,6 @@ TASKS = {
     "ForPreTraining": "discriminator",
 }
 """How the classes of transformers end, and the head that they have, where the family has it."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """A value of config.json.
-
-    Attributes:
-        names: keys it may stand under, the family's own first.
-        kind: int, float, bool or str.
-        default: taken where no key is there; REQUIRED where that is a fault.
-        least: smallest value accepted, for numbers.
-        most: largest value accepted, for whole numbers.
-    """
-
-    names: tuple[str, ...]
-    kind: type
-    default: Any = REQUIRED
-    least: float = 1
-    most: int = MOST
 
 
 @dataclass(frozen=True)

@@ -7,42 +7,35 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minidistil.weights.errors import CheckpointError, quoted
+from minidistil.weights.file_names import WEIGHT_FILES
+from minidistil.weights.options import HubOptions, spelled_out
+from minidistil.weights.small_files import is_folder, is_there
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 PACKAGE = "package:"
-# Files that hold weights, in order of preference; the tables of contents of sharded ones among them.
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-# What `minidistil pack` writes beside a checkpoint: the weights as the engine wants them.
-PACKED_FILE = "minidistil-packed.safetensors"
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 _FILE_ENDINGS = (".safetensors", ".bin", ".json", ".pt", ".txt")
 
 
+@spelled_out(HubOptions)
 def locate(
     name_or_path: str | os.PathLike[str],
     *,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    token: str | bool | None = None,
     config_only: bool = False,
+    **options: Unpack[HubOptions],
 ) -> Path:
     """Find the folder of a checkpoint; the network is used only for a hub id that is no existing path.
 
     Args:
         name_or_path: a folder; a file in it; `package:NAME` or `package:NAME/FOLDER`, a checkpoint that an installed
             Python package carries; or a hub id, `org/name` or `name`.
-        revision: branch, tag or commit, for hub ids.
-        cache_dir: the Hugging Face cache, by default the one that HF_HOME and HF_HUB_CACHE determine.
-        local_files_only: take a hub id from the cache only. HF_HUB_OFFLINE=1 does the same.
-        token: for private repositories; by default the one that `hf auth login` stored.
         config_only: for hub ids, fetch config.json and the tokenizer, not the weights.
+        **options: `HubOptions`.
 
     Raises:
         CheckpointError: nothing is there, or it cannot be told which of several is meant.
@@ -50,16 +43,16 @@ def locate(
     name = os.fspath(name_or_path)
     if name.startswith(PACKAGE):
         return _in_package(name)
-    path = Path(name).expanduser()
-    if path.exists():
-        return path if path.is_dir() else path.parent
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 (Path's raises for a user who is not there)
+    if is_there(path):
+        return path if is_folder(path) else path.parent
     if not isinstance(name_or_path, str) or _looks_like_a_path(name):
         raise CheckpointError(quoted(name), f"no such file or folder{_nearest(path)}")
     if not _HUB_ID.fullmatch(name) or "--" in name or ".." in name:
         raise CheckpointError(quoted(name), "neither an existing path nor a hub id (org/name or name)")
     from minidistil.weights._hub import fetch
 
-    return fetch(name, revision, cache_dir, local_files_only, token, config_only)
+    return fetch(name, config_only, **options)
 
 
 def _looks_like_a_path(name: str) -> bool:
@@ -71,7 +64,7 @@ def _looks_like_a_path(name: str) -> bool:
 def _nearest(path: Path) -> str:
     """Where a mistyped path leaves the ground."""
     for parent in path.absolute().parents:
-        if parent.is_dir():
+        if is_folder(parent):
             return f" ({quoted(str(parent))} is there, {quoted(str(path.absolute().relative_to(parent)))} in it is not)"
     return ""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minidistil.weights import _mobile_bert, config_values
+from minidistil.weights import _mobile_bert, config_values, limits
 from minidistil.weights._names import StoredNames
 from minidistil.weights._storage import READABLE, count_nonfinite, release_pages
 from minidistil.weights.checkpoint import Checkpoint
@@ -29,9 +29,6 @@ from minidistil.weights.model_weights import (
 )
 
 HEADS = ("pooler", *dict.fromkeys(TASKS.values()))
-# Nothing else bounds numbers that no tensor confirms: a computed table's rows, and how often shared layers are applied.
-_MAX_COMPUTED_POSITIONS = 1 << 17
-_MAX_SHARED_LAYERS = 1 << 12
 
 
 def read_model(
@@ -79,7 +76,9 @@ class _Reading:
         self.faults = faults
         self.warnings: list[str] = []
         self.values = config_values.parse(family, checkpoint.config, faults)
-        self.values["num_labels"] = len(config_values.labels(checkpoint.config, faults)) or None
+        before = len(faults)
+        labels = config_values.labels(checkpoint.config, faults)
+        self.values["num_labels"] = len(labels) if len(faults) == before else None
         self.family = family = family.of(self.values)
         self.names = StoredNames(family, checkpoint.names, self.values.get("group_layers", 1))
         self.stored_layers = config_values.stored_layers(self.values)
@@ -87,7 +86,7 @@ class _Reading:
     def parts(self, heads: Collection[str] | None) -> list[str]:
         """The parts to read: the encoder, and the heads that are wanted."""
         parts = ["embeddings", "layers"]
-        architectures = self._architectures()
+        architectures = config_values.architectures(self.checkpoint.config)
         named = {head for end, head in TASKS.items() if any(name.endswith(end) for name in architectures)}
         for head in HEADS:
             own = [parameter for parameter in self.names.parameters(head) if parameter not in TIES]
@@ -112,14 +111,10 @@ class _Reading:
         mine = modules.get(f"{head}.output")
         for other in sorted(set(named) - {head}):
             if mine is not None and modules.get(f"{other}.output") == mine:
-                saved = listing(self._architectures())
+                saved = listing(config_values.architectures(self.checkpoint.config))
                 self.warnings.append(
                     f"{mine} is read as the {head} head; by config.json's architectures ({saved}) it is one for {other}"
                 )
-
-    def _architectures(self) -> list[str]:
-        names = self.checkpoint.config.get("architectures")
-        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
     def arrays(self, parts: list[str], check_finite: bool) -> dict[str, np.ndarray]:
         """Canonical parameter -> array, of all that could be read."""
@@ -160,10 +155,14 @@ class _Reading:
                 f"config.json: {key} = {n_layers // within}{of}, but the tensors say {self.names.layer_range()}"
             )
         applied = self.values.get("n_layers", 0)
-        if "n_groups" in self.family.keys and applied > _MAX_SHARED_LAYERS:
+        if "n_groups" in self.family.keys and applied > limits.SHARED_LAYERS:
             key = config_values.key_name(self.family, "n_layers", self.checkpoint.config)
-            self.faults.append(f"config.json: {key} applies {applied} layers, more than {_MAX_SHARED_LAYERS}")
+            self.faults.append(f"config.json: {key} applies {applied} layers, more than {limits.SHARED_LAYERS}")
         layers = sorted(layer for layer in stored if n_layers is None or layer < n_layers)
+        asked = len(layers) * len(self.names.parameters("layers", 0))
+        if asked > limits.TENSORS:  # a few empty tensors can name any number of layers
+            self.faults.append(f"{len(layers)} layers take {asked} tensors; {limits.TENSORS} are the most accepted")
+            layers = []
         return [
             parameter
             for part in parts
@@ -229,22 +228,27 @@ class _Reading:
     def _compute_positions(self, arrays: dict[str, np.ndarray], missing: list[str]) -> None:
         name, key = "embeddings.position_embeddings.weight", self.family.sinusoidal
         positions, dim = self.values.get("max_position_embeddings", 0), self.values.get("dim", 0)
-        if name in missing and key and self.checkpoint.config.get(key) is True and positions <= _MAX_COMPUTED_POSITIONS:
+        if name in missing and key and self.checkpoint.config.get(key) is True:
             missing.remove(name)
+            if positions * dim > limits.COMPUTED_POSITIONS:
+                self.faults.append(
+                    f"config.json: {key} asks for a position table of {shape_text((positions, dim))}, which no tensor "
+                    f"confirms; {limits.COMPUTED_POSITIONS} elements are the most computed"
+                )
             if not self.faults:  # else the numbers may be the faulty ones
                 arrays[name] = sinusoidal_positions(positions, dim)
 
     def _check_shapes(self, found: dict[str, str]) -> None:
         """Shapes against config.json. A number of it that all tensors contradict is one fault, not hundreds."""
-        said: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))  # number -> size -> tensors
+        # number -> size -> tensors, an ordered set
+        said: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
         shapes: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {}
         for parameter, stored in found.items():
             shape, numbers = self.checkpoint.stored(stored)[1], self._numbers(parameter)
             shapes[stored] = shape, numbers
             if len(shape) == len(numbers):
                 for size, number in zip(shape, numbers, strict=True):
-                    if stored not in said[number][size]:
-                        said[number][size].append(stored)
+                    said[number][size][stored] = None
         contradicted = {
             number: next(iter(sizes))
             for number, sizes in said.items()

@@ -6,16 +6,17 @@ the file before any view of the data is made.
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 from pathlib import Path
 from typing import Any
 
+from minidistil.weights import limits
 from minidistil.weights._storage import DTYPE_BITS, StoredTensor, impossible_shape
 from minidistil.weights.errors import CheckpointError, quoted, shape_text
+from minidistil.weights.small_files import parse_json
 
-_MAX_HEADER = 100_000_000  # the format's own limit
+_MAX_HEADER = 100_000_000  # the format's own limit: what claims more is another format
 _PREFIX = 8
 
 
@@ -55,39 +56,17 @@ def _header(path: Path, mapped: mmap.mmap) -> tuple[dict[str, Any], int]:
     if length > len(mapped) - _PREFIX:
         fault = f"is truncated: a header of {length} bytes is announced, {len(mapped) - _PREFIX} bytes follow"
         raise CheckpointError(path, fault)
+    if length > limits.TABLE_BYTES:
+        raise CheckpointError(path, f"has a header of {length} bytes; {limits.TABLE_BYTES} are the most accepted")
     try:
-        text = mapped[_PREFIX : _PREFIX + length].decode()
-        header = json.loads(text, object_pairs_hook=_unique, parse_int=_integer, parse_constant=_no_constant)
-    except UnicodeDecodeError:
-        raise CheckpointError(path, "has a corrupt header: not UTF-8 text") from None
-    except RecursionError:
-        raise CheckpointError(path, "has a corrupt header: nested too deeply") from None
+        header = parse_json(mapped[_PREFIX : _PREFIX + length])
     except ValueError as error:
         raise CheckpointError(path, f"has a corrupt header: {error}") from None
     if not isinstance(header, dict):
         raise CheckpointError(path, "has a corrupt header: not a JSON object")
+    if len(header) > limits.TENSORS:
+        raise CheckpointError(path, f"has {len(header)} tensors; {limits.TENSORS} are the most accepted")
     return header, _PREFIX + length
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        seen: set[str] = set()
-        twice = [name for name, _ in pairs if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-        raise ValueError(f"{quoted(twice[0])} stands twice in it")
-    for name in table:
-        name.encode()  # a lone surrogate is no name: UnicodeEncodeError is a ValueError
-    return table
-
-
-def _integer(text: str) -> int:
-    if len(text) > 20:  # digits of 2**64
-        raise ValueError(f"a number of {len(text)} digits")
-    return int(text)
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _entry_fault(entry: Any, available: int) -> str | None:

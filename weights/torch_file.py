@@ -7,13 +7,14 @@ verified: PyTorch does not either, and can write archives without them.
 
 from __future__ import annotations
 
+import io
 import math
 import mmap
 import struct
 import zipfile
 from pathlib import Path
-from typing import IO, cast
 
+from minidistil.weights import limits
 from minidistil.weights._pickle_subset import PickleError, TensorRecord, load
 from minidistil.weights._storage import DTYPE_BITS, StoredTensor, impossible_shape
 from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
@@ -25,7 +26,7 @@ _CONVERT = (
     "`d = torch.load(path, weights_only=True); safetensors.torch.save_file(d, 'model.safetensors')`"
 )
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_MAX_TABLE = 4 << 20  # bytes; that of BERT-large takes 60 thousand
+_MAX_NAME = 255  # of a record; torch's are some twenty bytes long
 
 
 def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
@@ -38,8 +39,10 @@ def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
     root = _root(path, records)
     _check_byte_order(path, mapped, records, root)
     offset, size = records[f"{root}data.pkl"]
-    if size > _MAX_TABLE:
-        raise CheckpointError(path, f"its table of tensors takes {size} bytes; {_MAX_TABLE} are the most accepted")
+    if size > limits.TABLE_BYTES:
+        raise CheckpointError(
+            path, f"its table of tensors takes {size} bytes; {limits.TABLE_BYTES} are the most accepted"
+        )
     try:
         state = load(mapped[offset : offset + size])
     except PickleError as error:
@@ -52,6 +55,8 @@ def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
         raise CheckpointError(path, f"its table of tensors cannot be read: {error}") from None
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise CheckpointError(path, "holds no table of named tensors (a state dict)")
+    if len(state) > limits.TENSORS:
+        raise CheckpointError(path, f"has {len(state)} tensors; {limits.TENSORS} are the most accepted")
     faults: list[str] = []
     table: dict[str, StoredTensor] = {}
     for name, value in state.items():
@@ -64,9 +69,51 @@ def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
             # The stride of a dimension of one element says nothing, and nothing bounds it.
             strides = tuple(step if n > 1 else 0 for n, step in zip(value.shape, value.strides, strict=True))
             table[name] = StoredTensor(storage.dtype, value.shape, place, storage.count, value.start, strides)
+    if not faults:
+        faults = _sharing_faults(table, len(mapped))
     if faults:
         raise CheckpointError(path, faults)
     return table
+
+
+def _sharing_faults(table: dict[str, StoredTensor], size: int) -> list[str]:
+    """Names may share a storage, as tied weights do; but a small file is not to become a large model by it."""
+    taken = sum(math.prod(tensor.shape) * DTYPE_BITS[tensor.dtype] // 8 for tensor in table.values())
+    if taken <= limits.SHARING * size:
+        return []
+    return [f"its tensors share storages: they take {taken} bytes, more than {limits.SHARING} times the file's {size}"]
+
+
+class _Directory(io.RawIOBase):
+    """The archive, as zipfile reads it to find its directory: with an end to what it may read."""
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self._mapped = mapped
+        self._place = 0
+        self._left = limits.TABLE_BYTES + (1 << 18)  # besides the directory, its end is looked for in the last 64 KiB
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: len(self._mapped)}[whence]
+        if place < 0:
+            raise ValueError("a place before the file's beginning")
+        self._place = place
+        return place
+
+    def read(self, size: int = -1) -> bytes:
+        rest = max(len(self._mapped) - self._place, 0)
+        size = rest if size < 0 else min(size, rest)
+        self._left -= size
+        if self._left < 0:
+            raise ValueError(f"it takes more than {limits.TABLE_BYTES} bytes, which are the most accepted")
+        content = self._mapped[self._place : self._place + size]
+        self._place += size
+        return content
 
 
 def _records(path: Path, mapped: mmap.mmap) -> dict[str, tuple[int, int]]:
@@ -76,19 +123,28 @@ def _records(path: Path, mapped: mmap.mmap) -> dict[str, tuple[int, int]]:
     if mapped[:4] != b"PK\x03\x04":
         raise CheckpointError(path, "is no file of torch.save: it does not start as a zip archive")
     try:
-        entries = zipfile.ZipFile(cast(IO[bytes], mapped)).infolist()
+        entries = zipfile.ZipFile(_Directory(mapped)).infolist()
     except (zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError, OverflowError) as error:
         raise CheckpointError(path, f"is truncated or corrupt: no zip directory at its end ({error})") from None
+    if len(entries) > limits.TENSORS:
+        raise CheckpointError(path, f"has {len(entries)} records; {limits.TENSORS} are the most accepted")
     records: dict[str, tuple[int, int]] = {}
     faults = []
-    for entry in entries:
+    end, before = 0, ""
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
         name, start = entry.orig_filename, entry.header_offset
+        if len(name) > _MAX_NAME:
+            faults.append(f"record {quoted(name)}: a name of {len(name)} characters; {_MAX_NAME} are the most accepted")
+            continue
         if name in records:
             faults.append(f"record {quoted(name)} stands twice in the archive")
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
             faults.append(f"record {quoted(name)} is compressed or encrypted: torch.save never does so. {_CONVERT}")
         elif place := _place(mapped, start, name, entry.file_size):
             records[name] = place
+            if start < end:
+                faults.append(f"record {quoted(name)} overlaps {quoted(before)}")
+            end, before = sum(place), name
         else:
             faults.append(f"record {quoted(name)} does not lie where the directory says (truncated or corrupt)")
     if faults:

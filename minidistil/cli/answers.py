@@ -9,27 +9,23 @@ from typing import Any
 
 import click
 
-from minidistil.cli.options import model_options
-from minidistil.cli.records import Record, Result, Source, output_options, process
+from minidistil.cli.options import encoding_option, json_option, model_options, top_k_option
+from minidistil.cli.records import Record, Result, Source, process, records_output_option
 from minidistil.cli.text import STANDARD_INPUT, count_lines, display_name, printable, read_lines
 
 _COLUMNS = ("answer", "score", "start", "end")
 _AROUND = 60  # characters shown on each side of an answer, on a terminal
 
 
-def _with_output(command: Any) -> Any:
-    for option in reversed(output_options):
-        command = option(command)
-    return command
-
-
 @click.command(short_help="Answer a question from texts.")
 @click.argument("question", required=False)
 @click.argument("files", metavar="FILE...", nargs=-1)
 @click.option("--pairs", help="In place of QUESTION and FILE: CSV or JSON lines with columns question and context.")
-@click.option("--top-k", "-k", type=click.IntRange(min=1), default=1, show_default=True, help="Answers to print.")
+@top_k_option(1, "Answers to print")
 @click.option("--no-answer", is_flag=True, help='Let "no answer" be one, for models trained so.')
-@_with_output
+@encoding_option
+@records_output_option
+@json_option("Print JSON: a list of answers, or with --pairs a line per row.")
 @model_options(default_sentence_model=False)
 def qa(
     question: str | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minidistil.cli.options import checkpoint_options, json_option
+from minidistil.cli.options import checkpoint_options, json_option, threads_option
 
 if TYPE_CHECKING:
     from minidistil.engine.profile import Roofs, Share
@@ -27,7 +27,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.argument("checkpoint")
 @click.option("--lengths", default="8,32,128,512", show_default=True, callback=_numbers, help="Tokens of a sentence.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Sentences of a batch.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine. [default: all that it may use]")
+@threads_option("of the engine")
 @click.option("--layers", is_flag=True, help="Show every layer by itself.")
 @json_option("Print a JSON object, every kernel of every layer in it.")
 @checkpoint_options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minidistil.cli.options import checkpoint_options, json_option
+from minidistil.cli.options import checkpoint_options, json_option, threads_option
 
 if TYPE_CHECKING:
     from minidistil.cli.verification import Stage
@@ -56,7 +56,7 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
 
 @click.command(short_help="Compare the engine with NumPy, bit by bit.")
 @click.argument("checkpoint")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine. [default: all that it may use]")
+@threads_option("of the engine")
 @json_option("Print a JSON object.")
 @checkpoint_options
 @click.pass_context
@@ -117,7 +117,7 @@ def warmup() -> None:
 def _packed(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """What is to be said of the packed weights beside a checkpoint; None where there are none."""
     from minidistil.weights import CheckpointError, read_model
-    from minidistil.weights.locate import PACKED_FILE
+    from minidistil.weights.file_names import PACKED_FILE
     from minidistil.weights.packed_file import compare_packed
 
     if not (checkpoint.folder / PACKED_FILE).exists():
@@ -141,7 +141,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "folder": str(checkpoint.folder),
         "digest": checkpoint.digest(),
         "model_type": config.model_type,
-        "architectures": checkpoint.config.get("architectures") or [],
+        "architectures": list(config.architectures),
         "n_layers": config.n_layers,
         "n_heads": config.n_heads,
         "dim": config.dim,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from pathlib import Path
 from typing import Any
 
 import click
 
-from minidistil.cli.options import model_options
-from minidistil.cli.records import Record, Result, Source, process, record_options
+from minidistil.cli.options import column_option, model_options
+from minidistil.cli.records import Record, Result, Streams, process, record_options
 from minidistil.cli.text import printable
 
 _COLUMNS = ("entity_group", "score", "word", "start", "end")
@@ -26,15 +25,10 @@ _OTHERS = ("bright_magenta", "bright_cyan", "red", "green", "blue", "yellow", "m
     show_default=True,
     help="How the tokens of a word agree on a label; simple: they need not.",
 )
-@click.option("--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are.")
+@column_option
 @model_options(default_sentence_model=False)
 def ner(
-    file: str,
-    texts: tuple[str, ...],
-    kind: str | None,
-    encoding: str,
-    output: Path | None,
-    as_json: bool,
+    streams: Streams,
     aggregation: str,
     column: str,
     model: str,
@@ -50,8 +44,7 @@ def ner(
     """
     import minidistil
 
-    source = Source(file, texts, kind, encoding, (column,))
-    source.count()  # a file that is missing is named before a model is loaded
+    source = streams.source(column)  # a file that is missing is named before a model is loaded
     pipe = minidistil.pipeline("token-classification", model=model, aggregation_strategy=aggregation, **options)
 
     def answer(records: list[Record]) -> list[Result]:
@@ -61,7 +54,7 @@ def ner(
             for record, entities in zip(records, found, strict=True)
         ]
 
-    process(source, answer, _COLUMNS, output, as_json)
+    process(source, answer, _COLUMNS, streams.output, streams.as_json)
 
 
 def mark(text: str, entities: list[dict[str, Any]]) -> str:
@@ -82,5 +75,4 @@ def colour_of(kind: str) -> str:
 
 
 def _shown(record: Record, text: str, entities: list[dict[str, Any]]) -> str:
-    place = click.style(record.place, fg="cyan") + " " if record.place else ""
-    return place + mark(printable(text), entities)
+    return record.place_shown() + mark(printable(text), entities)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
 from typing import Any
 
 import click
 
-from minidistil.cli.options import model_options
-from minidistil.cli.records import Record, Result, Source, process, record_options
-from minidistil.cli.text import printable, shortened
+from minidistil.cli.options import column_option, model_options, top_k_option
+from minidistil.cli.records import Record, Result, Streams, process, record_options
+from minidistil.cli.text import printable, shortened, warn_of_cut
 
 _ROW = ("label", "score")
+_CUT = "too long for the model, and only the beginning read"
 _windows_option = click.option(
     "--windows",
     type=click.Choice(["mean", "max"]),
@@ -22,19 +21,14 @@ _windows_option = click.option(
 
 @click.command(short_help="Say which label each text has.")
 @record_options
-@click.option("--top-k", "-k", type=click.IntRange(min=1), default=1, show_default=True, help="Labels per text.")
+@top_k_option(1, "Labels per text")
 @click.option("--all", "all_labels", is_flag=True, help="All labels, whatever --top-k says.")
-@click.option("--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are.")
+@column_option
 @click.option("--pair-column", help="Where the second texts are, for models that read pairs.")
 @_windows_option
 @model_options(default_sentence_model=False)
 def classify(
-    file: str,
-    texts: tuple[str, ...],
-    kind: str | None,
-    encoding: str,
-    output: Path | None,
-    as_json: bool,
+    streams: Streams,
     top_k: int,
     all_labels: bool,
     column: str,
@@ -53,8 +47,8 @@ def classify(
     """
     import minidistil
 
-    source = Source(file, texts, kind, encoding, (column, pair_column) if pair_column else (column,))
-    source.count()  # a file that is missing is named before a model is loaded
+    # A file that is missing is named before a model is loaded.
+    source = streams.source(column, *((pair_column,) if pair_column else ()))
     pipe = minidistil.pipeline(
         "text-classification",
         model=model,
@@ -71,8 +65,8 @@ def classify(
         ]
         return [_result(r, found, column) for r, found in zip(records, pipe(inputs), strict=True)]
 
-    process(source, answer, _ROW, output, as_json)
-    warn_of_cut_texts(pipe)
+    process(source, answer, _ROW, streams.output, streams.as_json)
+    warn_of_cut(pipe.truncated, "text", _CUT)
 
 
 @click.command("zero-shot", short_help="Say which of any labels fits each text.")
@@ -83,15 +77,10 @@ def classify(
 )
 @click.option("--multi-label", is_flag=True, help="Several labels may fit: score each for itself.")
 @_windows_option
-@click.option("--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are.")
+@column_option
 @model_options(default_sentence_model=False)
 def zero_shot(
-    file: str,
-    texts: tuple[str, ...],
-    kind: str | None,
-    encoding: str,
-    output: Path | None,
-    as_json: bool,
+    streams: Streams,
     labels: str,
     template: str,
     multi_label: bool,
@@ -110,8 +99,7 @@ def zero_shot(
     """
     import minidistil
 
-    source = Source(file, texts, kind, encoding, (column,))
-    source.count()
+    source = streams.source(column)
     pipe = minidistil.pipeline(
         "zero-shot-classification",
         model=model,
@@ -131,22 +119,15 @@ def zero_shot(
         ]
         return [_result(r, found, column) for r, found in zip(records, rows, strict=True)]
 
-    process(source, answer, _ROW, output, as_json)
-    warn_of_cut_texts(pipe)
-
-
-def warn_of_cut_texts(pipe: Any) -> None:
-    """Say once, at the end, how many texts were too long for the model."""
-    if pipe.truncated:
-        texts = "text was" if pipe.truncated == 1 else "texts were"
-        warnings.warn(f"{pipe.truncated:,} {texts} too long for the model, and only the beginning read", stacklevel=2)
+    process(source, answer, _ROW, streams.output, streams.as_json)
+    warn_of_cut(pipe.truncated, "text", _CUT)
 
 
 def _result(record: Record, found: list[dict[str, Any]], column: str) -> Result:
     fields = dict(found[0]) if len(found) == 1 else {"labels": found}
-    place = click.style(record.place, fg="cyan") + " " if record.place else ""
     labels = "  ".join(
         f"{click.style(row['label'], bold=not i)} {click.style(format(row['score'], '.3f'), fg='green')}"
         for i, row in enumerate(found)
     )
-    return Result(fields, found, f"{place}{labels}  {shortened(printable(record.values[column]).strip())}")
+    text = shortened(printable(record.values[column]).strip())
+    return Result(fields, found, f"{record.place_shown()}{labels}  {text}")

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from minidistil.cli.options import json_option, model_options
+from minidistil.cli.options import json_option, model_options, top_k_option
 
 
 @click.command("fill-mask", short_help="Say what could stand at each [MASK] of a text.")
 @click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
-@click.option("--top-k", "-k", type=click.IntRange(min=1), default=5, show_default=True, help="Candidates per mask.")
+@top_k_option(5, "Candidates per mask")
 @click.option("--targets", help="Only these words, separated by commas; their scores are not scaled up.")
 @click.option("--windows", is_flag=True, help="Read long texts to their end, in windows that overlap by half.")
 @json_option("Print a JSON list with an item per text.")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from minidistil.cli.options import Decorator, gathered, top_k_option
 from minidistil.cli.text import display_name, printable
 
 _MOST_LINES = 3  # of a long match, on a terminal
@@ -26,6 +27,51 @@ class Match(NamedTuple):
     score: float
     text: str
     columns: dict[str, Any] | None = None
+
+
+class Ranking(NamedTuple):
+    """What is looked for and where, and how much of it is shown: what `ranking_options` adds."""
+
+    query: str
+    files: tuple[str, ...]
+    top_k: int
+    min_score: float | None
+    full: bool
+
+    def check(self) -> None:
+        """Refuse an empty query (click.UsageError)."""
+        if not self.query.strip():
+            raise click.UsageError("the query is empty")
+
+    def print(self, matches: Sequence[Match], as_json: bool) -> None:
+        """Print what was found, for a program or for people."""
+        if as_json:
+            print_json(matches)
+        else:
+            print_matches(matches, self.query, shorten=not self.full)
+
+
+def ranking_options(matches: str, min_score: str) -> Decorator:
+    """Add QUERY, FILE..., --top-k, --min-score and --full.
+
+    Args:
+        matches: what --help calls what is found.
+        min_score: what it says of --min-score.
+    """
+    return gathered(
+        "ranking",
+        Ranking,
+        click.argument("query"),
+        click.argument("files", metavar="FILE...", nargs=-1, required=True),
+        top_k_option(5, f"{matches} to print"),
+        click.option("--min-score", type=float, help=min_score),
+        click.option("--full", is_flag=True, help="Never shorten a line, even on a terminal."),
+    )
+
+
+def total_of(counts: Sequence[int | None]) -> int | None:
+    """Return the lines of all files, None where those of one are not known."""
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 class Matches:

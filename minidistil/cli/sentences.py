@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from minidistil.cli.matches import Match, Matches, print_json, print_matches
-from minidistil.cli.options import json_option, load_sentence_encoder, model_options
-from minidistil.cli.text import STANDARD_INPUT, check_encoding, chunks, count_lines, read_lines
+from minidistil.cli.matches import Match, Matches, Ranking, ranking_options, total_of
+from minidistil.cli.options import encoding_option, json_option, load_sentence_encoder, model_options, output_option
+from minidistil.cli.text import STANDARD_INPUT, chunks, count_lines, read_lines, warn_of_cut
 from minidistil.sentences.quantization import PRECISIONS
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from minidistil.sentences import SentenceEncoder
 
 _CHUNK = 256  # texts at once: enough to sort by length and fill the cores, little enough to show progress
 
-encoding_option = click.option(
-    "--encoding", default="utf-8", show_default=True, callback=check_encoding, help="Encoding of the text files."
-)
-
 
 @click.command(short_help="Embed each line of a file.")
 @click.argument("file", default=STANDARD_INPUT)
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A .npy, .arrow or .jsonl file.")
+@output_option("A .npy, .arrow or .jsonl file")
 @click.option("--prompt-name", help="Put the model's prompt of this name before each line.")
 @click.option("--normalize", is_flag=True, help="Scale the embeddings to length 1.")
 @click.option("--truncate-dim", type=click.IntRange(min=1), metavar="N", help="Keep the first N dimensions.")
@@ -101,20 +92,12 @@ def embed(
 
 
 @click.command(short_help="Find lines of files by meaning.")
-@click.argument("query")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--top-k", "-k", type=click.IntRange(min=1), default=5, show_default=True, help="Matches to print.")
-@click.option("--min-score", type=float, help="Leave out matches below this cosine similarity (-1 to 1).")
-@click.option("--full", is_flag=True, help="Never shorten a line, even on a terminal.")
+@ranking_options("Matches", min_score="Leave out matches below this cosine similarity (-1 to 1).")
 @json_option("Print a JSON list of {file, line, score, text}.")
 @encoding_option
 @model_options(default_sentence_model=True)
 def search(
-    query: str,
-    files: tuple[str, ...],
-    top_k: int,
-    min_score: float | None,
-    full: bool,
+    ranking: Ranking,
     as_json: bool,
     encoding: str,
     model: str | None,
@@ -128,15 +111,15 @@ def search(
     Example:
       minidistil search "can the police search my home?" docs/examples/amendments.txt
     """
-    if not query.strip():
-        raise click.UsageError("the query is empty")
-    counts = [count_lines(file) for file in files]  # also: a file that is missing is named before a model is loaded
+    from minidistil.sentences.progress import progress
+
+    ranking.check()
+    counts = [count_lines(name) for name in ranking.files]  # a file that is missing is named before a model is loaded
     encoder = load_sentence_encoder(model, **options)
-    wanted = encoder.encode_query(query, normalize_embeddings=True, truncation=True)
-    best = Matches(top_k, min_score)
-    total = None if None in counts else sum(count or 0 for count in counts)
-    with _progress(total, "lines", when=True) as bar:
-        for file in files:
+    wanted = encoder.encode_query(ranking.query, normalize_embeddings=True, truncation=True)
+    best = Matches(ranking.top_k, ranking.min_score)
+    with progress(total_of(counts), sys.stderr.isatty(), "lines", delay=1) as bar:
+        for file in ranking.files:
             for chunk in chunks(read_lines(file, encoding), _CHUNK):
                 filled = [(number, text) for number, text in chunk if text.strip()]
                 if filled:
@@ -146,10 +129,7 @@ def search(
                     )
                 bar.update(len(chunk))
     _warn_of_cut_lines(encoder)
-    if as_json:
-        print_json(best.sorted())
-    else:
-        print_matches(best.sorted(), query, shorten=not full)
+    ranking.print(best.sorted(), as_json)
 
 
 def _load_ranges(path: Path) -> np.ndarray:
@@ -168,16 +148,4 @@ def _similarities(encoder: SentenceEncoder, texts: list[str], query: np.ndarray)
 
 def _warn_of_cut_lines(encoder: SentenceEncoder) -> None:
     """Say once, at the end, what the encoder would say for each chunk."""
-    if encoder.truncated:
-        texts = "text was" if encoder.truncated == 1 else "texts were"
-        warnings.warn(f"{encoder.truncated:,} {texts} cut to {encoder.max_seq_length} tokens", stacklevel=2)
-
-
-@contextlib.contextmanager
-def _progress(total: int | None, unit: str, when: bool) -> Iterator[tqdm]:
-    """A bar on standard error, where that is a terminal and the work takes longer than a second."""
-    from tqdm import tqdm
-
-    hidden = not (when and sys.stderr.isatty())
-    with tqdm(total=total, unit=f" {unit}", disable=hidden, file=sys.stderr, delay=1, leave=False) as bar:
-        yield bar
+    warn_of_cut(encoder.truncated, "text", f"cut to {encoder.max_seq_length} tokens")

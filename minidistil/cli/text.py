@@ -6,6 +6,7 @@ import codecs
 import io
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -67,6 +68,12 @@ def chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
     """The items in lists of `size`, the last one shorter."""
     while chunk := list(islice(items, size)):
         yield chunk
+
+
+def warn_of_cut(count: int, unit: str, how: str) -> None:
+    """Say once, at the end, how many texts (or what `unit` is) were too long, where any were."""
+    if count:
+        warnings.warn(f"{count:,} {unit}{' was' if count == 1 else 's were'} {how}", stacklevel=2)
 
 
 def display_name(name: str) -> str:

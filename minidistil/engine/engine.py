@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minidistil.backend import Encoded
+from minidistil.backend import Encoded, as_rows
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.engine.operations import Operations
@@ -76,7 +76,8 @@ class Engine(Operations):
         rows: np.ndarray | None = None,
     ) -> Encoded:
         """Run the encoder; see `minidistil.backend.Backend`."""
-        wanted = None if rows is None else np.ascontiguousarray(rows, np.int64)
+        batch.check(self.config)
+        wanted = None if rows is None else batch.rows(rows)
         everything = hidden_states or attentions or batch.attention_bias is not None
         limited = None if everything else wanted
         budget = max(1, min(TOKEN_BUDGET, int(PASS_OPERATIONS / self._token_operations)))
@@ -102,7 +103,7 @@ class Engine(Operations):
         """Logits float32 [R, V] of the masked-language-model head for hidden states float32 [R, D]."""
         if self._head is None:
             raise ValueError("this model was loaded without its masked-language-model head")
-        hidden = np.ascontiguousarray(hidden, np.float32)
+        hidden = as_rows(hidden, self.config.dim)
         logits = np.empty((len(hidden), self.config.vocab_size), np.float32)
         for start in range(0, len(hidden), _HEAD_ROWS):
             some, out = hidden[start : start + _HEAD_ROWS], logits[start : start + _HEAD_ROWS]
@@ -123,6 +124,7 @@ class Engine(Operations):
             int64 [phases], nanoseconds of the monotonic clock by phase (plan.stages); 0 where a phase did not take
             place. See `minidistil.engine.profile`, which makes sense of it.
         """
+        batch.check(self.config)
         times = np.zeros(self.plan.phases, np.int64)
         self._run(batch, False, False, None, times)
         return times

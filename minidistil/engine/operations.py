@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidistil.backend import as_columns
+from minidistil.backend import as_columns, as_rows
 from minidistil.kernels import layout, native
 from minidistil.weights.model_weights import Linear, Norm
 from minidistil.weights.packing import aligned_zeros
@@ -40,9 +40,10 @@ class Operations:
 
     def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
         """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis: float32 [M, D] -> [M, D]."""
-        out = np.array(x, np.float32, order="C")
-        gain, shift, scratch = np.ascontiguousarray(w.weight), np.ascontiguousarray(w.bias), _scratch()
-        rows, n = out.shape
+        (n,) = w.weight.shape
+        out = as_rows(np.array(x, np.float32, order="C"), n)
+        rows, scratch = len(out), _scratch()
+        gain, shift = (as_rows(some[None], n) for some in (w.weight, w.bias))
         call = layout.NormCall(_address(out), rows, n, _address(gain), _address(shift), float(w.eps), _address(scratch))
         _run("layer_norm", call)
         return out
@@ -50,8 +51,8 @@ class Operations:
 
 def _linear(x: np.ndarray, packed: tuple[Linear, np.ndarray, np.ndarray]) -> np.ndarray:
     w, weight, bias = packed
-    x = np.ascontiguousarray(x, np.float32)
     n, k = w.weight.shape
+    x = as_rows(x, k)
     out, scratch = np.empty((len(x), n), np.float32), _scratch()
     memory = layout.team_memory(1)
     call = layout.LinearCall(
@@ -75,7 +76,10 @@ def _address(array: np.ndarray) -> int:
 
 
 def _pack(w: Linear) -> tuple[Linear, np.ndarray, np.ndarray]:
-    panels, k = layout.panels(len(w.bias)), w.weight.shape[1]
+    n, k = w.weight.shape
+    if w.bias.shape != (n,):
+        raise ValueError(f"a product of {n} columns has a bias of shape {list(w.bias.shape)}")
+    panels = layout.panels(n)
     weight = aligned_zeros(panels * k * layout.PANEL).reshape(panels, k, layout.PANEL)
     layout.pack(w.weight, weight)
     bias = aligned_zeros(panels * layout.PANEL)

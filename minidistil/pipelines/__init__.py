@@ -6,12 +6,14 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from minidistil.choose_backend import check_device
 from minidistil.pipelines.base import Pipeline
 
 if TYPE_CHECKING:
-    from minidistil.models import Model
+    from minidistil.model import Model
     from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
+    from minidistil.weights.options import HubOptions
 
 # Task -> module, class, and the loader of `minidistil.auto` that gives it a model.
 _TASKS = {
@@ -79,10 +81,11 @@ def pipeline(
         raise ValueError(f"unknown task {task!r}; supported tasks: {', '.join(sorted({*_TASKS, *_ALIASES}))}")
     if model is None:
         raise ValueError(f"pipeline({task!r}) needs model=: a folder, package:NAME, a hub id, or a loaded model")
-    if device is not None and str(device) not in ("cpu", "-1"):
-        raise ValueError(f"minidistil computes on the CPU only, got device={device!r}")
+    if str(device) != "-1":  # transformers' number of the CPU
+        check_device(device)
     module, class_name, loader = _TASKS[name]
-    fetching: dict[str, Any] = {
+    # By name, not `**options: Unpack[LoadOptions]`: those are the task's, and any.
+    fetching: HubOptions = {
         "revision": revision,
         "cache_dir": cache_dir,
         "local_files_only": local_files_only,

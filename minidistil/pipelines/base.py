@@ -174,7 +174,6 @@ class Pipeline:
 
         def prepare(group: slice) -> Windows:
             windows = self._windows(items[group], limit, general, task)
-            self._check_ids(windows, first + group.start)
             self._check(windows, first + group.start, task)
             return windows
 
@@ -186,31 +185,32 @@ class Pipeline:
         answers: list[Any] = []
         with _bar(len(items)) if general["progress"] else contextlib.nullcontext() as bar:
             for group, windows in zip(groups, prepared or map(prepare, groups), strict=True):
-                for answer in self._answer_group(items[group], windows.of, general, task):
+                for answer in self._answer_group(items[group], windows.of, general, task, first + group.start):
                     answers.append(answer)
                     if bar is not None:
                         bar.update()
         return answers
 
     def _answer_group(
-        self, items: list[Any], of: list[list[Encoding]], general: dict[str, Any], task: Any
+        self, items: list[Any], of: list[list[Encoding]], general: dict[str, Any], task: Any, first: int
     ) -> Iterator[Any]:
         flat = list(chain.from_iterable(of))
+        numbers = [first + i for i, own in enumerate(of) for _ in own]
         results: list[Any] = []  # of windows whose input is not answered yet
         waiting = iter(zip(items, of, strict=True))
         item, own = next(waiting, (None, []))
         for run in token_batches([len(w) for w in flat], general["batch_tokens"] or _TOKENS, general["batch_size"]):
-            results += self._compute(flat[run], self._pack(flat[run]), task)
+            results += self._compute(flat[run], self._pack(flat[run], numbers[run]), task)
             while own and len(results) >= len(own):
                 yield self._answer(item, own, results[: len(own)], task)
                 del results[: len(own)]
                 item, own = next(waiting, (None, []))
 
-    def _pack(self, windows: list[Encoding]) -> PackedBatch:
-        types = None
-        if self.model.config.type_vocab_size > 1:
-            types = np.concatenate([np.array(w.type_ids, np.int32) for w in windows])
-        return pack_sentences(self.model.config, [np.array(w.ids, np.int32) for w in windows], types)
+    def _pack(self, windows: list[Encoding], numbers: list[int]) -> PackedBatch:
+        """Pack windows; `numbers` are those of the texts that they are of."""
+        config = self.model.config
+        types = np.concatenate([w.type_ids for w in windows]) if config.type_vocab_size > 1 else None
+        return pack_sentences(config, [w.ids for w in windows], types, "text {}", numbers)
 
     def _apply_truncation(self, cut: list[int], total: int, limit: int, truncation: Any, first: int) -> None:
         if truncation in ("error", False):
@@ -219,18 +219,6 @@ class Pipeline:
             self.truncated += len(cut)
         if truncation == "warn":
             warn_of_truncation(len(cut), total, limit)
-
-    def _check_ids(self, windows: Windows, first: int) -> None:
-        size = self.model.config.vocab_size
-        for i, own in enumerate(windows.of):
-            largest = max((max(w.ids, default=0) for w in own), default=0)
-            if largest >= size:
-                raise ValueError(
-                    f"the tokenizer made the id {largest} of text {first + i}, and the model has {size} words: "
-                    "they do not belong together"
-                )
-            if not all(len(w) for w in own):
-                raise ValueError(f"the tokenizer made no tokens of text {first + i}, so the model has nothing to read")
 
     def _settings(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         """General settings and the task's, call over constructor, checked."""

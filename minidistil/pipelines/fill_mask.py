@@ -11,8 +11,8 @@ import numpy as np
 
 from minidistil._warn import warn_caller
 from minidistil.batch import PackedBatch
-from minidistil.models import MaskedLM
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
+from minidistil.tasks import MaskedLM
 from minidistil.tokenization import Tokenizer
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import numpy as np
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
-from minidistil.pipelines.scores import pooled, pooling_options, sigmoid, softmax
+from minidistil.pipelines.scores import pooled, pooling_options
+from minidistil.probabilities import sigmoid, softmax
 from minidistil.tasks import SequenceClassification
 from minidistil.tokenization import Tokenizer
 

@@ -11,7 +11,7 @@ import numpy as np
 from minidistil.batch import PackedBatch
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.entities import STRATEGIES, Token, find_entities, merge_windows
-from minidistil.pipelines.scores import softmax
+from minidistil.probabilities import softmax
 from minidistil.tasks import TokenClassification
 from minidistil.tokenization import Tokenizer
 

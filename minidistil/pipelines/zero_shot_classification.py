@@ -12,7 +12,8 @@ from minidistil._warn import warn_caller
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
-from minidistil.pipelines.scores import pooled, pooling_options, softmax
+from minidistil.pipelines.scores import pooled, pooling_options
+from minidistil.probabilities import softmax
 from minidistil.tasks import SequenceClassification
 from minidistil.tokenization import Tokenizer
 

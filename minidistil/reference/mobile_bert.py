@@ -11,15 +11,12 @@ Legend as in model.py; `I` width between the bottlenecks, `d` = I / H.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minidistil.batch import PackedBatch
+from minidistil.reference.operations import Operations
 from minidistil.weights.model_weights import MobileEmbeddingWeights, MobileLayerWeights, NoNorm, Norm, Normalized
-
-if TYPE_CHECKING:
-    from minidistil.reference.model import Operations
 
 Attend = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, tuple[np.ndarray, ...]]]
 
@@ -51,7 +48,7 @@ def layer(
     """One layer: narrow, attention, feed-forwards, wide again.
 
     Args:
-        ops: of model.py.
+        ops: of operations.py.
         x: float32 [T, D].
         w: of the layer.
         activation: of the feed-forwards.

@@ -15,13 +15,14 @@ width, `H` heads, `I` their width together (`D` in most families), `d` = I / H, 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minidistil.backend import Encoded, as_columns
 from minidistil.batch import PackedBatch
 from minidistil.reference import exact, mobile_bert
+from minidistil.reference.operations import Operations
 from minidistil.weights.model_weights import (
     EmbeddingWeights,
     LayerWeights,
@@ -38,47 +39,6 @@ if TYPE_CHECKING:
 NARROW = range(1, 12)  # columns of a head's last product that PyTorch sums in an order of their own
 
 
-class Operations(Protocol):
-    """The operations of the model; the modules `exact` and `blas` have them."""
-
-    def embed(
-        self,
-        weights: EmbeddingWeights,
-        input_ids: np.ndarray | None,
-        position_ids: np.ndarray,
-        token_type_ids: np.ndarray | None,
-        inputs_embeds: np.ndarray | None,
-    ) -> np.ndarray:
-        """The sum of a token's embeddings: [T] -> [T, E]."""
-        ...
-
-    def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
-        """x W^T + b: [M, K] -> [M, N]."""
-        ...
-
-    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """x w^T: [M, K] -> [M, N]."""
-        ...
-
-    def narrow(self, x: np.ndarray, w: Linear) -> np.ndarray:
-        """The same of few columns (NARROW), which are summed in another order: [M, K] -> [M, N]."""
-        ...
-
-    def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
-        """(x - mean) / sqrt(var + eps) * gamma + beta: [M, D] -> [M, D]."""
-        ...
-
-    def activation(self, name: str, x: np.ndarray) -> np.ndarray:
-        """The activation that config.json calls `name`, such as gelu, x/2 (1 + erf(x / sqrt 2)): any shape."""
-        ...
-
-    def attention(
-        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """softmax(q k^T / sqrt(d) + bias) v: [n, H, d] three times -> [n, H, d], and the softmax [H, n, n]."""
-        ...
-
-
 class Reference:
     """The encoder and the masked-language-model head.
 
@@ -89,6 +49,7 @@ class Reference:
     """
 
     def __init__(self, config: Config, weights: ModelWeights, ops: Operations = exact) -> None:
+        self.config = config
         self.heads: int = config.n_heads
         self.feed_forward_activation: str = config.activation
         self.weights = weights
@@ -114,6 +75,9 @@ class Reference:
         Returns:
             `Encoded`: float32 [T, D] or [R, D], and what else was asked for.
         """
+        batch.check(self.config)
+        if rows is not None:
+            rows = batch.rows(rows)
         x = self._embed(self.weights.encoder.embeddings, batch)  # [T] -> [T, D]
         states = [x]
         softmaxes = []

@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from minidistil._lazy import LazyNames
 
-if TYPE_CHECKING:
-    from minidistil.sentences.comparison import similarity, similarity_pairwise
-    from minidistil.sentences.cross_encoder import CrossEncoder
-    from minidistil.sentences.encoder import SentenceEncoder
-    from minidistil.sentences.pooling import normalize, pool
-    from minidistil.sentences.quantization import calibration_ranges, quantize_embeddings
-    from minidistil.sentences.sentence_transformer import SentenceTransformer
-    from minidistil.sentences.streaming import Written, encode_chunks, encode_to_file
-
-_HOMES = {
-    "CrossEncoder": "cross_encoder",
-    "SentenceEncoder": "encoder",
-    "SentenceTransformer": "sentence_transformer",
-    "Written": "streaming",
-    "calibration_ranges": "quantization",
-    "encode_chunks": "streaming",
-    "encode_to_file": "streaming",
-    "normalize": "pooling",
-    "pool": "pooling",
-    "quantize_embeddings": "quantization",
-    "similarity": "comparison",
-    "similarity_pairwise": "comparison",
-}
-
-__all__ = [
-    "CrossEncoder",
-    "SentenceEncoder",
-    "SentenceTransformer",
-    "Written",
-    "calibration_ranges",
-    "encode_chunks",
-    "encode_to_file",
-    "normalize",
-    "pool",
-    "quantize_embeddings",
-    "similarity",
-    "similarity_pairwise",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+_names = LazyNames(
+    __name__,
+    {
+        "comparison": ("similarity", "similarity_pairwise"),
+        "cross_encoder": ("CrossEncoder",),
+        "encoder": ("SentenceEncoder",),
+        "loading": ("load",),
+        "pooling": ("normalize", "pool"),
+        "quantization": ("calibration_ranges", "quantize_embeddings"),
+        "sentence_transformer": ("SentenceTransformer",),
+        "streaming": ("Written", "encode_chunks", "encode_to_file"),
+    },
+)
+__all__ = _names.all
+__dir__ = _names.dir
+__getattr__ = _names.load

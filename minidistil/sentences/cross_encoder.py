@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,23 +10,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._warn import warn_caller
+from minidistil.choose_backend import check_device
 from minidistil.inputs import pack_sentences, token_batches
-from minidistil.pipelines.scores import softmax
+from minidistil.model import LoadOptions, divided
+from minidistil.probabilities import softmax
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
 from minidistil.sentences.progress import progress
+from minidistil.sentences.prompted import Prompted
 from minidistil.tasks import SequenceClassification
-from minidistil.tokenization import Tokenizer, check_truncation, input_limit, refuse_truncation, warn_of_truncation
+from minidistil.tokenization import check_truncation, refuse_truncation, warn_of_truncation
+from minidistil.weights import CheckpointError
+from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
-    from minidistil.config import Config
+    from typing_extensions import Unpack
 
 Activation = Callable[[np.ndarray], np.ndarray]
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
 _WINDOW = 8192  # pairs that are tokenized and sorted by length together
 
 
-class CrossEncoder:
+@spelled_out(LoadOptions)
+class CrossEncoder(Prompted):
     """A sequence-classification model that scores pairs of texts, such as a query and a passage.
 
     Args:
@@ -36,12 +41,7 @@ class CrossEncoder:
         activation_fn: what makes scores of logits: a function of float32 [b, N], or the name of an activation. Unset,
             what the checkpoint says, else the sigmoid for one label, nothing for more.
         device: None or "cpu".
-        revision: hub branch, tag or commit.
-        cache_dir: where hub files are kept.
-        local_files_only: never open a connection.
-        token: hub credentials.
-        threads: to compute with; None for what the process may use.
-        backend: "engine", "exact" or "blas".
+        **options: `LoadOptions`.
 
     Attributes:
         model: the encoder with its head.
@@ -54,6 +54,9 @@ class CrossEncoder:
         ValueError: an unknown option, or a module that minidistil does not have.
     """
 
+    model: SequenceClassification
+    _limit_name = "max_length"
+
     def __init__(
         self,
         name_or_path: str | os.PathLike[str],
@@ -61,62 +64,27 @@ class CrossEncoder:
         max_length: int | None = None,
         activation_fn: str | Activation | None = None,
         device: Any = None,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        threads: int | None = None,
-        backend: str = "engine",
+        **options: Unpack[LoadOptions],
     ) -> None:
         from minidistil.auto import AutoModelForSequenceClassification
         from minidistil.weights import locate
 
-        if device is not None and str(device) != "cpu":
-            raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
-        folder = locate(
-            name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-        )
+        check_device(device)
+        hub, run = divided(options)
+        folder = locate(name_or_path, **hub)
         files: RerankerFiles = read_reranker_files(Path(folder))
-        self.model: SequenceClassification = AutoModelForSequenceClassification.from_pretrained(
-            files.transformer, threads=threads, backend=backend
-        )
-        self.prompts = dict(files.prompts)
-        self.default_prompt_name = files.default_prompt
-        self.truncated = 0
-        self._count_lock = threading.Lock()
-        self._limit = files.max_seq_length
+        model = AutoModelForSequenceClassification.from_pretrained(files.transformer, **run)
+        super().__init__(model, files.prompts, files.default_prompt, files.max_seq_length)
         if max_length is not None:
             self.max_length = max_length
         self._activation = self._resolve(activation_fn, files.activation)
-
-    @property
-    def config(self) -> Config:
-        """The encoder's config."""
-        return self.model.config
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The encoder's tokenizer."""
-        return self.model.tokenizer
 
     @property
     def num_labels(self) -> int:
         """N, the number of scores of a pair."""
         return self.config.num_labels
 
-    @property
-    def max_length(self) -> int:
-        """Longer pairs are cut to this many tokens, special ones included; may be set."""
-        limit = input_limit(self.tokenizer, self.config.longest_sentence)
-        return limit if self._limit is None else min(self._limit, self.config.longest_sentence)
-
-    @max_length.setter
-    def max_length(self, value: int | None) -> None:
-        if value is not None and value < 1:
-            raise ValueError(f"max_length must be positive, got {value}")
-        self._limit = value
-
-    max_seq_length = max_length
+    max_length = Prompted.max_seq_length
 
     def predict(
         self,
@@ -161,7 +129,7 @@ class CrossEncoder:
         check_truncation(truncation)
         activation = self._activation if activation_fn is None else self._function(activation_fn)
         single, pairs = _pairs(sentences)
-        before = self._prompt(prompt, prompt_name)
+        before = self.prompt_text(prompt, prompt_name)
         logits = np.empty((len(pairs), self.num_labels), np.float32)
         with progress(len(pairs), show_progress_bar, "pairs") as bar:
             for places, found in self._logits([(before + a, b) for a, b in pairs], batch_size, truncation):
@@ -231,12 +199,11 @@ class CrossEncoder:
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]
                 encoded = [windows[i][0] for i in places]
-                types = np.concatenate([np.array(e.type_ids, np.int32) for e in encoded])
-                ids = [np.array(e.ids, np.int32) for e in encoded]
-                batch = pack_sentences(self.config, ids, types if self.config.type_vocab_size > 1 else None)
-                yield start + places, self.model.logits_packed(batch)
-        with self._count_lock:
-            self.truncated += cut_count
+                types = np.concatenate([e.type_ids for e in encoded]) if self.config.type_vocab_size > 1 else None
+                numbers = start + places
+                batch = pack_sentences(self.config, [e.ids for e in encoded], types, "pair {}", numbers)
+                yield numbers, self.model.logits_packed(batch)
+        self._count_truncated(cut_count)
         if truncation == "warn":
             warn_of_truncation(cut_count, len(pairs), limit)
 
@@ -245,7 +212,10 @@ class CrossEncoder:
         if given is not None:
             return self._function(given)
         if stored is not None and stored.startswith("torch."):
-            return self._function(stored)
+            try:
+                return self._function(stored)
+            except ValueError as error:
+                raise CheckpointError(str(self.model.folder), str(error)) from None
         usual = "torch.nn.Sigmoid" if self.num_labels == 1 else "torch.nn.Identity"
         if stored is not None:
             warn_caller(
@@ -260,14 +230,6 @@ class CrossEncoder:
         if name == "linear":
             return lambda logits: logits
         return lambda logits: self.model._backend.activation(name, logits)
-
-    def _prompt(self, prompt: str | None, name: str | None) -> str:
-        if prompt is not None:
-            return prompt
-        name = self.default_prompt_name if name is None else name
-        if name is not None and name not in self.prompts:
-            raise ValueError(f"no prompt is named {name!r}; there are {sorted(self.prompts)}")
-        return "" if name is None else self.prompts[name]
 
 
 def _pairs(sentences: Any) -> tuple[bool, list[tuple[str, str]]]:

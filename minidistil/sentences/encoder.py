@@ -5,7 +5,6 @@ The order of every sum is fixed by the sentence alone (`pooling`), so its embedd
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,18 +14,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from minidistil.batch import PackedBatch
+from minidistil.choose_backend import check_device
 from minidistil.inputs import pack_sentences, token_batches
 from minidistil.sentences.comparison import check_similarity, similarity, similarity_pairwise
 from minidistil.sentences.files import SENTENCE, TOKENS, SentenceFiles, read_sentence_files
 from minidistil.sentences.modules import Modules, read_modules
 from minidistil.sentences.pooling import normalize, pool, single_rows
 from minidistil.sentences.progress import progress
+from minidistil.sentences.prompted import Prompted
 from minidistil.sentences.quantization import check_precision, check_ranges, quantize_embeddings, stored_width
-from minidistil.tokenization import Tokenizer, check_truncation, input_limit, refuse_truncation, warn_of_truncation
+from minidistil.tokenization import Tokenizer, check_truncation, refuse_truncation, warn_of_truncation
 
 if TYPE_CHECKING:
-    from minidistil.config import Config
-    from minidistil.models import Model
+    from minidistil.model import Model
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
 _WINDOW = 8192  # sentences that are tokenized and sorted by length together
@@ -41,7 +41,7 @@ class _Batch(NamedTuple):
     packed: PackedBatch
 
 
-class SentenceEncoder:
+class SentenceEncoder(Prompted):
     """A model that makes one vector of a sentence: encoder, pooling, and what modules.json has after them.
 
     Attributes:
@@ -53,16 +53,11 @@ class SentenceEncoder:
     """
 
     def __init__(self, model: Model, folder: Path | None, files: SentenceFiles | None = None) -> None:
-        self.model = model
         self._files = read_sentence_files(folder) if files is None else files
+        super().__init__(model, self._files.prompts, self._files.default_prompt, self._files.max_seq_length)
         self._modules: Modules = read_modules(self._files, model.config.dim, model.config.n_layers)
-        self.prompts = dict(self._files.prompts)
-        self.default_prompt_name = self._files.default_prompt
         self.truncate_dim = self._files.truncate_dim
-        self.truncated = 0
         self._similarity_fn_name = self._files.similarity
-        self._count_lock = threading.Lock()
-        self._max_seq_length = self._files.max_seq_length
 
     @classmethod
     def from_folder(cls, folder: str | Path, *, threads: int | None = None, backend: str = "engine") -> SentenceEncoder:
@@ -84,11 +79,6 @@ class SentenceEncoder:
         model = AutoModel.from_pretrained(files.transformer or folder, threads=threads, backend=backend)
         return cls(model, folder, files)
 
-    @property
-    def config(self) -> Config:
-        """The encoder's config."""
-        return self.model.config
-
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The encoder's tokenizer, lower-casing where the folder asks for it."""
@@ -101,18 +91,6 @@ class SentenceEncoder:
         steps = [normalizers.Lowercase()] + ([] if present is None else [present])
         own.backend_tokenizer.normalizer = normalizers.Sequence(steps)
         return own
-
-    @property
-    def max_seq_length(self) -> int:
-        """Longer sentences are cut to this many tokens, special ones included; may be set."""
-        limit = input_limit(self.tokenizer, self.config.longest_sentence)
-        return limit if self._max_seq_length is None else min(self._max_seq_length, self.config.longest_sentence)
-
-    @max_seq_length.setter
-    def max_seq_length(self, value: int | None) -> None:
-        if value is not None and value < 1:
-            raise ValueError(f"max_seq_length must be positive, got {value}")
-        self._max_seq_length = value
 
     @property
     def similarity_fn_name(self) -> str:
@@ -189,8 +167,7 @@ class SentenceEncoder:
         """
         if convert_to_tensor or not convert_to_numpy:
             raise ValueError("embeddings are NumPy arrays; torch.from_numpy(...) makes a tensor of one")
-        if device is not None and str(device) != "cpu":
-            raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
+        check_device(device)
         self._check_options(batch_size, output_value, precision, truncate_dim, truncation)
         keep = min(self._modules.width, truncate_dim or self.truncate_dim or self._modules.width)
         if precision in ("int8", "uint8"):
@@ -287,17 +264,6 @@ class SentenceEncoder:
             raise ValueError(f"truncate_dim must be positive, got {truncate_dim}")
         check_truncation(truncation)
 
-    def prompt_text(self, prompt: str | None = None, name: str | None = None) -> str:
-        """Return what `encode` puts before the sentences: `prompt`, else what `name` or the default name stands for."""
-        if prompt is not None:
-            return prompt
-        name = self.default_prompt_name if name is None else name
-        if name is None:
-            return ""
-        if name not in self.prompts:
-            raise ValueError(f"no prompt is named {name!r}; there are {sorted(self.prompts)}")
-        return self.prompts[name]
-
     def _run(
         self,
         texts: list[str],
@@ -319,11 +285,10 @@ class SentenceEncoder:
             order = np.argsort(-lengths, kind="stable")
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]
-                batch = pack_sentences(self.config, [ids[i] for i in places])
-                self._check_ids(batch.input_ids)
+                numbers = first_index + start + places
+                batch = pack_sentences(self.config, [ids[i] for i in places], None, "sentences[{}]", numbers)
                 yield start, _Batch(places, *self._forward(batch, skip, output_value), batch)
-        with self._count_lock:
-            self.truncated += cut_count
+        self._count_truncated(cut_count)
         if truncation == "warn":
             warn_of_truncation(cut_count, len(texts), limit)
 
@@ -352,13 +317,6 @@ class SentenceEncoder:
         """How many tokens at the start of a sentence are the prompt's, [CLS] among them."""
         ids = self.tokenizer(prompt)["input_ids"]
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
-
-    def _check_ids(self, ids: np.ndarray | None) -> None:
-        if ids is not None and ids.max() >= self.config.vocab_size:
-            raise ValueError(
-                f"the tokenizer made the id {ids.max()}, and the model has {self.config.vocab_size} words: "
-                "they do not belong together"
-            )
 
 
 def _one(batch: _Batch, i: int, output_value: str | None) -> Any:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minidistil.sentences.comparison import SIMILARITIES
 from minidistil.sentences.pooling import POOLING_MODES
+from minidistil.weights import CheckpointError, limits
+from minidistil.weights.errors import listing, quoted
+from minidistil.weights.keys import Key, read_keys
+from minidistil.weights.small_files import is_inside, is_there, open_regular, read_json, read_object_if_there
 
 # In the order in which several are concatenated.
 _LEGACY_MODES = {
@@ -23,13 +26,45 @@ _LEGACY_MODES = {
 _CONTENT = (".json", ".txt", ".model", ".safetensors", ".bin")
 TOKENS, SENTENCE = "token_embeddings", "sentence_embedding"
 _SUPPORTED = ("Transformer", "WeightedLayerPooling", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+_WITHOUT_FILES = ("Normalize", "Dropout")
 _ANY_LEVEL = ("Dense", "Normalize")  # these say in their config.json what they read and write
 # What sentence-transformers always has, so that encode_query never falls back on the default prompt.
 _PROMPTS = {"query": "", "document": ""}
+_GENERAL_FILE = "config_sentence_transformers.json"
 _OLDER_ACTIVATION = "sbert_ce_default_activation_function"
 _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{name}_config.json" for name in ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "albert")
 )
+# What is read of each file; canonical name -> key.
+_GENERAL = {
+    "similarity": Key(("similarity_fn_name",), str, "cosine", choices=SIMILARITIES),
+    "prompts": Key(("prompts",), dict, {}, of=(str, type(None))),
+    "default_prompt": Key(("default_prompt_name",), str, None),
+    "truncate_dim": Key(("truncate_dim",), int, None),
+    "model_type": Key(("model_type",), str, None),
+    "activation": Key(("activation_fn",), str, None),
+}
+_TRANSFORMER = {
+    "max_seq_length": Key(("max_seq_length",), int, None),
+    "lower_case": Key(("do_lower_case",), bool, False),
+    "config_args": Key(("config_args",), dict, {}),
+    "config_kwargs": Key(("config_kwargs",), dict, {}),
+}
+_ENCODER = {
+    "all_layers": Key(("output_hidden_states",), bool, False),
+    "older_activation": Key((_OLDER_ACTIVATION,), str, None),
+    "newer": Key(("sentence_transformers",), dict, {}),
+}
+_MODULE = {
+    "kind": Key(("type",), str),
+    "folder": Key(("path",), str),
+    "place": Key(("idx",), int, 0, least=0),
+}
+_LEVELS = {"reads": Key(("module_input_name",), str, None), "writes": Key(("module_output_name",), str, None)}
+_POOLING = {
+    "include_prompt": Key(("include_prompt",), bool, True),
+    **{key: Key((key,), bool, False) for key in _LEGACY_MODES},
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +127,7 @@ class SentenceFiles:
             for path in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
                 if path.suffix in _CONTENT and path.is_file():
                     whole.update(f"\0{path.name}\0{path.stat().st_size}\0".encode())
-                    with path.open("rb") as file:
+                    with open_regular(path) as file:
                         while block := file.read(1 << 20):
                             whole.update(block)
         return whole.hexdigest()
@@ -105,43 +140,32 @@ def read_sentence_files(folder: Path | None) -> SentenceFiles:
         folder: a checkpoint folder, or None for a model that was made in memory.
 
     Raises:
-        ValueError: a module, a pooling mode or an order of modules that minidistil does not have; all are named.
+        CheckpointError: a module, a pooling mode or an order of modules that minidistil does not have; or what no such
+            file says.
     """
-    if folder is None or not (folder / "modules.json").is_file():
+    if folder is None or not is_there(folder / "modules.json"):
         return SentenceFiles(folder, folder)
     modules = _modules(folder)
     _check_order(modules, folder / "modules.json")
     transformer = modules[0].folder
     pooling_file = next(module for module in modules if module.kind == "Pooling")
-    pooling = _json(pooling_file.folder / "config.json")
+    modes, include_prompt = _read_pooling(pooling_file.folder / "config.json")
     options = _transformer_options(transformer)
-    general = _json(folder / "config_sentence_transformers.json")
-    similarity = general.get("similarity_fn_name") or "cosine"
-    if similarity not in SIMILARITIES:
-        raise ValueError(
-            f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name is {similarity!r}, "
-            f"expected one of {', '.join(SIMILARITIES)}"
-        )
-    prompts = {**_PROMPTS, **{name: text or "" for name, text in (general.get("prompts") or {}).items()}}
-    default = general.get("default_prompt_name")
-    if default is not None and default not in prompts:
-        raise ValueError(
-            f"{folder / 'config_sentence_transformers.json'}: default_prompt_name is {default!r}, "
-            f"and the prompts are {sorted(prompts)}"
-        )
+    general = _read(_GENERAL, folder / _GENERAL_FILE)
+    prompts = _prompts(general, _PROMPTS, folder / _GENERAL_FILE)
     return SentenceFiles(
         folder=folder,
         transformer=transformer,
         modules=tuple(module for module in modules[1:] if module.kind != "Dropout"),
         all_layers=_hands_on_all_layers(transformer, options),
-        pooling=_pooling_modes(pooling, pooling_file.folder),
-        include_prompt=bool(pooling.get("include_prompt", True)),
-        max_seq_length=options.get("max_seq_length"),
-        lower_case=bool(options.get("do_lower_case", False)),
+        pooling=modes,
+        include_prompt=include_prompt,
+        max_seq_length=options["max_seq_length"],
+        lower_case=options["lower_case"],
         prompts=prompts,
-        default_prompt=default,
-        similarity=similarity,
-        truncate_dim=general.get("truncate_dim"),
+        default_prompt=general["default_prompt"],
+        similarity=general["similarity"],
+        truncate_dim=general["truncate_dim"],
     )
 
 
@@ -166,65 +190,76 @@ class RerankerFiles:
 
 def is_reranker(folder: Path) -> bool:
     """Return whether a checkpoint was saved as a cross-encoder: its files of either version of the library say so."""
-    general = _json(folder / "config_sentence_transformers.json")
-    if "model_type" in general:
+    general = _read(_GENERAL, folder / _GENERAL_FILE)
+    if general["model_type"] is not None:
         return bool(general["model_type"] == "CrossEncoder")
-    config = _json(folder / "config.json")
-    newer = config.get("sentence_transformers")
-    return _OLDER_ACTIVATION in config or (isinstance(newer, dict) and "activation_fn" in newer)
+    config = _read(_ENCODER, folder / "config.json")
+    return config["older_activation"] is not None or "activation_fn" in config["newer"]
 
 
 def read_reranker_files(folder: Path) -> RerankerFiles:
     """Read what a cross-encoder's folder says, with modules.json or without.
 
     Raises:
-        ValueError: modules other than the model itself.
+        CheckpointError: modules other than the model itself; or what no such file says.
     """
     transformer = folder
-    if (folder / "modules.json").is_file():
+    if is_there(folder / "modules.json"):
         modules = _modules(folder)
         if [module.kind for module in modules] != ["Transformer"]:
-            kinds = ", ".join(module.kind for module in modules)
-            raise ValueError(f"{folder / 'modules.json'}: a cross-encoder is one Transformer; found {kinds}")
+            kinds = listing(module.kind for module in modules)
+            raise CheckpointError(folder / "modules.json", f"a cross-encoder is one Transformer; found {kinds}")
         transformer = modules[0].folder
-    general = _json(folder / "config_sentence_transformers.json")
-    config = _json(transformer / "config.json")
-    newer = config.get("sentence_transformers")
+    general = _read(_GENERAL, folder / _GENERAL_FILE)
+    config = _read(_ENCODER, transformer / "config.json")
+    newer = _checked({"activation": _GENERAL["activation"]}, config["newer"], transformer / "config.json")
     return RerankerFiles(
         transformer=transformer,
-        activation=general.get("activation_fn")
-        or (newer.get("activation_fn") if isinstance(newer, dict) else None)
-        or config.get(_OLDER_ACTIVATION),
-        max_seq_length=_transformer_options(transformer).get("max_seq_length"),
-        prompts={name: text or "" for name, text in (general.get("prompts") or {}).items()},
-        default_prompt=general.get("default_prompt_name"),
+        activation=general["activation"] or newer["activation"] or config["older_activation"],
+        max_seq_length=_transformer_options(transformer)["max_seq_length"],
+        prompts=_prompts(general, {}, folder / _GENERAL_FILE),
+        default_prompt=general["default_prompt"],
     )
 
 
 def _transformer_options(transformer: Path) -> dict[str, Any]:
-    return next((_json(p) for name in _TRANSFORMER_CONFIGS if (p := transformer / name).is_file()), {})
+    present = [path for name in _TRANSFORMER_CONFIGS if is_there(path := transformer / name)]
+    return _read(_TRANSFORMER, present[0] if present else transformer / _TRANSFORMER_CONFIGS[0])
 
 
 def _modules(folder: Path) -> list[ModuleFile]:
     """The lines of modules.json, in order."""
     path = folder / "modules.json"
-    entries = _load(path)
-    if not isinstance(entries, list) or not all(isinstance(e, dict) and {"type", "path"} <= e.keys() for e in entries):
-        raise ValueError(f"{path} must be a list of objects with type and path")
-    entries = sorted(entries, key=lambda entry: entry.get("idx", 0))
-    return [_module(str(entry["type"]).rpartition(".")[2], folder / str(entry["path"])) for entry in entries]
+    entries = read_json(path)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise CheckpointError(path, "must be a list of objects with type and path")
+    if len(entries) > limits.MODULES:
+        raise CheckpointError(path, f"has {len(entries)} modules; {limits.MODULES} are the most accepted")
+    faults: list[str] = []
+    modules = [read_keys(_MODULE, entry, f"module {i}", faults) for i, entry in enumerate(entries)]
+    faults += [
+        f"module {i}: its path {quoted(module['folder'])} is no folder in this one"
+        for i, module in enumerate(modules)
+        if "folder" in module and not is_inside(module["folder"])
+    ]
+    if faults:
+        raise CheckpointError(path, faults)
+    modules.sort(key=lambda module: module["place"])
+    return [_module(module["kind"].rpartition(".")[2], folder / module["folder"]) for module in modules]
 
 
 def _module(kind: str, folder: Path) -> ModuleFile:
     if kind in ("Transformer", "WeightedLayerPooling", "Pooling"):
         return ModuleFile(kind, folder, TOKENS)
-    config = _json(folder / "config.json") if kind in _ANY_LEVEL else {}
-    reads = config.get("module_input_name") or SENTENCE
-    writes = config.get("module_output_name") or reads
+    path = folder / "config.json"
+    config = _read(_LEVELS, path) if kind in _ANY_LEVEL else {}
+    reads = config.get("reads") or SENTENCE
+    writes = config.get("writes") or reads
     if reads != writes or reads not in (TOKENS, SENTENCE):
-        raise ValueError(
-            f"{folder / 'config.json'}: {kind} reads {reads!r} and writes {writes!r}; minidistil has modules that "
-            f"change {TOKENS} or {SENTENCE} in place"
+        raise CheckpointError(
+            path,
+            f"{kind} reads {quoted(repr(reads))} and writes {quoted(repr(writes))}; minidistil has modules that change "
+            f"{TOKENS} or {SENTENCE} in place",
         )
     return ModuleFile(kind, folder, reads)
 
@@ -233,8 +268,8 @@ def _check_order(modules: list[ModuleFile], path: Path) -> None:
     kinds = [module.kind for module in modules]
     unknown = sorted(set(kinds) - set(_SUPPORTED))
     if unknown:
-        raise ValueError(
-            f"{path} has modules that minidistil does not have: {', '.join(unknown)}; it has {', '.join(_SUPPORTED)}"
+        raise CheckpointError(
+            path, f"has modules that minidistil does not have: {listing(unknown)}; it has {', '.join(_SUPPORTED)}"
         )
     at = kinds.index("Pooling") if "Pooling" in kinds else len(kinds)
     before, after = modules[1:at], modules[at + 1 :]
@@ -246,41 +281,59 @@ def _check_order(modules: list[ModuleFile], path: Path) -> None:
         or any(module.level == SENTENCE and module.kind != "Dropout" for module in before)
         or any(module.level == TOKENS for module in after)
     ):
-        raise ValueError(
-            f"{path}: expected one Transformer, perhaps WeightedLayerPooling and modules over tokens, one Pooling, "
-            f"then modules over sentences; found {', '.join(kinds)}"
-            f"{'; a cross-encoder is loaded by CrossEncoder' if kinds == ['Transformer'] else ''}"
+        raise CheckpointError(
+            path,
+            "expected one Transformer, perhaps WeightedLayerPooling and modules over tokens, one Pooling, then modules "
+            f"over sentences; found {', '.join(kinds)}"
+            f"{'; a cross-encoder is loaded by CrossEncoder' if kinds == ['Transformer'] else ''}",
         )
+    own = [module.folder for module in modules if module.kind not in _WITHOUT_FILES]
+    if len(set(own)) < len(own):  # each would be read as often as it is named
+        raise CheckpointError(path, "has two modules in the same folder")
 
 
 def _hands_on_all_layers(transformer: Path, options: dict[str, Any]) -> bool:
-    asked = [_json(transformer / "config.json"), options.get("config_args"), options.get("config_kwargs")]
-    return any(config.get("output_hidden_states") for config in asked if isinstance(config, dict))
+    path = transformer / "config.json"
+    asked = (_checked(_ENCODER, options[name], path) for name in ("config_args", "config_kwargs"))
+    return any(config["all_layers"] for config in (_read(_ENCODER, path), *asked))
 
 
-def _pooling_modes(config: dict[str, Any], folder: Path) -> tuple[str, ...]:
-    mode = config.get("pooling_mode")
+def _read_pooling(path: Path) -> tuple[tuple[str, ...], bool]:
+    """The modes, and whether a prompt's tokens are pooled."""
+    config = read_object_if_there(path)
+    values, mode = _checked(_POOLING, config, path), config.get("pooling_mode")
     if mode is None:
-        modes = [name for key, name in _LEGACY_MODES.items() if config.get(key)] or ["mean"]
+        modes = [name for key, name in _LEGACY_MODES.items() if values[key]] or ["mean"]
     else:
-        modes = [mode] if isinstance(mode, str) else list(mode)
+        modes = mode if isinstance(mode, list) else [mode]
     unknown = [name for name in modes if name not in POOLING_MODES]
     if unknown:
-        raise ValueError(f"{folder}: unknown pooling modes {unknown}; known are {', '.join(POOLING_MODES)}")
-    return tuple(modes)
+        raise CheckpointError(
+            path, f"unknown pooling modes {quoted(str(unknown))}; known are {', '.join(POOLING_MODES)}"
+        )
+    if not 0 < len(modes) <= len(POOLING_MODES):
+        raise CheckpointError(path, f"has {len(modes)} pooling modes, expected 1 to {len(POOLING_MODES)}")
+    return tuple(modes), values["include_prompt"]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content = _load(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold an object, it holds a {type(content).__name__}")
-    return content
+def _prompts(general: dict[str, Any], always: dict[str, str], path: Path) -> dict[str, str]:
+    """The prompts, with those that are always there; the default one must be among them."""
+    prompts = {**always, **{name: text or "" for name, text in general["prompts"].items()}}
+    default = general["default_prompt"]
+    if default is not None and default not in prompts:
+        names = quoted(str(sorted(prompts)))
+        raise CheckpointError(path, f"default_prompt_name is {quoted(repr(default))}, and the prompts are {names}")
+    return prompts
 
 
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+def _read(keys: dict[str, Key], path: Path) -> dict[str, Any]:
+    """What a file says by a table of keys; where there is no file, what the keys say."""
+    return _checked(keys, read_object_if_there(path), path)
+
+
+def _checked(keys: dict[str, Key], content: dict[str, Any], path: Path) -> dict[str, Any]:
+    faults: list[str] = []
+    values = read_keys(keys, content, "", faults)
+    if faults:
+        raise CheckpointError(path, faults)
+    return values

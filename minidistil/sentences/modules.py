@@ -15,6 +15,8 @@ from minidistil.backend import Backend
 from minidistil.sentences.files import SENTENCE, TOKENS, ModuleFile, SentenceFiles
 from minidistil.sentences.pooling import normalize
 from minidistil.weights import Checkpoint, CheckpointError, Linear, Norm
+from minidistil.weights.errors import listing, quoted
+from minidistil.weights.keys import Key, read_keys
 
 # The classes of torch.nn that a config names, by the names of config.json's activations.
 _ACTIVATIONS = {
@@ -27,6 +29,7 @@ _ACTIVATIONS = {
     "Mish": "mish",
     "Sigmoid": "sigmoid",
 }
+_DENSE = {"bias": Key(("bias",), bool, True), "residual": Key(("use_residual",), bool, False)}
 _LAYER_NORM_EPS = 1e-5  # of torch.nn.LayerNorm, which is what the module is; not configurable there
 
 
@@ -173,7 +176,8 @@ def activation_name(path: Any) -> str:
     """The activation that a dotted name of a class of torch.nn stands for; ValueError where there is none."""
     name = str(path).rpartition(".")[2]
     if not isinstance(path, str) or not path.startswith("torch.") or name not in _ACTIVATIONS:
-        raise ValueError(f"has the activation function {path!r}; minidistil has {', '.join(_ACTIVATIONS)} of torch.nn")
+        known = ", ".join(_ACTIVATIONS)
+        raise ValueError(f"has the activation function {quoted(repr(path))}; minidistil has {known} of torch.nn")
     return _ACTIVATIONS[name]
 
 
@@ -187,15 +191,18 @@ def _read_dense(file: ModuleFile) -> Dense:
         faults.append(str(error))
     shape = (config.get("out_features"), config.get("in_features"))
     weight = _read(stored, "linear.weight", shape, faults)
-    has_bias = bool(config.get("bias", True))
-    bias = _read(stored, "linear.bias", shape[:1], faults) if has_bias else np.zeros(len(weight), np.float32)
+    said = read_keys(_DENSE, config, "config.json", faults)
+    if said.get("bias"):
+        bias = _read(stored, "linear.bias", shape[:1], faults)
+    else:
+        bias = np.zeros(len(weight), np.float32)
     residual = None
-    if config.get("use_residual") and shape[0] != shape[1]:
+    if said.get("residual") and shape[0] != shape[1]:
         matrix = _read(stored, "residual.weight", shape, faults)
         residual = Linear(matrix, np.zeros(len(matrix), np.float32))
     if faults:
         raise CheckpointError(file.folder, faults)
-    return Dense(Linear(weight, bias), activation, residual, bool(config.get("use_residual")) and residual is None)
+    return Dense(Linear(weight, bias), activation, residual, said["residual"] and residual is None)
 
 
 def _read_layer_norm(file: ModuleFile) -> LayerNorm:
@@ -210,8 +217,8 @@ def _read_layer_norm(file: ModuleFile) -> LayerNorm:
 def _read_layer_average(file: ModuleFile, n_layers: int) -> LayerAverage:
     stored, faults = Checkpoint(file.folder), list[str]()
     start = stored.config.get("layer_start", 4)
-    if not isinstance(start, int) or not 0 <= start <= n_layers:
-        raise ValueError(f"has layer_start = {start!r}; the encoder has {n_layers} layers")
+    if type(start) is not int or not 0 <= start <= n_layers:
+        raise ValueError(f"has layer_start = {quoted(repr(start))}; the encoder has {n_layers} layers")
     weights = _read(stored, "layer_weights", (n_layers + 1 - start,), faults)
     if not faults and np.add.reduce(weights) == 0:
         faults.append("layer_weights sum to 0")
@@ -234,9 +241,9 @@ _READERS: dict[str, Callable[[ModuleFile], Module]] = {
 def _read(stored: Checkpoint, name: str, shape: Sequence[Any], faults: list[str]) -> np.ndarray:
     """A tensor of that shape, finite; else a fault, and nothing."""
     if name not in stored.names:
-        faults.append(f"{name} is missing; there are {', '.join(stored.names) or 'no tensors'}")
+        faults.append(f"{name} is missing; there are {listing(stored.names) or 'no tensors'}")
     elif stored.stored(name)[1] != tuple(shape):
-        faults.append(f"{name} is {list(stored.stored(name)[1])}, and its config.json says {list(shape)}")
+        faults.append(f"{name} is {list(stored.stored(name)[1])}, and its config.json says {quoted(str(list(shape)))}")
     else:
         values = stored.read(name)
         if np.isfinite(values).all():

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from minidistil.choose_backend import check_device
+from minidistil.model import LoadOptions, divided
 from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import read_sentence_files
+from minidistil.weights.options import spelled_out
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
+@spelled_out(LoadOptions)
 class SentenceTransformer(SentenceEncoder):
     """A `SentenceEncoder` that is made of the name of its checkpoint.
 
@@ -20,13 +27,9 @@ class SentenceTransformer(SentenceEncoder):
         prompts: text by name, over those of the checkpoint.
         default_prompt_name: the one that is used unless told otherwise; unset, the checkpoint's.
         similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; unset, the checkpoint's.
-        cache_folder: where hub files are kept.
-        local_files_only: never open a connection.
-        revision: hub branch, tag or commit.
-        token: hub credentials.
+        cache_folder: another name for `cache_dir`.
         truncate_dim: dimensions that are kept; unset, what the checkpoint says.
-        threads: to compute with; None for what the process may use.
-        backend: "engine", "exact" or "blas".
+        **options: `LoadOptions`.
 
     Raises:
         CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
@@ -42,27 +45,19 @@ class SentenceTransformer(SentenceEncoder):
         default_prompt_name: str | None = None,
         similarity_fn_name: str | None = None,
         cache_folder: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        revision: str | None = None,
-        token: str | bool | None = None,
         truncate_dim: int | None = None,
-        threads: int | None = None,
-        backend: str = "engine",
+        **options: Unpack[LoadOptions],
     ) -> None:
         from minidistil.auto import AutoModel
         from minidistil.weights import locate
 
-        if device is not None and str(device) != "cpu":
-            raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
-        folder = locate(
-            _full_name(model_name_or_path),
-            revision=revision,
-            cache_dir=cache_folder,
-            local_files_only=local_files_only,
-            token=token,
-        )
+        check_device(device)
+        if cache_folder is not None:
+            options["cache_dir"] = cache_folder
+        hub, run = divided(options)
+        folder = locate(_full_name(model_name_or_path), **hub)
         files = read_sentence_files(folder)
-        model = AutoModel.from_pretrained(files.transformer or folder, threads=threads, backend=backend)
+        model = AutoModel.from_pretrained(files.transformer or folder, **run)
         super().__init__(model, folder, files)
         self.prompts.update(prompts or {})
         if default_prompt_name is not None:

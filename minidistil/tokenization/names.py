@@ -1,4 +1,4 @@
-"""Tokenizers by the names that code written for transformers calls them."""
+"""The tokenizer by the name that code written for transformers calls it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,3 @@ class AutoTokenizer:
     """Loads the tokenizer of any checkpoint."""
 
     from_pretrained = Tokenizer.from_pretrained
-
-
-# A checkpoint's files say what its tokenizer is, whatever the name.
-AlbertTokenizer = AlbertTokenizerFast = Tokenizer
-BertTokenizer = BertTokenizerFast = Tokenizer
-CamembertTokenizer = CamembertTokenizerFast = Tokenizer
-DistilBertTokenizer = DistilBertTokenizerFast = Tokenizer
-ElectraTokenizer = ElectraTokenizerFast = Tokenizer
-MobileBertTokenizer = MobileBertTokenizerFast = Tokenizer
-RobertaTokenizer = RobertaTokenizerFast = Tokenizer
-XLMRobertaTokenizer = XLMRobertaTokenizerFast = Tokenizer

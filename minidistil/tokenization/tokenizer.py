@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
+from minidistil._tokenizer_json import library
 from minidistil.tokenization.encoding import BatchEncoding
 from minidistil.tokenization.texts import read_texts
 from minidistil.tokenization.windows import encode, encode_windows
+from minidistil.weights.options import HubOptions, spelled_out
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from tokenizers import Tokenizer as Backend
+    from typing_extensions import Unpack
 
 _PADDING = {
     False: None,
@@ -86,40 +89,21 @@ class Tokenizer:
         self.model_input_names = names if files.token_types else [n for n in names if n != "token_type_ids"]
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-    ) -> Tokenizer:
+    @spelled_out(HubOptions)
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Tokenizer:
         """Load the tokenizer of a checkpoint: tokenizer.json, else vocab.txt, with tokenizer_config.json.
 
         Args:
             name_or_path: a folder, `package:NAME`, or a hub id.
-            revision: hub branch, tag or commit.
-            cache_dir: where hub files are kept.
-            local_files_only: never open a connection.
-            token: hub credentials.
+            **options: `HubOptions`.
 
         Raises:
-            FileNotFoundError: the folder has no tokenizer file.
-            CheckpointError: there is no such folder, package or hub id.
-            ValueError: a file is damaged, or special tokens are missing.
+            CheckpointError: there is no such folder, package or hub id, or it has no tokenizer; or with every fault of
+                a file that is damaged.
         """
         from minidistil.weights.locate import locate
 
-        folder = locate(
-            name_or_path,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-            config_only=True,
-        )
-        return cls(read_tokenizer_files(folder), str(name_or_path))
+        return cls(read_tokenizer_files(locate(name_or_path, config_only=True, **options)), str(name_or_path))
 
     def __call__(
         self,
@@ -222,11 +206,11 @@ class Tokenizer:
             limit: in tokens, special ones included.
 
         Returns:
-            int32 [n] per text, and the indices of the texts that were longer.
+            int64 [n] per text, and the indices of the texts that were longer.
         """
         windows = self.encode_windows(texts, limit)
         cut = [i for i, w in enumerate(windows) if len(w) > 1]
-        return [np.array(w[0].ids, np.int32) for w in windows], cut
+        return [np.array(w[0].ids, np.int64) for w in windows], cut
 
     def encode_windows(
         self,
@@ -271,7 +255,8 @@ class Tokenizer:
             raise ValueError(f"decode takes one list of ids, got shape {ids.shape}; for several use batch_decode")
         if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0):
             raise ValueError(f"decode takes ids, whole numbers from 0 on, got {ids[:10].tolist()} ({ids.dtype})")
-        text: str = self.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=skip_special_tokens)
+        with library("tokenizer", "cannot decode these ids"):
+            text: str = self.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=skip_special_tokens)
         clean = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )

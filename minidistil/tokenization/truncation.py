@@ -58,36 +58,3 @@ def warn_of_truncation(count: int, total: int, limit: int) -> None:
             '(truncation="error" refuses them, truncation=True does not warn)'
         )
         warn_caller(TruncationWarning(message, count))
-
-
-def truncated_lengths(lengths: list[int], strategy: str, room: int) -> list[int]:
-    """Return the lengths of a text, or of a pair, cut to `room` tokens in all.
-
-    Args:
-        lengths: tokens of each, special ones not counted.
-        strategy: "longest_first" (the longer of a pair gives first), "only_first" or "only_second".
-        room: in tokens.
-
-    Raises:
-        ValueError: the text that is to be cut does not have the tokens that must go.
-    """
-    excess = sum(lengths) - room
-    if excess <= 0:
-        return lengths
-    if strategy == "longest_first":
-        if len(lengths) == 1:
-            return [room]
-        shorter, longer = sorted(lengths)
-        longer = longer if shorter > room else max(shorter, room - shorter)
-        if shorter + longer > room:
-            shorter, longer = room // 2, room // 2 + room % 2
-        return [shorter, longer] if lengths[0] <= lengths[1] else [longer, shorter]
-    index = 0 if strategy == "only_first" else 1
-    if index >= len(lengths):
-        raise ValueError('truncation="only_second" needs pairs; this text has no second part')
-    if lengths[index] < excess:
-        raise ValueError(
-            f'truncation="{strategy}" would have to remove {excess} tokens, and that text has only {lengths[index]}; '
-            'use "longest_first"'
-        )
-    return [n - excess if i == index else n for i, n in enumerate(lengths)]

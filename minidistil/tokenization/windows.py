@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from minidistil._tokenizer_json import library
 from minidistil.tokenization.texts import is_pair, refuse_half_characters
-from minidistil.tokenization.truncation import truncated_lengths
+from minidistil.weights import CheckpointError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -23,8 +24,9 @@ def encode(backend: Backend, batch: Sequence[Any], special: bool, split: bool) -
         UnicodeError: half of a surrogate pair in a text, which is no character.
     """
     try:
-        encodings: list[Encoding] = backend.encode_batch(batch, add_special_tokens=special, is_pretokenized=split)
-    except TypeError:
+        with library("tokenizer", "cannot encode this text"):
+            encodings: list[Encoding] = backend.encode_batch(batch, add_special_tokens=special, is_pretokenized=split)
+    except CheckpointError:
         for item in batch:
             refuse_half_characters(item)
         raise
@@ -63,6 +65,39 @@ def encode_windows(
         [e] if len(e) <= limit else _cut(backend, item, strategy, limit, stride, special, split, side)
         for e, item in zip(encode(backend, batch, special, split), batch, strict=True)
     ]
+
+
+def truncated_lengths(lengths: list[int], strategy: str, room: int) -> list[int]:
+    """Return the lengths of a text, or of a pair, cut to `room` tokens in all.
+
+    Args:
+        lengths: tokens of each, special ones not counted.
+        strategy: "longest_first" (the longer of a pair gives first), "only_first" or "only_second".
+        room: in tokens.
+
+    Raises:
+        ValueError: the text that is to be cut does not have the tokens that must go.
+    """
+    excess = sum(lengths) - room
+    if excess <= 0:
+        return lengths
+    if strategy == "longest_first":
+        if len(lengths) == 1:
+            return [room]
+        shorter, longer = sorted(lengths)
+        longer = longer if shorter > room else max(shorter, room - shorter)
+        if shorter + longer > room:
+            shorter, longer = room // 2, room // 2 + room % 2
+        return [shorter, longer] if lengths[0] <= lengths[1] else [longer, shorter]
+    index = 0 if strategy == "only_first" else 1
+    if index >= len(lengths):
+        raise ValueError('truncation="only_second" needs pairs; this text has no second part')
+    if lengths[index] < excess:
+        raise ValueError(
+            f'truncation="{strategy}" would have to remove {excess} tokens, and that text has only {lengths[index]}; '
+            'use "longest_first"'
+        )
+    return [n - excess if i == index else n for i, n in enumerate(lengths)]
 
 
 def _cut(

@@ -32,6 +32,6 @@ def test_few_rows_only_where_few_are_computed() -> None:
 
 
 def test_the_machine_has_peaks() -> None:
-    rate = machine._fma_rate()
-    assert 1 < rate < 1000  # of one core; a loop that the compiler threw away would show thousands
-    assert 0.5 < machine._read_rate(np.ones(2**20, np.float32)) < 2000
+    # Of one core, which others may use too: no lower bound. A loop that the compiler threw away would show thousands.
+    assert 0 < machine._fma_rate() < 1000
+    assert 0 < machine._read_rate(np.ones(2**20, np.float32)) < 2000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from minidistil.cli import main
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +36,5 @@ def command(*arguments: str | Path) -> list[str]:
 
 def run_process(*arguments: str | Path, cwd: Path | None = None, stdin: bytes = b"", **environment: str) -> Result:
     """Run as a process of its own."""
-    done = subprocess.run(
-        command(*arguments), cwd=cwd, env=os.environ | environment, input=stdin, capture_output=True, timeout=300
-    )
+    done = processes.run(command(*arguments), cwd=cwd, env=environment, input=stdin, text=False)
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())

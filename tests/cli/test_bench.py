@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minidistil.weights.locate import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILE
 from tests.cli.support import run
 from tests.synthetic import DISTILBERT_SMALL, write_checkpoint
 

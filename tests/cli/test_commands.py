@@ -16,8 +16,10 @@ from minidistil.cli.verification import Stage
 from tests.cli.support import command, run, run_process
 from tests.heads import Head
 from tests.pipelines.checkpoints import write_small
+from tests.processes import HANGS, started
 
-QUICK = ("--backend", "blas")
+QUICK = ("--backend", "blas")  # to float tolerance; what is compared in every bit, or put in order, takes the next
+EXACTLY = ("--threads", "1")
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +33,12 @@ def lines(tmp_path_factory):
 
 def test_fill_mask_prints_what_the_pipeline_returns(capsys, distilbert_small):
     texts = ["Paris is the [MASK] of France.", "the [MASK] and the [MASK]"]
-    fill = minidistil.pipeline("fill-mask", model=minidistil.load(distilbert_small, backend="blas"))
+    fill = minidistil.pipeline("fill-mask", model=minidistil.load(distilbert_small, threads=1))
     expected = [fill(text, top_k=3) for text in texts]
-    result = run(capsys, "fill-mask", *texts, "-m", distilbert_small, "-k", "3", "--json", *QUICK)
+    result = run(capsys, "fill-mask", *texts, "-m", distilbert_small, "-k", "3", "--json", *EXACTLY)
     assert result.status == 0
     assert json.loads(result.out) == json.loads(json.dumps(expected))
-    shown = run(capsys, "fill-mask", *texts, "-m", distilbert_small, "-k", "3", *QUICK).out.splitlines()
+    shown = run(capsys, "fill-mask", *texts, "-m", distilbert_small, "-k", "3", *EXACTLY).out.splitlines()
     assert shown[0] == texts[0]
     assert shown[1].split() == [f"{expected[0][0]['score']:.2%}", expected[0][0]["token_str"]]
     assert len(shown) == 1 + 3 + 1 + 2 * (1 + 3)
@@ -100,21 +102,17 @@ def test_embed_interrupted_keeps_what_is_finished(tmp_path, sentence_small):
     def hear_ctrl_c():  # which a background job of a shell starts ignoring
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    process = subprocess.Popen(
-        command(*arguments), stdin=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c
-    )
-    assert process.stdin is not None
-    process.stdin.write(b"a dog barks\n" * 700)  # two chunks, and part of a third that never fills
-    process.stdin.flush()
-    partial = tmp_path / "out.npy.partial"
-    give_up = time.monotonic() + 60
-    while not (partial.exists() and partial.stat().st_size >= 128 + 512 * 128 * 4):
-        assert process.poll() is None
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    pipes = dict.fromkeys(("stdin", "stderr"), subprocess.PIPE)
+    with started(command(*arguments), preexec_fn=hear_ctrl_c, **pipes) as process:
+        process.stdin.write(b"a dog barks\n" * 700)  # two chunks, and part of a third that never fills
+        process.stdin.flush()
+        partial = tmp_path / "out.npy.partial"
+        while not (partial.exists() and partial.stat().st_size >= 128 + 512 * 128 * 4):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=HANGS)
+        assert process.returncode == 130
     rows = np.load(partial)
     assert rows.shape in ((256, 128), (512, 128))  # the second chunk's rows are there; Ctrl-C may beat their count
     assert err.decode() == f"minidistil: interrupted; the first {len(rows)} embeddings are in {partial}\n"
@@ -125,7 +123,7 @@ def test_embed_goes_on_where_an_interrupted_run_ended(capsys, tmp_path, lines, s
     out, partial, broken = tmp_path / "out.npy", tmp_path / "out.npy.partial", tmp_path / "broken.txt"
     content = lines.read_bytes()
     broken.write_bytes(content[: content.index(b"\n" * 1, len(content) - 900)] + b"\n\xff\n")
-    asked = ("-o", out, "-m", sentence_small, *QUICK)
+    asked = ("-o", out, "-m", sentence_small, *EXACTLY)
     result = run(capsys, "embed", broken, *asked)
     assert result.status == 2
     assert result.err.endswith(f"; the first 256 embeddings are in {partial}\n")
@@ -134,7 +132,7 @@ def test_embed_goes_on_where_an_interrupted_run_ended(capsys, tmp_path, lines, s
     assert "normalize_embeddings was False and is True" in other.err
     assert other.err.count("\n") == 1
     assert run(capsys, "embed", lines, *asked) == (0, "", "")
-    run(capsys, "embed", lines, "-o", tmp_path / "whole.npy", "-m", sentence_small, *QUICK)
+    run(capsys, "embed", lines, "-o", tmp_path / "whole.npy", "-m", sentence_small, *EXACTLY)
     assert out.read_bytes() == (tmp_path / "whole.npy").read_bytes()
     assert not partial.exists()
 
@@ -167,13 +165,13 @@ def test_embed_in_fewer_bits(capsys, tmp_path, lines, sentence_small):
 
 def test_rerank_orders_the_lines_by_the_models_scores(capsys, lines, reranker_small):
     texts = lines.read_text().split("\n")[:-1]
-    result = run(capsys, "rerank", "cat and dog", lines, "-m", reranker_small, "-k", "12", "--json", *QUICK)
+    result = run(capsys, "rerank", "cat and dog", lines, "-m", reranker_small, "-k", "12", "--json", *EXACTLY)
     found = json.loads(result.out)
     assert [row["text"] for row in found] == [texts[row["line"] - 1] for row in found]
     filled = [text for text in texts if text.strip()]
-    expected = minidistil.CrossEncoder(reranker_small, backend="blas").rank("cat and dog", filled, top_k=12)
+    expected = minidistil.CrossEncoder(reranker_small, threads=1).rank("cat and dog", filled, top_k=12)
     np.testing.assert_allclose([row["score"] for row in found], [row["score"] for row in expected], rtol=0, atol=1e-5)
-    shown = run(capsys, "rerank", "cat and dog", lines, "-m", reranker_small, "-k", "2", *QUICK).out.splitlines()
+    shown = run(capsys, "rerank", "cat and dog", lines, "-m", reranker_small, "-k", "2", *EXACTLY).out.splitlines()
     assert shown[0].startswith(f"{lines}:{found[0]['line']} {found[0]['score']:.3f} ")
     assert len(shown) == 2
 
@@ -185,11 +183,11 @@ def test_rerank_from_tables_and_into_them(capsys, tmp_path, reranker_small):
         writer.writeheader()
         writer.writerows(rows)
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    best = minidistil.CrossEncoder(reranker_small, backend="blas").rank("dog", [r["text"] for r in rows if r["text"]])
+    best = minidistil.CrossEncoder(reranker_small, threads=1).rank("dog", [r["text"] for r in rows if r["text"]])
     order = [[rows[0], rows[1], rows[3]][one["corpus_id"]] for one in best]
     scores = [one["score"] for one in best]
     for file in ("in.csv", "in.jsonl"):
-        arguments = ("rerank", "dog", tmp_path / file, "-m", reranker_small, *QUICK)
+        arguments = ("rerank", "dog", tmp_path / file, "-m", reranker_small, *EXACTLY)
         printed = json.loads(run(capsys, *arguments, "--json").out)
         assert [{"id": row["id"], "text": row["text"]} for row in printed] == order
         assert [row["score"] for row in printed] == pytest.approx(scores, abs=1e-5)
@@ -203,7 +201,7 @@ def test_rerank_from_tables_and_into_them(capsys, tmp_path, reranker_small):
         lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
         assert lines == [{**row, "score": one["score"]} for row, one in zip(order[:2], printed, strict=False)]
         assert run(capsys, *arguments).out.count("\n") == 3  # the line break within a text is shown as a space
-    again = run(capsys, "rerank", "dog", tmp_path / "out.csv", "-m", reranker_small, "--json", *QUICK)
+    again = run(capsys, "rerank", "dog", tmp_path / "out.csv", "-m", reranker_small, "--json", *EXACTLY)
     assert again.status == 2
     assert "has the column score already" in again.err
     assert (

@@ -9,6 +9,7 @@ import pytest
 
 import minidistil.cli
 from tests.cli.support import command, run, run_process
+from tests.processes import HANGS, started
 
 
 @pytest.fixture
@@ -158,19 +159,12 @@ def test_missing_click_is_said_in_words(capsys, monkeypatch):
 
 def test_closed_pipe_is_silent(bert_small, tmp_path):
     (tmp_path / "text.txt").write_text("a dog barks\n" * 2000)
-    process = subprocess.Popen(
-        command("embed", "text.txt", "-m", bert_small, "--backend", "blas"),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith(b'{"text": "a dog barks", "embedding": [')
-    process.stdout.close()
-    assert process.stderr is not None
-    with process.stderr:
+    embed = command("embed", "text.txt", "-m", bert_small, "--backend", "blas")
+    with started(embed, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline().startswith(b'{"text": "a dog barks", "embedding": [')
+        process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.wait(timeout=60) == 141
+        assert process.wait(HANGS) == 141
 
 
 def test_help_and_version_as_a_process():

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from minidistil.cli.app import app
-from minidistil.weights.locate import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILE
 from tests.cli.support import ROOT, run_process
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from tests.bits import digest
 from tests.engine.test_families import albert, every_activation
 from tests.engine.test_invariance import CONFIG, alone
 from tests.heads import Head
+from tests.processes import python
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,21 +29,8 @@ print(target().lanes, directory(), here())
 """
 
 
-def run(program: str = _PROGRAM, **environment: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", program],
-        env={**os.environ, **environment},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def result(process: subprocess.Popen) -> list[str]:
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return output.split()
+def result(program: str = _PROGRAM, **environment: str) -> list[str]:
+    return python(program, env=environment, cwd=ROOT).split()
 
 
 def here() -> str:
@@ -79,7 +65,7 @@ def heads() -> list[np.ndarray]:
 )
 def test_the_same_bits_as_on_haswell(name: str, features: str | None, lanes: int | None) -> None:
     environment = {"NUMBA_CPU_NAME": name} | ({} if features is None else {"NUMBA_CPU_FEATURES": features})
-    found, _, bits = result(run(**environment))
+    found, _, bits = result(**environment)
     assert bits == here()
     assert int(found) == (lanes or target().lanes)
 
@@ -92,7 +78,7 @@ def test_products_and_teams_without_avx512() -> None:
 import pytest
 raise SystemExit(pytest.main(["-q", "tests/kernels/test_gemm.py", "tests/engine/test_invariance.py"]))
 """
-    result(run(program, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="+avx2,+fma"))
+    result(program, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="+avx2,+fma")
 
 
 def test_without_fma_the_engine_says_so() -> None:
@@ -103,7 +89,7 @@ try:
 except EngineUnavailable as error:
     print(error)
 """
-    words = result(run(program, NUMBA_CPU_NAME="generic"))
+    words = result(program, NUMBA_CPU_NAME="generic")
     assert "multiply-add" in words
     assert "generic" in " ".join(words)
 
@@ -122,7 +108,7 @@ from minidistil.kernels import kept, native
 native.entry("linear")
 print(kept.directory(), "numba" in sys.modules)
 """
-    assert result(run(program, NUMBA_CACHE_DIR=str(tmp_path))) == ["None", "False"]
+    assert result(program, NUMBA_CACHE_DIR=str(tmp_path)) == ["None", "False"]
 
 
 def test_no_home_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,25 +125,25 @@ def test_no_home_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_no_folder_to_cache_in(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    _, folder, bits = result(run(NUMBA_CACHE_DIR=str(tmp_path / "file" / "below")))
+    _, folder, bits = result(NUMBA_CACHE_DIR=str(tmp_path / "file" / "below"))
     assert folder == "None"
     assert bits == here()
 
 
 @pytest.mark.slow
 def test_two_processes_compile_at_once(tmp_path: Path) -> None:
-    processes = [run(NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
-    for process in processes:
-        _, folder, bits = result(process)
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: result(NUMBA_CACHE_DIR=str(tmp_path)), range(2)))
+    for _, folder, bits in both:
         assert folder.startswith(str(tmp_path))
         assert bits == here()
 
 
 @pytest.mark.slow
 def test_torn_cache_files_are_compiled_over(tmp_path: Path) -> None:
-    result(run(NUMBA_CACHE_DIR=str(tmp_path)))
+    result(NUMBA_CACHE_DIR=str(tmp_path))
     files = list(tmp_path.rglob("*.o"))
     assert files
     for i, path in enumerate(files):
         path.write_bytes(path.read_bytes()[: 60 + i * 300])
-    assert result(run(NUMBA_CACHE_DIR=str(tmp_path)))[2] == here()
+    assert result(NUMBA_CACHE_DIR=str(tmp_path))[2] == here()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import subprocess
-import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 
 import minidistil
 from tests.bits import assert_same_bits
+from tests.processes import python
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,10 +39,7 @@ print(resident() - before)
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads resident memory from /proc")
 def test_ten_thousand_sentences_do_not_grow_memory(sentence_small: Path) -> None:
-    command = [sys.executable, "-c", _ENCODE, str(sentence_small)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 5, "megabytes more after ten thousand sentences"
+    assert float(python(_ENCODE, sentence_small, cwd=ROOT)) < 5, "megabytes more after ten thousand sentences"
 
 
 def _embed(folder: str) -> np.ndarray:
@@ -51,7 +48,7 @@ def _embed(folder: str) -> np.ndarray:
 
 @pytest.mark.skipif("spawn" not in multiprocessing.get_all_start_methods(), reason="no spawn here")
 def test_spawned_processes_compute_the_same_bits(sentence_small: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        results = pool.map(_embed, [str(sentence_small)] * 2)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        results = list(pool.map(_embed, [str(sentence_small)] * 2))
     for result in results:
         assert_same_bits(result, _embed(str(sentence_small)))

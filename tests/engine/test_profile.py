@@ -42,5 +42,6 @@ def test_clock_changes_no_bit() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_roofs_are_measured(threads: int) -> None:
     roofs = profile.measure_roofs(threads)
-    assert 1e9 < roofs.operations < 1e13
-    assert 1e8 < roofs.bytes < 1e13
+    # No lower bound: another process may have the cores. Above, a loop that the compiler threw away would lie.
+    assert 0 < roofs.operations < 1e13
+    assert 0 < roofs.bytes < 1e13

@@ -5,11 +5,8 @@ from __future__ import annotations
 import gc
 import math
 import os
-import signal
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,9 @@ import pytest
 from minidistil.engine import Engine, threads
 from tests import build, synthetic
 from tests.bits import assert_same_bits
+from tests.processes import forked, join, python
 
+ROOT = Path(__file__).parents[2]
 CONFIG = {**synthetic.DISTILBERT_SMALL, "n_layers": 2}
 
 
@@ -48,9 +47,7 @@ def test_eight_callers_at_once(parts: tuple, count: int) -> None:
     callers = [threading.Thread(target=call, args=(i,)) for i in range(8)]
     for caller in callers:
         caller.start()
-    for caller in callers:
-        caller.join(60)
-    assert not any(caller.is_alive() for caller in callers), "callers hang"
+    join(callers)
     assert not wrong, wrong
 
 
@@ -74,15 +71,8 @@ def test_a_worker_that_fails_sends_all_home(parts: tuple, monkeypatch: pytest.Mo
     assert_same_bits(engine.encode(batch()).last, want)
 
 
-def started_since(before: set[threading.Thread]) -> int:
-    return len(set(threading.enumerate()) - before)
-
-
-def soon_none_since(before: set[threading.Thread]) -> bool:
-    deadline = time.monotonic() + 10
-    while started_since(before) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not started_since(before)
+def started_since(before: set[threading.Thread]) -> set[threading.Thread]:
+    return set(threading.enumerate()) - before
 
 
 def test_threads_end_with_the_engine(parts: tuple) -> None:
@@ -90,10 +80,11 @@ def test_threads_end_with_the_engine(parts: tuple) -> None:
     engine = Engine(*parts, threads=3)
     assert not started_since(before), "workers start with the first job"
     engine.encode(batch())
-    assert started_since(before) == 2
+    workers = started_since(before)
+    assert len(workers) == 2
     del engine
     gc.collect()
-    assert soon_none_since(before)
+    join(workers)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -102,19 +93,7 @@ def test_threads_end_with_the_engine(parts: tuple) -> None:
 def test_forked_child_computes(parts: tuple, count: int) -> None:
     engine = Engine(*parts, threads=count)
     want = engine.encode(batch()).last  # the parent's team is awake
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(write, engine.encode(batch()).last.tobytes()[:4096])
-        finally:
-            os._exit(0)
-    os.close(write)
-    chunks = []
-    while chunk := os.read(read, 65536):
-        chunks.append(chunk)
-    os.waitpid(child, 0)
-    assert b"".join(chunks) == want.tobytes()[:4096]
+    assert forked(lambda: engine.encode(batch()).last.tobytes()) == want.tobytes()
     assert_same_bits(engine.encode(batch()).last, want)
 
 
@@ -132,7 +111,7 @@ def test_an_interrupted_call_leaves_the_engine_usable(parts: tuple, monkeypatch:
     monkeypatch.setattr(threads._Crew, "start", start_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
         Engine(*parts, threads=3).encode(batch())
-    assert soon_none_since(before), "the interrupted call's workers still wait"
+    join(started_since(before))  # the interrupted call's workers do not wait for ever
     with pytest.raises(KeyboardInterrupt):
         engine.encode(batch())
     monkeypatch.undo()
@@ -140,35 +119,41 @@ def test_an_interrupted_call_leaves_the_engine_usable(parts: tuple, monkeypatch:
 
 
 _LONG = """
-import numpy as np, signal, sys, time
+import numpy as np, os, signal, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell starts with it ignored
-from minidistil.engine import Engine
+from minidistil.engine import Engine, threads
 from tests import build, synthetic
 config = {**synthetic.DISTILBERT_BASE, "n_layers": 1, "vocab_size": 100, "architectures": ["DistilBertModel"]}
 engine = Engine(build.config(config), build.model_weights(config), threads=2)
 sentences = build.batch([np.zeros(512, np.int64)] * 600)
 want = engine.encode(build.batch([np.arange(9)])).last
-print("ready", flush=True)
+passes, begun, start = 0, threading.Event(), threads._Crew.start
+
+def interrupt():  # while compiled code runs: of the first pass, or of a later one where this thread has to wait
+    begun.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+
+def counted(crew, job):
+    global passes
+    passes += 1
+    begun.set()
+    start(crew, job)
+
+threading.Thread(target=interrupt).start()
+threads._Crew.start = counted
 try:
     engine.encode(sentences)
     print("finished")
 except KeyboardInterrupt:
-    print(time.monotonic(), flush=True)
+    assert 1 <= passes < 600 * 512 // 2048, passes
     assert (engine.encode(build.batch([np.arange(9)])).last == want).all()
-    print("usable", flush=True)
+    print("usable")
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_during_a_long_encode() -> None:
-    process = subprocess.Popen([sys.executable, "-c", _LONG], stdout=subprocess.PIPE, text=True, cwd=Path.cwd())
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert output.split()[-1] == "usable", output
+    assert python(_LONG, cwd=ROOT) == "usable"
 
 
 @pytest.mark.parametrize(
@@ -204,6 +189,5 @@ def test_callers_that_take_turns_share_one_workspace(parts: tuple) -> None:
     callers = [threading.Thread(target=engine.encode, args=(batch(i),)) for i in range(8)]
     for caller in callers:
         caller.start()
-    for caller in callers:
-        caller.join(60)
+    join(callers)
     assert len(engine._workspaces._free) == 1

@@ -161,7 +161,11 @@ def test_windows_reach_the_end_of_a_long_text(fill: Any) -> None:
 
 
 def test_windows_change_nothing_where_a_text_fits(fill: Any) -> None:
-    assert fill([TEXT, f"{TEXT} {TEXT}"], windows=True) == fill([TEXT, f"{TEXT} {TEXT}"])
+    asked = [TEXT, f"{TEXT} {TEXT}"]
+    (one, several), (want_one, want_several) = fill(asked, windows=True), fill(asked)
+    rows, want = sum(several, one), sum(want_several, want_one)
+    assert [row | {"score": 0} for row in rows] == [row | {"score": 0} for row in want]
+    assert [row["score"] for row in rows] == pytest.approx([row["score"] for row in want], rel=1e-5)
     alone = fill(f"{'the ' * 900} {TEXT}", windows=True)
     assert len(alone) == 5
     in_company = fill([TEXT, f"{'the ' * 900} {TEXT}"], windows=True)[1]
@@ -201,7 +205,7 @@ def test_errors_of_making_a_pipeline(distilbert_small: Path, bert_small: Path, t
         pipeline("summarization", model=distilbert_small)
     with pytest.raises(ValueError, match="needs model="):
         pipeline("fill-mask")
-    with pytest.raises(ValueError, match="CPU only, got device=0"):
+    with pytest.raises(ValueError, match="CPU only, got device '0'"):
         pipeline("fill-mask", model=distilbert_small, device=0)
     with pytest.raises(TypeError, match="needs a model with a masked-language-model head, got DistilBertModel"):
         pipeline("fill-mask", model=AutoModel.from_pretrained(distilbert_small, backend="blas"))
@@ -224,7 +228,7 @@ def test_errors_of_making_a_pipeline(distilbert_small: Path, bert_small: Path, t
 
 def test_a_tokenizer_with_more_words_than_the_model_is_noticed(fill: Any, minilm: Path) -> None:
     other = pipeline("fill-mask", model=fill.model, tokenizer=minilm)
-    with pytest.raises(ValueError, match="and the model has 1200 words"):
+    with pytest.raises(ValueError, match=r"of text 0, token 1, is \d+.*the vocabulary has 1200 entries"):
         other("Paris is the [MASK] of France.")
     with pytest.raises(ValueError, match="are not in the model's 1200 words"):
         other(TEXT, targets=["paris"])

@@ -92,7 +92,7 @@ def test_values_and_layout(head: Head, backend: str, folders: dict[Head, Path]) 
     for name, x in want.items():
         assert out[name].dtype == np.float32
         assert out[name].shape == x.shape
-        assert np.abs(out[name] - x).max() < 2e-6 * np.abs(x).max()
+        assert np.abs(out[name] - x).max() < (2e-6 if backend == "engine" else 1e-5) * np.abs(x).max()
         assert np.abs(x).max() > 0.1
     plain = call(model, IDS, MASK)  # without hidden states the last layer computes only the rows that the head reads
     for name, x in results(plain).items():

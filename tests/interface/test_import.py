@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 import minidistil
+from tests.processes import python
 
 HEAVY = ("numpy", "numba", "tokenizers", "huggingface_hub", "safetensors", "tqdm", "click", "torch", "transformers")
 
 
 def test_importing_loads_nothing() -> None:
     code = f"import minidistil, sys; print([m for m in {HEAVY} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert python(code) == "[]"
 
 
 def test_loading_a_model_needs_no_hub_and_no_torch(bert_small: object) -> None:
@@ -23,8 +20,7 @@ def test_loading_a_model_needs_no_hub_and_no_torch(bert_small: object) -> None:
         f"import minidistil, sys; m = minidistil.load({str(bert_small)!r}, backend='blas'); m.encode('the city');"
         "print([m for m in ('numba', 'huggingface_hub', 'tqdm', 'click', 'torch', 'transformers') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert python(code) == "[]"
 
 
 @pytest.mark.parametrize("name", minidistil.__all__)

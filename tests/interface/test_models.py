@@ -26,7 +26,7 @@ from minidistil.inputs import prepare
 from minidistil.kernels import native
 from minidistil.outputs import BaseModelOutput, BaseModelOutputWithPooling, MaskedLMOutput
 from tests.bits import assert_same_bits
-from tests.interface.backends import INVARIANT, QUICK
+from tests.interface.backends import INVARIANT, QUICK, assert_as_promised
 from tests.synthetic import (
     ALBERT_SMALL,
     BERT_SMALL,
@@ -67,7 +67,7 @@ def test_logits_and_everything_else_have_the_callers_layout(masked_lm: DistilBer
         assert not maps[np.broadcast_to(~attended[:, None, None, :], maps.shape)].any()
         np.testing.assert_allclose(maps.sum(-1), np.broadcast_to(attended[:, None, :], (3, 4, 7)), atol=1e-5)
     logits, states, maps = masked_lm(IDS, MASK, output_hidden_states=True, output_attentions=True, return_dict=False)
-    assert_same_bits(logits, out.logits)
+    assert_as_promised(masked_lm, logits, out.logits)
     assert len(states) == 3
     assert len(maps) == 2
 
@@ -82,12 +82,13 @@ def test_the_bare_model_is_the_head_models_encoder(distilbert_small: Path, maske
 
 def test_embeddings_in_place_of_ids(masked_lm: DistilBertForMaskedLM) -> None:
     words = tensors(DISTILBERT_SMALL)["distilbert.embeddings.word_embeddings.weight"]
-    assert_same_bits(masked_lm(inputs_embeds=words[IDS], attention_mask=MASK).logits, masked_lm(IDS, MASK).logits)
+    embedded = masked_lm(inputs_embeds=words[IDS], attention_mask=MASK)
+    assert_as_promised(masked_lm, embedded.logits, masked_lm(IDS, MASK).logits)
 
 
 def test_position_ids_are_used(masked_lm: DistilBertForMaskedLM) -> None:
     usual = masked_lm(IDS).logits
-    assert_same_bits(masked_lm(IDS, position_ids=np.arange(7)).logits, usual)
+    assert_as_promised(masked_lm, masked_lm(IDS, position_ids=np.arange(7)).logits, usual)
     assert not np.allclose(masked_lm(IDS, position_ids=np.arange(7)[::-1]).logits, usual, atol=1e-2)
 
 
@@ -111,7 +112,7 @@ def test_a_causal_mask_hides_the_future(masked_lm: DistilBertForMaskedLM) -> Non
 
 def test_token_types_change_bert(bert: BertModel) -> None:
     plain, zeros = bert(IDS), bert(IDS, token_type_ids=np.zeros_like(IDS))
-    assert_same_bits(zeros.last_hidden_state, plain.last_hidden_state)
+    assert_as_promised(bert, zeros.last_hidden_state, plain.last_hidden_state)
     assert not np.allclose(bert(IDS, token_type_ids=np.ones_like(IDS)).last_hidden_state, plain[0], atol=1e-3)
 
 
@@ -228,11 +229,8 @@ def test_a_checkpoint_of_pretraining(tmp_path: Path, family: str, values: dict, 
     both = tensors(alone) | {f"{family.lower()}.{k}": v for k, v in base.items()}
     both |= {f"{second}.weight": np.ones((2, 128), np.float32), f"{second}.bias": np.ones(2, np.float32)}
     folder = write_tensors(tmp_path / "both", {**values, "architectures": [f"{family}ForPreTraining"]}, both)
-    want = minidistil.load(write_checkpoint(tmp_path / "alone", alone), backend="blas")(IDS).logits
-    for model in (
-        minidistil.load(folder, backend="blas"),
-        AutoModelForMaskedLM.from_pretrained(folder, backend="blas"),
-    ):
+    want = minidistil.load(write_checkpoint(tmp_path / "alone", alone), threads=1)(IDS).logits
+    for model in (minidistil.load(folder, threads=1), AutoModelForMaskedLM.from_pretrained(folder, threads=1)):
         assert type(model) is getattr(minidistil, f"{family}ForMaskedLM")
         assert_same_bits(model(IDS).logits, want)
     assert AutoModel.from_pretrained(folder, backend="blas")(IDS).pooler_output.shape == (3, 128)
@@ -285,7 +283,7 @@ def test_without_numba_blas_takes_over_and_says_so(bert_small: Path, monkeypatch
     with pytest.warns(RuntimeWarning, match=r"engine cannot run here \(.*numba.*\); using NumPy instead") as caught:
         model = AutoModel.from_pretrained(bert_small)
     assert caught[0].filename == __file__
-    assert_same_bits(model(IDS).last_hidden_state, expected)
+    assert_as_promised(model, model(IDS).last_hidden_state, expected)
     native.entry.cache_clear()
 
 

@@ -8,7 +8,12 @@ import pickle
 import numpy as np
 import pytest
 
-from minidistil.outputs import BaseModelOutput, MaskedLMOutput
+from minidistil.outputs import (
+    BaseModelOutput,
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    QuestionAnsweringModelOutput,
+)
 
 HIDDEN = np.ones((1, 2, 3), np.float32)
 MAPS = (np.zeros((1, 1, 2, 2), np.float32),)
@@ -51,6 +56,17 @@ def test_fields_can_be_set_and_keep_their_order() -> None:
     out.hidden_states = None
     assert out.hidden_states is None
     assert len(out) == 2
+
+
+def test_a_class_adds_its_fields_before_those_of_all_outputs() -> None:
+    class Chosen(MaskedLMOutput):
+        choice: np.ndarray
+
+    assert Chosen._fields == ("logits", "choice", "hidden_states", "attentions")
+    assert MaskedLMOutput._fields == ("logits", "hidden_states", "attentions")
+    assert BaseModelOutputWithPooling._fields[:2] == ("last_hidden_state", "pooler_output")
+    assert QuestionAnsweringModelOutput._fields[:2] == ("start_logits", "end_logits")
+    assert Chosen(attentions=MAPS, choice=HIDDEN, logits=MAPS[0]).to_tuple() == (MAPS[0], HIDDEN, MAPS)
 
 
 @pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda out: pickle.loads(pickle.dumps(out))])

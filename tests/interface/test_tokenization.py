@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import minidistil
 from minidistil.tokenization import AutoTokenizer, Tokenizer
-from minidistil.tokenization.truncation import truncated_lengths
+from minidistil.tokenization.windows import truncated_lengths
+from minidistil.weights import CheckpointError
 
 TEXT = "Paris is the [MASK] of France."
 
@@ -287,16 +288,16 @@ def test_declared_tokens_are_added(tmp_path: Path, distilbert_small: Path) -> No
 
 
 def test_errors_of_files(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"neither tokenizer\.json nor vocab\.txt"):
+    with pytest.raises(CheckpointError, match=r"neither tokenizer\.json nor vocab\.txt"):
         AutoTokenizer.from_pretrained(tmp_path)
     (tmp_path / "vocab.txt").write_text("the\nof\n")
     with pytest.raises(ValueError, match=re.escape("lacks the special tokens ['[UNK]', '[CLS]', '[SEP]']")):
         AutoTokenizer.from_pretrained(tmp_path)
-    (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"tokenizer\.json cannot be read as a tokenizer"):
+    (tmp_path / "tokenizer.json").write_text('{"model": {}}')
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: cannot be read as a tokenizer"):
         AutoTokenizer.from_pretrained(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text("[")
-    with pytest.raises(ValueError, match=r"tokenizer_config\.json is not JSON"):
+    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json: is not valid JSON"):
         AutoTokenizer.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="no such file or folder"):
         AutoTokenizer.from_pretrained(tmp_path / "nowhere")

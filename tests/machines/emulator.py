@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import NamedTuple, get_type_hints
 import numpy as np
 
 from minidistil.kernels import layout, native
+from tests.processes import run
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 ROOT = Path(__file__).parents[2]
@@ -47,18 +47,23 @@ def build(folder: Path, cpu: str) -> None:
     # Little for this machine's own CPU before the other's code generator has its turn: no loops in its vectors.
     environment = {**os.environ, "NUMBA_OPT": "1", "NUMBA_LOOP_VECTORIZE": "0"}
     command = [sys.executable, "-m", "tests.machines.cross", str(folder), cpu]
-    subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = run(command, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
     for name, symbol in json.loads((folder / "symbols.json").read_text()).items():
         options = ["-O1", "-Wall", "-Werror", "-static", "-pthread", f'-DENTRY="{symbol}"']
         files = [str(Path(__file__).with_name("harness.c")), str(folder / f"{name}.o")]
-        subprocess.run([COMPILER, *options, *files, "-o", str(folder / name)], check=True)
+        done = run([COMPILER, *options, *files, "-o", folder / name])
+        assert done.returncode == 0, done.stderr
 
 
 class Emulator:
-    """Runs entries that `build` has left in a folder; `runs` tells which, in their order."""
+    """Runs entries that `build` has left in a folder; `runs` tells which, in their order.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    They are called in a floating-point mode, a value of the register FPCR, and must leave it as it was.
+    """
+
+    def __init__(self, folder: Path, mode: int = 0) -> None:
+        self.folder, self.mode = folder, mode
         self.runs: list[str] = []
 
     def entry(self, name: str) -> native.Entry:
@@ -78,8 +83,8 @@ class Emulator:
         head = np.array([threads, len(places), *sizes, len(moves), *moves.ravel()], np.int64)
         given, result = self.folder / f"{name}.in", self.folder / f"{name}.out"
         given.write_bytes(head.tobytes() + b"".join(contents))
-        command = [EMULATOR, str(self.folder / name), str(given), str(result)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        command = [EMULATOR, str(self.folder / name), str(given), str(result), str(self.mode)]
+        done = run(command)
         assert done.returncode == 0, f"{name}: status {done.returncode} {done.stderr}"
 
         output, ends = result.read_bytes(), 16 * threads

@@ -1,10 +1,12 @@
 /* Runs one entry on memory from a file, and writes what the memory holds afterwards.
  *
- *     harness IN OUT
+ *     harness IN OUT [MODE]
  *
  * IN, all int64: threads; regions R; their sizes in bytes; relocations N; N times (region, offset, target region, target
  * offset), "the address of that place is kept here"; then the regions' bytes. Region 0 is the entry's call. OUT: per thread
  * the status and the result; then the regions' bytes.
+ *
+ * MODE is the value of the register FPCR that the entry is called with, and that it must leave.
  *
  * A region ends where a page begins that may not be touched, and begins after bytes that must stay as they are.
  */
@@ -49,16 +51,23 @@ static void allocate(struct region *region) {
     region->data = start + pages - region->size;
 }
 
+static uint64_t mode;
+
 static void *run(void *argument) {
     struct job *job = argument;
     void *exception = NULL;
+    uint64_t after;
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
     job->status = entry(&job->result, &exception, job->call, job->thread, job->threads);
+    __asm__ volatile("mrs %0, fpcr" : "=r"(after));
+    if (after != mode) fail("the floating-point mode is another now");
     return NULL;
 }
 
 int main(int argc, char **argv) {
-    FILE *in = argc == 3 ? fopen(argv[1], "rb") : NULL, *out = argc == 3 ? fopen(argv[2], "wb") : NULL;
+    FILE *in = argc >= 3 ? fopen(argv[1], "rb") : NULL, *out = argc >= 3 ? fopen(argv[2], "wb") : NULL;
     if (!in || !out) fail("expected the files IN and OUT");
+    if (argc > 3) mode = strtoull(argv[3], NULL, 0);
     int64_t threads = number(in), count = number(in);
     struct region *regions = calloc(count, sizeof *regions);
     for (int64_t i = 0; i < count; i++) regions[i].size = number(in);

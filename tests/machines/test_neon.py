@@ -64,6 +64,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# Of FPCR: rounding up, down, toward zero; subnormals to zero, and one NaN for all.
+MODES = [1 << 22, 2 << 22, 3 << 22, 1 << 24 | 1 << 25]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES, ids=hex)
+def test_the_callers_floating_point_mode(folder: Path, monkeypatch: pytest.MonkeyPatch, mode: int) -> None:
+    config, weights = build.config(DISTILBERT), build.model_weights(DISTILBERT)
+    batch, tiny = build.batch(sentences(DISTILBERT, 17, 40)), np.float32([1e-40, -1e-40, 1e-39, 0.5])
+    want = Reference(config, weights, exact).encode(batch)
+    machine = emulator.Emulator(folder, mode)
+    monkeypatch.setattr(native, "entry", machine.entry)
+    assert_same_bits(Engine(config, weights, threads=2).encode(batch).last, want.last)
+    assert_same_bits(Operations().activation("gelu", tiny), exact.activation("gelu", tiny))
+    assert machine.runs[-2:] == ["encode", "activate"]
+
+
 @pytest.fixture
 def emulated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[emulator.Emulator]:
     """From here on the engine runs on the emulated machine."""
@@ -79,6 +96,9 @@ def test_entries_call_nothing_of_the_mathematical_library(folder: Path, name: st
     assembly = (folder / f"{name}.s").read_text()
     assert cross.calls(assembly) <= set(native._ALLOWED)
     assert "fmla" in assembly or name == "pack"
+    (entry,) = (text for text in assembly.split(".cfi_startproc") if "FPCR" in text)
+    assert len(re.findall(r"msr\s+FPCR", entry)) == 2, "the default mode, then the caller's"
+    assert not re.search(r"\b[vqds]\d", entry.partition(".cfi_endproc")[0]), "nothing is computed in another mode"
     if name in ("encode", "encode_mobile_bert", "score_vocabulary", "linear"):
         ordered = {"ldar", "ldaxr", "stlxr"} if name != "linear" else {"ldaxr", "stlxr"}
         assert ordered <= set(re.findall(r"^\s+(\w+)", assembly, re.MULTILINE)), "what the threads' meeting rests on"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import pickle
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 from minidistil.reference import exact
 from minidistil.weights.model_weights import Linear
 from tests.bits import differ
+from tests.processes import HANGS, started
 
 _ROOT = Path(__file__).parents[2]
 
@@ -24,15 +24,8 @@ _ROOT = Path(__file__).parents[2]
 class Live:
     """PyTorch in another process; `Live.linear(x, w, b)` calls that function of worker.py there."""
 
-    def __init__(self) -> None:
-        environment = {**os.environ, "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.parity.worker"],
-            cwd=_ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -48,18 +41,11 @@ class Live:
             requests.flush()
             succeeded, answer = pickle.load(answers)
         except (EOFError, BrokenPipeError):
-            status = self._process.wait(timeout=30)
+            status = self._process.wait(HANGS)
             raise RuntimeError(f"the reference process ended with status {status}; its last words are above") from None
         if not succeeded:
             raise RuntimeError(f"in the reference process:\n{answer}")
         return answer
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")
@@ -68,15 +54,15 @@ def torch_reference() -> Iterator[Live]:
     missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"{' and '.join(missing)} not installed: pip install 'minidistil[parity]'")
-    live = Live()
-    try:
+    pinned = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2"}
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    with started([sys.executable, "-m", "tests.parity.worker"], cwd=_ROOT, env=pinned, **pipes) as process:
+        live = Live(process)
         live.versions()
         other = _other_order(live)
         if other:
             pytest.skip(other)
         yield live
-    finally:
-        live.close()
 
 
 @pytest.fixture(scope="session")

@@ -171,5 +171,5 @@ def test_unknown_tasks_are_told_the_known_ones() -> None:
 
 def test_a_tokenizer_of_another_model(small: Small, minilm: Any) -> None:
     pipe = minidistil.pipeline("sentiment-analysis", model=small("sentiment"), tokenizer=minilm)
-    with pytest.raises(ValueError, match="of text 0, and the model has 1200 words: they do not belong together"):
+    with pytest.raises(ValueError, match=r"of text 0, token 1, is \d+ .*the vocabulary has 1200 entries"):
         pipe(["hello", "world"])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run
+
 ROOT = Path(__file__).resolve().parents[2]
 
 pytest.importorskip("importlinter", reason="the import rules need import-linter, of the extra `test`")
@@ -25,13 +27,37 @@ def installed(tmp_path):
 
 def _lint(tree: Path) -> subprocess.CompletedProcess[str]:
     code = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache', '--no-logo'])"
-    return subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, timeout=120)
+    return run([sys.executable, "-c", code], cwd=tree)
 
 
 def test_rules_hold(installed):
     done = _lint(installed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 kept, 0 broken" in done.stdout
+
+
+_CIRCLES = """
+import graphlib, grimp
+graph = grimp.build_graph("minidistil", cache_dir=None)
+try:
+    graphlib.TopologicalSorter({m: graph.find_modules_directly_imported_by(m) for m in graph.modules}).prepare()
+except graphlib.CycleError as error:
+    print(" -> ".join(reversed(error.args[1])))
+"""
+
+
+def _circle(tree: Path) -> str:
+    done = run([sys.executable, "-c", _CIRCLES], cwd=tree)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_no_file_imports_itself_by_way_of_others(installed):
+    """Imports inside functions and for type checkers count."""
+    assert _circle(installed) == ""
+    with (installed / "minidistil" / "heads.py").open("a") as file:
+        file.write("\n\ndef late():\n    from minidistil.auto import AutoModel\n")
+    assert "minidistil.heads -> minidistil.auto" in _circle(installed)
 
 
 @pytest.mark.parametrize(

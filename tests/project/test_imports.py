@@ -1,11 +1,12 @@
 """What importing the package costs and changes: nothing that an embedding application would notice."""
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +20,7 @@ ALLOWED = {
     "minidistil/sentences/sinks": {"numpy", "pyarrow"},  # the extra `arrow`, imported where such a file is asked for
     "minidistil": {"numpy", "tokenizers", "huggingface_hub", "tqdm"},
 }
+TYPES_ONLY = {"typing_extensions"}  # type checkers bring it; nobody loads it when code runs
 
 
 def _folder(file: Path) -> str:
@@ -40,7 +42,9 @@ def _foreign_imports(source: str) -> set[str]:
 def test_each_folder_imports_only_what_it_may():
     files = [file for name in ("minidistil", "weights", "kernels") for file in sorted((ROOT / name).rglob("*.py"))]
     assert len(files) > 20
-    found = {str(f.relative_to(ROOT)): _foreign_imports(f.read_text()) - ALLOWED[_folder(f)] for f in files}
+    found = {
+        str(f.relative_to(ROOT)): _foreign_imports(f.read_text()) - ALLOWED[_folder(f)] - TYPES_ONLY for f in files
+    }
     assert {file: names for file, names in found.items() if names} == {}
 
 
@@ -80,27 +84,21 @@ changed = [key for key in before if before[key] != after[key]]
 changed += ["warning filters"] * (filters != list(warnings.filters)) + ["numpy errors"] * (errstate != numpy.geterr())
 changed += ["numpy printing"] * (printing != numpy.get_printoptions())
 heavy = ["numba", "llvmlite", "tokenizers", "huggingface_hub", "safetensors", "torch", "transformers", "click", "tqdm",
-         "httpx", "httpx2", "requests", "multiprocessing", "asyncio"]
+         "httpx", "httpx2", "requests", "multiprocessing", "asyncio", "typing_extensions"]
 print("changed:", changed, "imported:", [name for name in heavy if name in sys.modules])
 """
 
 
-def _run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 def test_import_is_light_and_changes_nothing():
-    assert _run(_PURE_IMPORT) == "changed: [] imported: []"
+    assert python(_PURE_IMPORT) == "changed: [] imported: []"
 
 
 @pytest.mark.parametrize("module", ["minidistil.cli", "minidistil.cli.app"])
 def test_command_line_starts_without_the_compiler(module):
     heavy = ("numba", "tokenizers", "huggingface_hub", "safetensors")
-    assert _run(f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])") == "[]"
+    assert python(f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])") == "[]"
 
 
 def test_public_names_are_listed_and_exist():
     code = "import minidistil as m; print([name for name in m.__all__ if not hasattr(m, name)], len(m.__all__) > 5)"
-    assert _run(code) == "[] True"
+    assert python(code) == "[] True"

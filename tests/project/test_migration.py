@@ -105,7 +105,7 @@ def _(at: Any) -> None:
 
 @row("`model(**inputs)`, `output_hidden_states=`, `output_attentions=`, `return_dict=`")
 def _(at: Any) -> None:
-    model = minidistil.AutoModelForSequenceClassification.from_pretrained(at("sentiment"), backend="blas")
+    model = minidistil.AutoModelForSequenceClassification.from_pretrained(at("sentiment"), threads=1)
     inputs = model.tokenizer(TEXTS, padding=True, return_tensors="np")
     out = model(**inputs, output_hidden_states=True, output_attentions=True)
     assert (out.logits.shape, len(out.hidden_states), len(out["attentions"])) == ((2, 2), 3, 2)
@@ -130,7 +130,7 @@ def _(at: Any) -> None:
 @row('`pipeline("text-classification")`, `"sentiment-analysis"`')
 def _(at: Any) -> None:
     answers = [
-        pipeline(task, model=at("sentiment"), backend="blas")(TEXTS)
+        pipeline(task, model=at("sentiment"), threads=1)(TEXTS)
         for task in ("text-classification", "sentiment-analysis")
     ]
     assert answers[0] == answers[1]
@@ -140,7 +140,7 @@ def _(at: Any) -> None:
 @row('`pipeline("token-classification")`, `"ner"`')
 def _(at: Any) -> None:
     answers = [
-        pipeline(task, model=at("entities"), backend="blas", aggregation_strategy="simple")(TEXTS)
+        pipeline(task, model=at("entities"), threads=1, aggregation_strategy="simple")(TEXTS)
         for task in ("token-classification", "ner")
     ]
     assert answers[0] == answers[1]
@@ -149,7 +149,7 @@ def _(at: Any) -> None:
 
 @row('`pipeline("question-answering")` (transformers 4; gone since)')
 def _(at: Any) -> None:
-    ask = pipeline("question-answering", model=at("questions"), backend="blas")
+    ask = pipeline("question-answering", model=at("questions"), threads=1)
     assert ask(question="what ?", context=TEXTS[1]) == ask("what ?", TEXTS[1])
 
 

@@ -38,7 +38,7 @@ def test_every_package_has_an_init():
 
 
 def test_types_are_shipped():
-    assert PROJECT["tool"]["setuptools"]["package-data"]["minidistil"] == ["py.typed"]
+    assert PROJECT["tool"]["setuptools"]["package-data"] == {"*": ["py.typed", "*.pyi"]}
     assert (ROOT / "minidistil" / "py.typed").exists()
 
 

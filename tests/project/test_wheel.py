@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST_WHEEL = 512 * 1024  # bytes: source code only
@@ -20,10 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def _run(*command: str | Path, cwd: Path, status: int = 0, **environment: str) -> str:
-    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=clean | environment, capture_output=True, text=True, timeout=900
-    )
+    done = run(command, cwd=cwd, env={"PYTHONPATH": None, "PYTHONHOME": None, "VIRTUAL_ENV": None} | environment)
     assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -65,8 +62,8 @@ def test_every_source_file_is_in_it(wheel):
         "kernels": "minidistil/kernels",
         "weights": "minidistil/weights",
     }.items():
-        sources = {f"{inside}/{file.relative_to(ROOT / top).as_posix()}" for file in (ROOT / top).rglob("*.py")}
-        assert sources - shipped == set()
+        files = [file for ending in ("*.py", "*.pyi") for file in (ROOT / top).rglob(ending)]
+        assert {f"{inside}/{file.relative_to(ROOT / top).as_posix()}" for file in files} - shipped == set()
 
 
 def test_it_brings_its_four_dependencies_and_theirs_only(python, tmp_path):
@@ -114,8 +111,10 @@ def test_types_reach_the_user(python, tmp_path):
     pytest.importorskip("mypy")
     (tmp_path / "theirs.py").write_text(
         "import minidistil\n\nreveal_type(minidistil.load)\nminidistil.load(threads=1)\n"
+        "reveal_type(minidistil.BertForMaskedLM.from_pretrained('x'))\n"
     )
     out = _run(sys.executable, "-m", "mypy", "--python-executable", python, "theirs.py", cwd=tmp_path, status=1)
     assert "missing library stubs" not in out
     assert "threads" in out.splitlines()[0]
     assert "Missing positional argument" in out
+    assert 'Revealed type is "minidistil.models.BertForMaskedLM"' in out

@@ -25,7 +25,7 @@ PAIRS = [("the city", "of light and music"), ("wine", ""), ("", ""), ("cold nigh
 
 @pytest.fixture(scope="module")
 def reader(reranker_small: Path) -> CrossEncoder:
-    return CrossEncoder(reranker_small, backend="blas")
+    return CrossEncoder(reranker_small, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_pair_has_the_same_bits_in_any_company(reranker_small: Path, backend: 
 
 
 def test_several_labels(three_labels: Path) -> None:
-    reader = CrossEncoder(three_labels, backend="blas")
+    reader = CrossEncoder(three_labels, threads=1)
     logits, shares = reader.predict(PAIRS), reader.predict(PAIRS, apply_softmax=True)
     assert logits.shape == shares.shape == (4, 3)
     expected = np.exp(logits.astype(np.float64))
@@ -105,7 +105,7 @@ def test_prompts_and_lengths_of_a_folder_with_modules(reranker_small: Path, tmp_
     }
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "config_sentence_transformers.json").write_text(json.dumps(general))
-    reader, plain = CrossEncoder(folder, backend="blas"), CrossEncoder(reranker_small, backend="blas")
+    reader, plain = CrossEncoder(folder, threads=1), CrossEncoder(reranker_small, threads=1)
     want = plain.predict([("cold night wine", "rain")], activation_fn="linear")
     np.testing.assert_allclose(reader.predict([("wine", "rain")]), want, rtol=2e-6)
     np.testing.assert_allclose(reader.predict([("cold night wine", "rain")], prompt=""), want, rtol=2e-6)
@@ -119,7 +119,7 @@ def test_prompts_and_lengths_of_a_folder_with_modules(reranker_small: Path, tmp_
 def test_load_makes_what_was_saved(reranker_small: Path, tmp_path: Path) -> None:
     """By the files of sentence-transformers from 5 on, from 4 on, and of those before; a plain classifier is none."""
     assert type(minidistil.load(reranker_small, backend="blas")) is minidistil.BertForSequenceClassification
-    want = CrossEncoder(reranker_small, backend="blas").predict([("wine", "rain")])
+    want = CrossEncoder(reranker_small, threads=1).predict([("wine", "rain")])
     config = json.loads((reranker_small / "config.json").read_text())
     sigmoid = "torch.nn.modules.activation.Sigmoid"
     for i, (file, content) in enumerate(
@@ -131,13 +131,13 @@ def test_load_makes_what_was_saved(reranker_small: Path, tmp_path: Path) -> None
     ):
         folder = shutil.copytree(reranker_small, tmp_path / str(i))
         (folder / file).write_text(json.dumps(content))
-        reader = minidistil.load(folder, backend="blas")
+        reader = minidistil.load(folder, threads=1)
         assert type(reader) is CrossEncoder
         assert reader.predict([("wine", "rain")]) == want
 
 
 def test_truncation_is_counted_and_said(reranker_small: Path) -> None:
-    reader = CrossEncoder(reranker_small, backend="blas", max_length=12)
+    reader = CrossEncoder(reranker_small, threads=1, max_length=12)
     long = ("the city", "of light " * 20)
     with pytest.warns(TruncationWarning, match="1 of 2 texts are longer than 12 tokens") as caught:
         scores = reader.predict([long, ("a", "b")])

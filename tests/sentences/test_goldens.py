@@ -115,7 +115,8 @@ def test_similarities(name: str) -> None:
 def test_rerankers(tmp_path: Path, name: str, backend: str) -> None:
     reader = CrossEncoder(write_reranker(tmp_path / "reranker", name), backend=backend, threads=2)
     pairs, want = [(QUERY, document) for document in DOCUMENTS], recorded()["rerankers"][name]
-    np.testing.assert_allclose(reader.predict(pairs), unpack(want["predict"]), rtol=2e-6, atol=2e-6)
-    np.testing.assert_allclose(reader.predict(pairs, apply_softmax=True), unpack(want["softmax"]), rtol=2e-6, atol=2e-6)
+    near = 2e-6 if backend == "engine" else 1e-5
+    np.testing.assert_allclose(reader.predict(pairs), unpack(want["predict"]), rtol=near, atol=near)
+    np.testing.assert_allclose(reader.predict(pairs, apply_softmax=True), unpack(want["softmax"]), rtol=near, atol=near)
     if "rank" in want:
         assert [row["corpus_id"] for row in reader.rank(QUERY, DOCUMENTS)] == want["rank"]

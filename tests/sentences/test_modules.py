@@ -78,7 +78,7 @@ def test_poolings_side_by_side_are_each_one_alone(modes: list[str], count: int, 
 def test_a_prompt_that_leaves_nothing(bare: Path, tmp_path: Path) -> None:
     kind, config, _ = pooling("cls", "lasttoken")
     encoder = SentenceTransformer(
-        write_model(tmp_path / "model", bare, (kind, {**config, "include_prompt": False}, {})), backend="blas"
+        write_model(tmp_path / "model", bare, (kind, {**config, "include_prompt": False}, {})), threads=1
     )
     rows = encoder.encode("the wine", output_value="token_embeddings")
     np.testing.assert_allclose(encoder.encode("wine", prompt="the "), np.concatenate([rows[2], rows[3]]), atol=1e-6)
@@ -214,10 +214,10 @@ def test_the_class_of_sentence_transformers(sentence_small: Path, monkeypatch: p
         default_prompt_name="night",
         similarity_fn_name="dot",
         truncate_dim=7,
-        backend="blas",
+        threads=1,
     )
     assert isinstance(model, SentenceEncoder)
-    plain = minidistil.load(sentence_small, backend="blas").encode("night wine", truncate_dim=7)
+    plain = minidistil.load(sentence_small, threads=1).encode("night wine", truncate_dim=7)
     np.testing.assert_allclose(model.encode("wine"), plain, atol=1e-6)
     a, b = model.encode(["wine", "rain"]), model.encode(["bread", "snow"])
     np.testing.assert_allclose(model.similarity_pairwise(a, b), np.diag(model.similarity(a, b)), rtol=1e-5)

@@ -6,7 +6,6 @@ import http.server
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 
 from minidistil.weights import CheckpointError, locate, open_checkpoint, read_model
 from minidistil.weights._hub import wanted
+from tests.processes import join, python
 from tests.weights import files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -73,6 +73,7 @@ class TestPaths:
         [
             "./model", "../model", ".", "/no/such/model", "~/no/such/model", "~/tiny", "a/b/c",
             "models\\tiny", "C:\\models",
+            "./" + "a" * 5000, "./a\0b", "~nobody_of_that_name/model",
             "org/model/", "model.safetensors", "org/pytorch_model.bin", "some/config.json", Path("org/model"),
         ],
     )  # fmt: skip
@@ -272,10 +273,12 @@ def hub(tmp_path: Path) -> Iterator[str]:
     Hub.content |= {"pytorch_model.bin": b"not needed", "README.md": b"not needed", "vocab.txt": b"[PAD]\n"}
     Hub.requests = []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+    join([thread])
 
 
 LOAD = """
@@ -292,13 +295,9 @@ except CheckpointError as error:
 
 def load_elsewhere(name: str, home: Path, endpoint: str, **environment: str) -> str:
     """Load in a process of its own: huggingface_hub reads its settings when it is imported."""
-    settings = {
-        key: value for key, value in os.environ.items() if not key.startswith("HF_") and "proxy" not in key.lower()
-    }
+    settings = {key: None for key in os.environ if key.startswith("HF_") or "proxy" in key.lower()}
     settings |= {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
-    done = subprocess.run([sys.executable, "-c", LOAD, name], env=settings, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return python(LOAD, name, env=settings)
 
 
 def test_download_then_offline(hub: str, tmp_path: Path) -> None:
@@ -347,4 +346,4 @@ def test_only_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_importing_touches_no_network_library() -> None:
     names = "('huggingface_hub', 'httpx', 'requests', 'numba', 'torch')"
     code = f"import sys, minidistil.weights; print([name for name in {names} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    assert python(code) == "[]"

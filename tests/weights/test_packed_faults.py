@@ -17,7 +17,7 @@ import pytest
 import minidistil
 from minidistil.weights import Checkpoint, CheckpointError, checkpoint, open_checkpoint, read_model
 from minidistil.weights.checksum import checksum
-from minidistil.weights.locate import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.packed_file import compare_packed, open_packed, save_packed
 from minidistil.weights.packing import pack_model
 from tests.bits import assert_same_bits

@@ -12,7 +12,7 @@ import pytest
 
 import minidistil
 from minidistil.weights import CheckpointError, open_checkpoint, read_model
-from minidistil.weights.locate import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.packed_file import open_packed, save_packed
 from minidistil.weights.packing import is_packed_from, pack_model
 from tests.bits import assert_same_bits

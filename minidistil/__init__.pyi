@@ -1,0 +1,90 @@
+"""The public names of minidistil, made by `python -m tests.project.make_stubs`."""
+
+from minidistil import util as util
+from minidistil._version import __version__ as __version__
+from minidistil.auto import AutoConfig as AutoConfig
+from minidistil.auto import AutoModel as AutoModel
+from minidistil.auto import AutoModelForMaskedLM as AutoModelForMaskedLM
+from minidistil.auto import AutoModelForMultipleChoice as AutoModelForMultipleChoice
+from minidistil.auto import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
+from minidistil.auto import AutoModelForSequenceClassification as AutoModelForSequenceClassification
+from minidistil.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
+from minidistil.models import AlbertForMaskedLM as AlbertForMaskedLM
+from minidistil.models import AlbertForMultipleChoice as AlbertForMultipleChoice
+from minidistil.models import AlbertForQuestionAnswering as AlbertForQuestionAnswering
+from minidistil.models import AlbertForSequenceClassification as AlbertForSequenceClassification
+from minidistil.models import AlbertForTokenClassification as AlbertForTokenClassification
+from minidistil.models import AlbertModel as AlbertModel
+from minidistil.models import BertForMaskedLM as BertForMaskedLM
+from minidistil.models import BertForMultipleChoice as BertForMultipleChoice
+from minidistil.models import BertForQuestionAnswering as BertForQuestionAnswering
+from minidistil.models import BertForSequenceClassification as BertForSequenceClassification
+from minidistil.models import BertForTokenClassification as BertForTokenClassification
+from minidistil.models import BertModel as BertModel
+from minidistil.models import CamembertForMaskedLM as CamembertForMaskedLM
+from minidistil.models import CamembertForMultipleChoice as CamembertForMultipleChoice
+from minidistil.models import CamembertForQuestionAnswering as CamembertForQuestionAnswering
+from minidistil.models import CamembertForSequenceClassification as CamembertForSequenceClassification
+from minidistil.models import CamembertForTokenClassification as CamembertForTokenClassification
+from minidistil.models import CamembertModel as CamembertModel
+from minidistil.models import DistilBertForMaskedLM as DistilBertForMaskedLM
+from minidistil.models import DistilBertForMultipleChoice as DistilBertForMultipleChoice
+from minidistil.models import DistilBertForQuestionAnswering as DistilBertForQuestionAnswering
+from minidistil.models import DistilBertForSequenceClassification as DistilBertForSequenceClassification
+from minidistil.models import DistilBertForTokenClassification as DistilBertForTokenClassification
+from minidistil.models import DistilBertModel as DistilBertModel
+from minidistil.models import ElectraForMaskedLM as ElectraForMaskedLM
+from minidistil.models import ElectraForMultipleChoice as ElectraForMultipleChoice
+from minidistil.models import ElectraForPreTraining as ElectraForPreTraining
+from minidistil.models import ElectraForQuestionAnswering as ElectraForQuestionAnswering
+from minidistil.models import ElectraForSequenceClassification as ElectraForSequenceClassification
+from minidistil.models import ElectraForTokenClassification as ElectraForTokenClassification
+from minidistil.models import ElectraModel as ElectraModel
+from minidistil.models import MobileBertForMaskedLM as MobileBertForMaskedLM
+from minidistil.models import MobileBertForMultipleChoice as MobileBertForMultipleChoice
+from minidistil.models import MobileBertForQuestionAnswering as MobileBertForQuestionAnswering
+from minidistil.models import MobileBertForSequenceClassification as MobileBertForSequenceClassification
+from minidistil.models import MobileBertForTokenClassification as MobileBertForTokenClassification
+from minidistil.models import MobileBertModel as MobileBertModel
+from minidistil.models import RobertaForMaskedLM as RobertaForMaskedLM
+from minidistil.models import RobertaForMultipleChoice as RobertaForMultipleChoice
+from minidistil.models import RobertaForQuestionAnswering as RobertaForQuestionAnswering
+from minidistil.models import RobertaForSequenceClassification as RobertaForSequenceClassification
+from minidistil.models import RobertaForTokenClassification as RobertaForTokenClassification
+from minidistil.models import RobertaModel as RobertaModel
+from minidistil.models import XLMRobertaForMaskedLM as XLMRobertaForMaskedLM
+from minidistil.models import XLMRobertaForMultipleChoice as XLMRobertaForMultipleChoice
+from minidistil.models import XLMRobertaForQuestionAnswering as XLMRobertaForQuestionAnswering
+from minidistil.models import XLMRobertaForSequenceClassification as XLMRobertaForSequenceClassification
+from minidistil.models import XLMRobertaForTokenClassification as XLMRobertaForTokenClassification
+from minidistil.models import XLMRobertaModel as XLMRobertaModel
+from minidistil.pipelines import pipeline as pipeline
+from minidistil.sentences import CrossEncoder as CrossEncoder
+from minidistil.sentences import SentenceEncoder as SentenceEncoder
+from minidistil.sentences import SentenceTransformer as SentenceTransformer
+from minidistil.sentences import calibration_ranges as calibration_ranges
+from minidistil.sentences import encode_chunks as encode_chunks
+from minidistil.sentences import encode_to_file as encode_to_file
+from minidistil.sentences import load as load
+from minidistil.sentences import quantize_embeddings as quantize_embeddings
+from minidistil.tokenization import AutoTokenizer as AutoTokenizer
+from minidistil.tokenization import Tokenizer as Tokenizer
+from minidistil.tokenization import TruncationWarning as TruncationWarning
+from minidistil.weights import CheckpointError as CheckpointError
+
+AlbertTokenizer = Tokenizer
+AlbertTokenizerFast = Tokenizer
+BertTokenizer = Tokenizer
+BertTokenizerFast = Tokenizer
+CamembertTokenizer = Tokenizer
+CamembertTokenizerFast = Tokenizer
+DistilBertTokenizer = Tokenizer
+DistilBertTokenizerFast = Tokenizer
+ElectraTokenizer = Tokenizer
+ElectraTokenizerFast = Tokenizer
+MobileBertTokenizer = Tokenizer
+MobileBertTokenizerFast = Tokenizer
+RobertaTokenizer = Tokenizer
+RobertaTokenizerFast = Tokenizer
+XLMRobertaTokenizer = Tokenizer
+XLMRobertaTokenizerFast = Tokenizer

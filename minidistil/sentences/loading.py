@@ -1,0 +1,47 @@
+"""`load`: a checkpoint as what it was saved as, whatever that is."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from minidistil.auto import class_of
+from minidistil.model import LoadOptions, Model, divided
+from minidistil.sentences.cross_encoder import CrossEncoder
+from minidistil.sentences.encoder import SentenceEncoder
+from minidistil.sentences.files import is_reranker
+from minidistil.weights import locate, open_checkpoint
+from minidistil.weights.options import spelled_out
+from minidistil.weights.small_files import is_there
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+@spelled_out(LoadOptions)
+def load(
+    name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]
+) -> Model[Any] | SentenceEncoder | CrossEncoder:
+    """Load a checkpoint as what it was saved as.
+
+    Args:
+        name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
+        **options: `LoadOptions`.
+
+    Returns:
+        A `CrossEncoder` where sentence-transformers saved one; else a `SentenceEncoder` where modules.json is there;
+        else the class that config.json names in `architectures`, or the bare encoder where minidistil does not have
+        that class. All of them have `.tokenizer` and `.config`, and all but cross-encoders `.encode`.
+
+    Raises:
+        CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
+        ValueError: an unknown option, or a module that minidistil does not have.
+    """
+    hub, run = divided(options)
+    folder = locate(name_or_path, **hub)
+    if is_reranker(folder):
+        return CrossEncoder(folder, **run)
+    if is_there(folder / "modules.json"):
+        return SentenceEncoder.from_folder(folder, **run)
+    checkpoint = open_checkpoint(folder)
+    return class_of(checkpoint).from_checkpoint(checkpoint, **run)

@@ -89,13 +89,17 @@ class AutoModelForMultipleChoice(_Auto[tasks.MultipleChoice]):
 
 
 def class_of(checkpoint: Checkpoint) -> type[Model[Any]]:
-    """Return the class that config.json names in `architectures`, or the bare encoder's where minidistil has it not."""
+    """Return the class with the head that config.json's `architectures` names; the bare encoder's where there is none.
+
+    The family is the one that model_type says: what its checkpoints were saved by may have been another's class.
+    """
     from minidistil.weights.config_values import architectures
 
     # Of BertForPreTraining's two heads minidistil has the first, which is BertForMaskedLM's.
     names = [(n, n.replace("ForPreTraining", "ForMaskedLM")) for n in architectures(checkpoint.config)]
-    named = (CLASSES[name] for both in names for name in both if name in CLASSES)
-    return next(named, None) or _of_family("", checkpoint)
+    heads = ("".join(CLASSES[name].heads) for both in names for name in both if name in CLASSES)
+    family = str(checkpoint.config.get("model_type"))
+    return _of_family(next((head for head in heads if family in _BY_HEAD[head]), ""), checkpoint)
 
 
 def _of_family(head: str, checkpoint: Checkpoint) -> type[Model[Any]]:

@@ -194,8 +194,7 @@ def pack_sentences(
         return name.format(b if numbers is None else numbers[b])
 
     if 0 in lengths:
-        empty = called(lengths.index(0))
-        raise ValueError(f"the tokenizer made no tokens of {empty}, so the model has nothing to read")
+        raise ValueError(f"{called(lengths.index(0))} has no tokens, so that it has no result")
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     if config.positions_skip_padding:

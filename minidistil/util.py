@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidistil._options import check_number
 from minidistil.sentences.comparison import similarity, similarity_pairwise
 from minidistil.sentences.pooling import normalize
 from minidistil.sentences.quantization import quantize_embeddings
@@ -103,10 +104,8 @@ def semantic_search(
         ValueError: widths that differ, or a number that is not positive.
     """
     for name, value in (("query_chunk_size", query_chunk_size), ("corpus_chunk_size", corpus_chunk_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be positive, got {value}")
-    if top_k < 1:
-        raise ValueError(f"top_k must be positive, got {top_k}")
+        check_number(name, value)
+    check_number("top_k", top_k)
     queries, corpus = np.atleast_2d(np.asarray(query_embeddings)), np.asarray(corpus_embeddings)
     found: list[list[dict[str, int | float]]] = []
     for start in range(0, len(queries), query_chunk_size):

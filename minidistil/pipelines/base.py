@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from minidistil._options import check_number
 from minidistil.batch import PackedBatch
 from minidistil.inputs import pack_sentences, token_batches
 from minidistil.tokenization import (
@@ -23,6 +24,7 @@ from minidistil.tokenization import (
     check_truncation,
     input_limit,
     refuse_truncation,
+    refuse_without_tokens,
     warn_of_truncation,
 )
 
@@ -174,6 +176,7 @@ class Pipeline:
 
         def prepare(group: slice) -> Windows:
             windows = self._windows(items[group], limit, general, task)
+            refuse_without_tokens([min(map(len, own)) for own in windows.of], first + group.start)
             self._check(windows, first + group.start, task)
             return windows
 
@@ -233,8 +236,7 @@ class Pipeline:
         else:
             check_truncation(general["truncation"])
         for name in ("batch_size", "batch_tokens", "max_length"):
-            if general[name] is not None and general[name] < 1:
-                raise ValueError(f"{name} must be positive, got {general[name]}")
+            general[name] = check_number(name, general[name])
         return general, self._options(**task)
 
 

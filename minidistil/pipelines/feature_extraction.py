@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidistil._options import check_table
 from minidistil.batch import PackedBatch
 from minidistil.pipelines.base import Pipeline
 from minidistil.tokenization import Tokenizer
@@ -38,7 +39,8 @@ class FeatureExtractionPipeline(Pipeline):
         super().__init__(model, tokenizer, **options)
 
     def _settings(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-        own = options.get("tokenize_kwargs") or self._defaults.get("tokenize_kwargs") or {}
+        given = options.get("tokenize_kwargs") or self._defaults.get("tokenize_kwargs")
+        own = check_table("tokenize_kwargs", given)
         if set(own) - {"truncation", "max_length", "padding"}:
             raise TypeError(f"of tokenize_kwargs truncation, max_length and padding are known here, got {sorted(own)}")
         return super()._settings({**own, **options})

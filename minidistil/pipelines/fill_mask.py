@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidistil._options import check_number, check_table
 from minidistil._warn import warn_caller
 from minidistil.batch import PackedBatch
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
@@ -57,16 +58,15 @@ class FillMaskPipeline(Pipeline):
         super().__init__(model, tokenizer, **options)
 
     def _settings(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-        own = options.get("tokenizer_kwargs") or self._defaults.get("tokenizer_kwargs") or {}
+        given = options.get("tokenizer_kwargs") or self._defaults.get("tokenizer_kwargs")
+        own = check_table("tokenizer_kwargs", given)
         if set(own) - {"truncation", "max_length", "padding"}:
             raise TypeError(f"of tokenizer_kwargs truncation, max_length and padding are known here, got {sorted(own)}")
         return super()._settings({**own, **options})
 
     def _options(self, **options: Any) -> _Options:
         targets = options.get("targets")
-        top_k = 5 if options.get("top_k") is None else int(options["top_k"])
-        if top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {top_k}")
+        top_k = check_number("top_k", options.get("top_k")) or 5
         ids = None if targets is None else self._target_ids(targets)
         return _Options(top_k, ids, bool(options.get("windows", False)))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidistil._options import check_number
 from minidistil.batch import PackedBatch
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.spans import add_answer, best_answers, find_spans
@@ -95,10 +96,8 @@ class QuestionAnsweringPipeline(Pipeline):
         return super().__call__(inputs, **options)
 
     def _options(self, **options: Any) -> _Options:
-        numbers = {name: options.get(name) for name in ("top_k", "doc_stride", "max_answer_len", "max_seq_len")}
-        for name, value in numbers.items():
-            if value is not None and (not isinstance(value, int) or value < (0 if name == "doc_stride" else 1)):
-                raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+        least = {"top_k": 1, "doc_stride": 0, "max_answer_len": 1, "max_seq_len": 1}
+        numbers = {name: check_number(name, options.get(name), number) for name, number in least.items()}
         align = options.get("align_to_words")
         return _Options(
             top_k=numbers["top_k"] or 1,

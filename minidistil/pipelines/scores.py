@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minidistil._options import check_number, is_one_of
+
 _POOLINGS = ("mean", "max")
 
 
@@ -25,9 +27,7 @@ def pooling_options(options: Mapping[str, Any]) -> tuple[str | None, int]:
     Raises:
         ValueError: another value.
     """
-    pooling, stride = options.get("pool_windows"), options.get("stride") or 0
-    if pooling not in (None, *_POOLINGS):
+    pooling = options.get("pool_windows")
+    if not is_one_of(pooling, (None, *_POOLINGS)):
         raise ValueError(f'pool_windows must be "mean", "max" or None, got {pooling!r}')
-    if stride < 0:
-        raise ValueError(f"stride must not be negative, got {stride}")
-    return pooling, stride
+    return pooling, check_number("stride", options.get("stride"), 0) or 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidistil._options import check_number, is_one_of
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
@@ -61,8 +62,8 @@ class TextClassificationPipeline(Pipeline):
 
     def _options(self, **options: Any) -> _Options:
         top_k = options.get("top_k", _ONE_BEST)
-        if top_k not in (None, _ONE_BEST) and (not isinstance(top_k, int) or top_k < 1):
-            raise ValueError(f"top_k must be a number of at least 1, or None for all labels, got {top_k!r}")
+        if not is_one_of(top_k, (None, _ONE_BEST)):
+            top_k = check_number("top_k", top_k)
         function = options.get("function_to_apply") or default_function(self.model.config)
         if str(function).lower() not in _FUNCTIONS:
             raise ValueError(f"function_to_apply must be one of {', '.join(_FUNCTIONS)}, got {function!r}")

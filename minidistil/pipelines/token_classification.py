@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidistil._options import check_number
 from minidistil.batch import PackedBatch
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.entities import STRATEGIES, Token, find_entities, merge_windows
@@ -82,9 +83,7 @@ class TokenClassificationPipeline(Pipeline):
         ignored = options.get("ignore_labels")
         if isinstance(ignored, str):
             raise TypeError(f"ignore_labels must be a list of labels, got the str {ignored!r}")
-        stride = options.get("stride")
-        if stride is not None and stride < 0:
-            raise ValueError(f"stride must not be negative, got {stride}")
+        stride = check_number("stride", options.get("stride"), 0)
         if stride is not None and strategy == "none":
             raise ValueError(
                 'stride puts entities of overlapping windows together, and aggregation_strategy="none" makes none; '

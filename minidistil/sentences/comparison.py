@@ -78,7 +78,10 @@ def check_similarity(name: str) -> None:
 
 
 def _rows(embeddings: Any) -> np.ndarray:
-    return np.atleast_2d(np.asarray(embeddings, np.float32))
+    try:
+        return np.atleast_2d(np.asarray(embeddings, np.float32))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"embeddings must be arrays of numbers, [n, D] or [D]: {error}") from None
 
 
 def _compare(x: np.ndarray, y: np.ndarray, name: str) -> np.ndarray:

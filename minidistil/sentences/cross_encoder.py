@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidistil._options import check_number
 from minidistil._warn import warn_caller
 from minidistil.choose_backend import check_device
 from minidistil.inputs import pack_sentences, token_batches
@@ -19,7 +20,7 @@ from minidistil.sentences.modules import activation_name
 from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted
 from minidistil.tasks import SequenceClassification
-from minidistil.tokenization import check_truncation, refuse_truncation, warn_of_truncation
+from minidistil.tokenization import check_truncation, refuse_truncation, refuse_without_tokens, warn_of_truncation
 from minidistil.weights import CheckpointError
 from minidistil.weights.options import spelled_out
 
@@ -124,8 +125,7 @@ class CrossEncoder(Prompted):
         """
         if convert_to_tensor or not convert_to_numpy:
             raise ValueError("scores are NumPy arrays; torch.from_numpy(...) makes a tensor of one")
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be positive, got {batch_size}")
+        check_number("batch_size", batch_size)
         check_truncation(truncation)
         activation = self._activation if activation_fn is None else self._function(activation_fn)
         single, pairs = _pairs(sentences)
@@ -172,8 +172,7 @@ class CrossEncoder(Prompted):
             raise TypeError(f"query must be a str, got {type(query).__name__}")
         if isinstance(documents, str):
             raise TypeError("documents must be a list of str, got one str")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be positive, got {top_k}")
+        check_number("top_k", top_k)
         texts = list(documents)
         for i, text in enumerate(texts):
             if not isinstance(text, str):
@@ -195,6 +194,7 @@ class CrossEncoder(Prompted):
                 refuse_truncation(cut, limit, start)
             cut_count += len(cut)
             lengths = np.array([len(own[0]) for own in windows])
+            refuse_without_tokens(lengths.tolist(), start)
             order = np.argsort(-lengths, kind="stable")
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]
@@ -224,8 +224,11 @@ class CrossEncoder(Prompted):
         return self._function(usual)
 
     def _function(self, activation: str | Activation) -> Activation:
-        if not isinstance(activation, str):
+        if callable(activation):
             return activation
+        if not isinstance(activation, str):
+            found = type(activation).__name__  # type: ignore[unreachable]  # callers may pass anything
+            raise TypeError(f"activation_fn must be a function or the name of an activation, got {found}")
         name = activation_name(activation) if activation.startswith("torch.") else activation
         if name == "linear":
             return lambda logits: logits

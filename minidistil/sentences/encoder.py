@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from minidistil._options import check_number, is_one_of
 from minidistil.batch import PackedBatch
 from minidistil.choose_backend import check_device
 from minidistil.inputs import pack_sentences, token_batches
@@ -23,7 +24,13 @@ from minidistil.sentences.pooling import normalize, pool, single_rows
 from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted
 from minidistil.sentences.quantization import check_precision, check_ranges, quantize_embeddings, stored_width
-from minidistil.tokenization import Tokenizer, check_truncation, refuse_truncation, warn_of_truncation
+from minidistil.tokenization import (
+    Tokenizer,
+    check_truncation,
+    refuse_truncation,
+    refuse_without_tokens,
+    warn_of_truncation,
+)
 
 if TYPE_CHECKING:
     from minidistil.model import Model
@@ -253,15 +260,13 @@ class SentenceEncoder(Prompted):
         truncate_dim: int | None,
         truncation: str | bool,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be positive, got {batch_size}")
-        if output_value not in (SENTENCE, TOKENS, None):
+        check_number("batch_size", batch_size)
+        if not is_one_of(output_value, (SENTENCE, TOKENS, None)):
             raise ValueError(f'output_value must be "{SENTENCE}", "{TOKENS}" or None, got {output_value!r}')
         check_precision(precision)
         if precision != "float32" and output_value != SENTENCE:
             raise ValueError(f'precision="{precision}" is for sentence embeddings; output_value is {output_value!r}')
-        if truncate_dim is not None and truncate_dim < 1:
-            raise ValueError(f"truncate_dim must be positive, got {truncate_dim}")
+        check_number("truncate_dim", truncate_dim)
         check_truncation(truncation)
 
     def _run(
@@ -280,6 +285,7 @@ class SentenceEncoder(Prompted):
             ids, cut = self.tokenizer.encode_limited(texts[start : start + _WINDOW], limit)
             if truncation in ("error", False):
                 refuse_truncation(cut, limit, first_index + start)
+            refuse_without_tokens([len(sentence) for sentence in ids], first_index + start)
             cut_count += len(cut)
             lengths = np.array([len(sentence) for sentence in ids])
             order = np.argsort(-lengths, kind="stable")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from minidistil._options import check_number, check_text
 from minidistil.tokenization import Tokenizer, input_limit
 
 if TYPE_CHECKING:
@@ -57,19 +58,18 @@ class Prompted:
 
     @max_seq_length.setter
     def max_seq_length(self, value: int | None) -> None:
-        if value is not None and value < 1:
-            raise ValueError(f"{self._limit_name} must be positive, got {value}")
-        self._max_seq_length = value
+        self._max_seq_length = check_number(self._limit_name, value)
 
     def prompt_text(self, prompt: str | None = None, name: str | None = None) -> str:
         """Return what stands before the texts: `prompt`, else what `name` or the default name stands for.
 
         Raises:
+            TypeError: a prompt or a name that is no text.
             ValueError: no prompt has that name.
         """
-        if prompt is not None:
-            return prompt
-        name = self.default_prompt_name if name is None else name
+        if check_text("prompt", prompt) is not None:
+            return str(prompt)
+        name = self.default_prompt_name if check_text("prompt_name", name) is None else name
         if name is None:
             return ""
         if name not in self.prompts:

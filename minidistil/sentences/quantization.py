@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from minidistil._options import is_one_of
+
 PRECISIONS = {"float32": np.float32, "int8": np.int8, "uint8": np.uint8, "binary": np.int8, "ubinary": np.uint8}
 """Element type by name. "binary" and "ubinary" hold eight dimensions in a byte."""
 
@@ -75,7 +77,7 @@ def calibration_ranges(embeddings: Any) -> np.ndarray:
 
 def check_precision(precision: str) -> None:
     """Refuse a precision that does not exist (ValueError)."""
-    if precision not in PRECISIONS:
+    if not is_one_of(precision, PRECISIONS):
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
 
 

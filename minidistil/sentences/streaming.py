@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidistil._options import check_number
 from minidistil.sentences.journal import Journal
 from minidistil.sentences.progress import progress
 from minidistil.sentences.quantization import PRECISIONS
@@ -78,8 +80,11 @@ def encode_to_file(
     """Embed any number of sentences into a file, in memory for a chunk of them.
 
     Until it is finished the file is called PATH.partial. Interrupted, by whatever means, the same call goes on where it
-    ended: the sentences that are embedded already are read again and compared with what PATH.partial.journal notes of
-    them, but not computed. The finished file has the same bytes whether or not it was interrupted.
+    ended: the sentences that are embedded already, and their embeddings, are read again and compared with what
+    PATH.partial.journal notes of them, but not computed. A kill or a loss of power costs the work of the last second
+    and of a chunk, as the disk has been waited for before the journal names anything, and before the file takes its
+    name. The finished file has the same bytes whether or not it was interrupted, and whatever the `chunk_size` (but
+    with `backend="blas"`, whose last bits are a chunk's own).
 
     Args:
         model: what makes the embeddings: `minidistil.load(...)`.
@@ -115,19 +120,21 @@ def encode_to_file(
     journal = Journal(partial_path(path), _circumstances(encoder, kind, width, options), resume=resume)
     sink: Sink | None = None
     try:
-        sink = open_sink(kind, path, width, PRECISIONS[precision], resume=journal.resumes)
+        sink = open_sink(kind, path, width, PRECISIONS[precision], done=(journal.rows, journal.end))
         source, resumed, before = iter(sentences), sink.rows, encoder.truncated
-        journal.skip(source, resumed)
+        journal.skip(source)
         options["truncation"] = True if cut_quietly else truncation
         with progress(total, show_progress_bar, done=resumed, delay=1) as bar:
             for texts, embeddings in _chunks(encoder, source, resumed, chunk_size, options):
-                journal.note(texts, sink.rows)
-                sink.append(texts, embeddings)
+                journal.note(texts, sink.end, sink.append(texts, embeddings))
+                if journal.due:
+                    journal.commit(sink.sync)
                 bar.update(len(texts))
+        journal.commit(sink.sync)
         sink.finish()
     except BaseException as error:
-        _add_note(error, sink.abandon() if sink else "nothing was written")
-        journal.close(remove=not (sink.rows if sink else journal.resumes))
+        _add_note(error, _keep(journal, sink) if sink else "nothing was written")
+        journal.close(remove=not journal.rows)
         raise
     journal.close(remove=True)
     cut = encoder.truncated - before
@@ -136,9 +143,15 @@ def encode_to_file(
     return Written(path, sink.rows, resumed, cut)
 
 
+def _keep(journal: Journal, sink: Sink) -> str:
+    """Close the file with all embeddings that a later call can go on with; says how many they are."""
+    with contextlib.suppress(OSError):  # a full disk may be what brought us here: then the last commit's are kept
+        journal.commit(sink.sync)
+    return sink.abandon((journal.rows, journal.end))
+
+
 def _check(sentences: Any, chunk_size: int) -> None:
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be positive, got {chunk_size}")
+    check_number("chunk_size", chunk_size)
     if isinstance(sentences, str):
         raise TypeError("sentences must be an iterable of str, got one str: put it into a list")
 

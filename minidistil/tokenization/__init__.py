@@ -2,6 +2,7 @@
 
 from minidistil.tokenization.encoding import BatchEncoding
 from minidistil.tokenization.names import AutoTokenizer
+from minidistil.tokenization.texts import refuse_without_tokens
 from minidistil.tokenization.tokenizer import Tokenizer
 from minidistil.tokenization.truncation import (
     TruncationWarning,
@@ -19,5 +20,6 @@ __all__ = [
     "check_truncation",
     "input_limit",
     "refuse_truncation",
+    "refuse_without_tokens",
     "warn_of_truncation",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -62,6 +63,26 @@ def refuse_half_characters(text: Any) -> None:
             f"{text[max(0, at - 20) : at + 20]!r}: cut or decoded wrongly; to have a question mark in its place: "
             'text.encode("utf-8", "replace").decode()'
         )
+
+
+def refuse_without_tokens(lengths: Sequence[int], first: int = 0) -> None:
+    """Raise for texts of which the tokenizer made nothing, as one that adds no special tokens does of an empty text.
+
+    Args:
+        lengths: tokens of each text.
+        first: what to add to the indices in the message.
+
+    Raises:
+        ValueError: a text has no tokens.
+    """
+    empty = [first + i for i, length in enumerate(lengths) if not length]
+    if not empty:
+        return
+    shown = ", ".join(map(str, empty[:10])) + (", ..." if len(empty) > 10 else "")
+    raise ValueError(
+        f"{len(empty)} of the texts (index {shown}) have no tokens: the tokenizer finds none in them, and adds no "
+        "special ones, so that the model has nothing to read; leave them out"
+    )
 
 
 def _check_list(value: Any, name: str) -> None:

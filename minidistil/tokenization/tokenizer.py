@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidistil._options import check_number, is_one_of
 from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minidistil._tokenizer_json import library
 from minidistil.tokenization.encoding import BatchEncoding
@@ -158,13 +159,16 @@ class Tokenizer:
                 without padding.
         """
         pad, cut, max_length = self._strategies(padding, truncation, max_length, pad_to_multiple_of)
+        add_special_tokens, is_split_into_words = bool(add_special_tokens), bool(is_split_into_words)
+        stride = check_number("stride", stride, 0) or 0
         if return_tensors not in (None, "np"):
             raise ValueError(
                 f'return_tensors must be None or "np", got {return_tensors!r}: minidistil makes no tensors'
             )
         batched, batch = read_texts(text, text_pair, is_split_into_words)
         if cut is None or max_length is None:
-            windows = [[e] for e in encode(self.backend_tokenizer, batch, add_special_tokens, is_split_into_words)]
+            whole = encode(self.backend_tokenizer, self._where, batch, add_special_tokens, is_split_into_words)
+            windows = [[e] for e in whole]
         else:
             repeated = stride if return_overflowing_tokens else 0
             windows = self._windows(batch, cut, max_length, repeated, add_special_tokens, is_split_into_words)
@@ -250,13 +254,9 @@ class Tokenizer:
         self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> str:
         """Make text of token ids (an int, a list or an array of them)."""
-        ids = np.atleast_1d(np.asarray(token_ids))
-        if ids.ndim != 1:
-            raise ValueError(f"decode takes one list of ids, got shape {ids.shape}; for several use batch_decode")
-        if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0):
-            raise ValueError(f"decode takes ids, whole numbers from 0 on, got {ids[:10].tolist()} ({ids.dtype})")
-        with library("tokenizer", "cannot decode these ids"):
-            text: str = self.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=skip_special_tokens)
+        ids = _token_ids(token_ids)
+        with library(self._where, "its tokenizer cannot decode these ids"):
+            text: str = self.backend_tokenizer.decode(ids, skip_special_tokens=bool(skip_special_tokens))
         clean = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )
@@ -264,20 +264,25 @@ class Tokenizer:
 
     def batch_decode(self, sequences: Iterable[Any], skip_special_tokens: bool = False, **options: Any) -> list[str]:
         """Make texts of several lists of token ids."""
+        if not isinstance(sequences, Iterable):
+            raise TypeError(f"batch_decode takes lists of ids, got {type(sequences).__name__}")
         return [self.decode(ids, skip_special_tokens, **options) for ids in sequences]
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """Return the token of an id, or the list of tokens of several; None for an id that does not exist."""
-        if np.ndim(ids) == 0:
-            return self.backend_tokenizer.id_to_token(int(ids))
+        numbers = _token_ids(ids)
+        if not isinstance(ids, Iterable) or (isinstance(ids, np.ndarray) and not ids.ndim):
+            return self.backend_tokenizer.id_to_token(numbers[0])
         skipped = set(self.all_special_ids) if skip_special_tokens else set()
-        return [self.backend_tokenizer.id_to_token(int(i)) for i in ids if int(i) not in skipped]
+        return [self.backend_tokenizer.id_to_token(i) for i in numbers if i not in skipped]
 
-    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+    def convert_tokens_to_ids(self, tokens: Any) -> Any:
         """Return the id of a token, or the list of ids of several; unknown ones get the unknown token's."""
         if isinstance(tokens, str):
             found = self.backend_tokenizer.token_to_id(tokens)
             return self.unk_token_id if found is None else found
+        if not hasattr(tokens, "__iter__") or type(tokens) is bytes:
+            raise TypeError(f"a token is a str, and tokens are a list of them; got {type(tokens).__name__}")
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
@@ -324,17 +329,21 @@ class Tokenizer:
             f"special_tokens={self.special_tokens})"
         )
 
+    @property
+    def _where(self) -> str:
+        """What errors call the tokenizer."""
+        return self.name_or_path or "tokenizer"
+
     def _strategies(
         self, padding: Any, truncation: Any, max_length: int | None, multiple: int | None
     ) -> tuple[str | None, str | None, int | None]:
-        if padding not in _PADDING:
+        if not is_one_of(padding, _PADDING):
             raise ValueError(f'padding must be False, True, "longest" or "max_length", got {padding!r}')
-        if truncation not in _TRUNCATION:
+        if not is_one_of(truncation, _TRUNCATION):
             raise ValueError(
                 f'truncation must be False, True, "longest_first", "only_first" or "only_second", got {truncation!r}'
             )
-        if max_length is not None and max_length < 0:
-            raise ValueError(f"max_length must not be negative, got {max_length}")
+        max_length = check_number("max_length", max_length, 0)
         pad, cut = _PADDING[padding], _TRUNCATION[truncation]
         if max_length is not None and truncation is None and pad is None:
             cut = "longest_first"
@@ -344,8 +353,7 @@ class Tokenizer:
             pad = None
         if pad is not None and self.pad_token_id is None:
             raise ValueError("this tokenizer has no padding token, so it cannot pad")
-        if multiple is not None and multiple < 1:
-            raise ValueError(f"pad_to_multiple_of must be positive, got {multiple}")
+        check_number("pad_to_multiple_of", multiple)
         if cut and pad and multiple and max_length is not None and max_length % multiple:
             raise ValueError(
                 f"truncating to {max_length} tokens and padding to a multiple of {multiple} contradict each other"
@@ -356,7 +364,7 @@ class Tokenizer:
         self, batch: Sequence[Any], strategy: str, limit: int, stride: int, special: bool, split: bool
     ) -> list[list[Encoding]]:
         side = self.truncation_side
-        return encode_windows(self.backend_tokenizer, batch, strategy, limit, stride, special, split, side)
+        return encode_windows(self.backend_tokenizer, self._where, batch, strategy, limit, stride, special, split, side)
 
     def _pad(self, encodings: list[Encoding], length: int | None, multiple: int | None, side: str | None) -> None:
         assert length is not None
@@ -370,6 +378,20 @@ class Tokenizer:
                     pad_id=self.pad_token_id,
                     pad_token=self.pad_token,
                 )
+
+
+def _token_ids(value: Any) -> list[int]:
+    """One id, or a list or an array of them, as a list."""
+    try:
+        ids = np.atleast_1d(np.asarray(value))
+    except ValueError:
+        raise ValueError("one list of ids is expected, these are lists of different lengths") from None
+    if ids.ndim != 1:
+        raise ValueError(f"one list of ids is expected, got shape {ids.shape}; for several use batch_decode")
+    if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= 1 << 32):
+        shown = f"{ids[:10].tolist()!r:.200} ({ids.dtype})"
+        raise ValueError(f"ids are whole numbers from 0 on, below 2^32, got {shown}")
+    return ids.tolist()
 
 
 def _to_array(rows: list[Any], name: str) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from minidistil._options import is_one_of
 from minidistil._warn import warn_caller
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def input_limit(tokenizer: Tokenizer, positions: int) -> int:
 
 def check_truncation(value: Any) -> None:
     """Refuse a `truncation` setting that pipelines and encode() do not have."""
-    if value not in ("error", "warn", True, False):
+    if not is_one_of(value, ("error", "warn", True, False)):
         raise ValueError(f'truncation must be "error", "warn", True or False, got {value!r}')
 
 

@@ -6,6 +6,7 @@ The `tokenizers` library can do this too, but only by settings of the tokenizer,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from minidistil._tokenizer_json import library
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
 
 
-def encode(backend: Backend, batch: Sequence[Any], special: bool, split: bool) -> list[Encoding]:
+def encode(backend: Backend, where: str, batch: Sequence[Any], special: bool, split: bool) -> list[Encoding]:
     """Encode texts or pairs whole; `special` tokens around them or not, `split` into words already or not.
 
     Raises:
+        CheckpointError: the tokenizer is at fault; `where` says whose it is.
         UnicodeError: half of a surrogate pair in a text, which is no character.
     """
     try:
-        with library("tokenizer", "cannot encode this text"):
+        with _tokenizer_of(where):
             encodings: list[Encoding] = backend.encode_batch(batch, add_special_tokens=special, is_pretokenized=split)
     except CheckpointError:
         for item in batch:
@@ -35,6 +37,7 @@ def encode(backend: Backend, batch: Sequence[Any], special: bool, split: bool) -
 
 def encode_windows(
     backend: Backend,
+    where: str,
     batch: Sequence[Any],
     strategy: str,
     limit: int,
@@ -47,6 +50,7 @@ def encode_windows(
 
     Args:
         backend: the compiled tokenizer, which is not changed.
+        where: whose it is, for errors.
         batch: str or pairs of str; where `split`, lists of words or pairs of such lists.
         strategy: which part of a pair is cut: "longest_first", "only_first" or "only_second".
         limit: of a window, in tokens, special ones included.
@@ -62,8 +66,8 @@ def encode_windows(
         ValueError: the special tokens, or the part that stays whole, leave too little room.
     """
     return [
-        [e] if len(e) <= limit else _cut(backend, item, strategy, limit, stride, special, split, side)
-        for e, item in zip(encode(backend, batch, special, split), batch, strict=True)
+        [e] if len(e) <= limit else _cut(backend, where, item, strategy, limit, stride, special, split, side)
+        for e, item in zip(encode(backend, where, batch, special, split), batch, strict=True)
     ]
 
 
@@ -100,12 +104,24 @@ def truncated_lengths(lengths: list[int], strategy: str, room: int) -> list[int]
     return [n - excess if i == index else n for i, n in enumerate(lengths)]
 
 
+def _tokenizer_of(where: str) -> AbstractContextManager[None]:
+    return library(where, "its tokenizer cannot encode this text")
+
+
 def _cut(
-    backend: Backend, item: Any, strategy: str, limit: int, stride: int, special: bool, split: bool, side: str
+    backend: Backend,
+    where: str,
+    item: Any,
+    strategy: str,
+    limit: int,
+    stride: int,
+    special: bool,
+    split: bool,
+    side: str,
 ) -> list[Encoding]:
     first, second = item if is_pair(item, split) else (item, None)
     parts = [p for p in (first, second) if p is not None]
-    encodings = encode(backend, parts, False, split)
+    encodings = encode(backend, where, parts, False, split)
     room = limit - (backend.num_special_tokens_to_add(second is not None) if special else 0)
     if room < 0:
         raise ValueError(f"max_length={limit} leaves no room for the special tokens")
@@ -124,12 +140,12 @@ def _cut(
             own[0].truncate(len(own[0]) - 1)
         for window in own:
             window.set_sequence_id(sequence)
-    process = _untrimmed(backend)
-    if second is None:
-        return [process(window, None, special) for window in windows[0]]
-    return [
-        process(windows[0][i], windows[1][j], special) for i, j in _pairs_of_windows(len(windows[0]), len(windows[1]))
-    ]
+    pairs: list[tuple[Encoding, Encoding | None]] = [(window, None) for window in windows[0]]
+    if second is not None:
+        pairs = [(windows[0][i], windows[1][j]) for i, j in _pairs_of_windows(len(windows[0]), len(windows[1]))]
+    with _tokenizer_of(where):
+        process = _untrimmed(backend)
+        return [process(one, other, special) for one, other in pairs]
 
 
 def _untrimmed(backend: Backend) -> Any:

@@ -241,9 +241,9 @@ def test_search_several_files_and_a_lowest_score(capsys, tmp_path, sentence_smal
     for name, text in {"a.txt": "a dog\n", "b.txt": "\n\na dog\n"}.items():
         (tmp_path / name).write_text(text)
     files = (tmp_path / "a.txt", tmp_path / "b.txt")
-    shown = run(capsys, "search", "a dog", *files, "-m", sentence_small, *QUICK).out.splitlines()
+    shown = run(capsys, "search", "a dog", *files, "-m", sentence_small, *EXACTLY).out.splitlines()
     assert shown == [f"{files[0]}:1 1.000 a dog", f"{files[1]}:3 1.000 a dog"]
-    assert run(capsys, "search", "a dog", *files, "-m", sentence_small, "--min-score", "1.5", *QUICK) == (0, "", "")
+    assert run(capsys, "search", "a dog", *files, "-m", sentence_small, "--min-score", "1.5", *EXACTLY) == (0, "", "")
 
 
 @pytest.mark.filterwarnings("always")

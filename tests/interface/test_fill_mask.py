@@ -181,7 +181,7 @@ REFUSED = [
     ([TEXT, None], {}, TypeError, "text 1 must be a str, got NoneType"),
     (7, {}, TypeError, "takes a str, a list of str or an iterable of str, got int"),
     ({"text": TEXT}, {}, TypeError, "got dict"),
-    (TEXT, {"top_k": 0}, ValueError, "top_k must be at least 1, got 0"),
+    (TEXT, {"top_k": 0}, ValueError, "top_k must be positive, got 0"),
     (TEXT, {"targets": [3]}, TypeError, "targets must be str, got int"),
     (TEXT, {"topk": 3}, TypeError, "fill-mask has no option topk; it has top_k, targets, windows"),
     (TEXT, {"truncation": "cut"}, ValueError, "truncation must be"),

@@ -114,16 +114,6 @@ def test_rerank(fault: dict, edited: Callable[..., Path], tmp_path: Path, capsys
     assert "out of range" in err
 
 
-def test_a_text_without_tokens_is_named(folders: dict[str, Path], tmp_path: Path) -> None:
-    folder = shutil.copytree(folders["score"], tmp_path / "model")
-    saved = json.loads((folder / "tokenizer.json").read_text())
-    (folder / "tokenizer.json").write_text(json.dumps({**saved, "post_processor": None}))
-    with pytest.raises(ValueError, match="no tokens of pair 1, so the model has nothing to read"):
-        CrossEncoder(folder).predict([("a", "b"), ("", "")])
-    with pytest.raises(ValueError, match=r"no tokens of sentences\[1\]"):
-        minidistil.load(shutil.copytree(folder, tmp_path / "other")).sentence_encoder.encode(["a", ""])
-
-
 # Arrays of callers ---------------------------------------------------------------------------------------------------
 
 BERT, DISTILBERT = build.config(BERT_SMALL), build.config(DISTILBERT_SMALL)

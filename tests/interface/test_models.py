@@ -207,6 +207,15 @@ def test_load_chooses_the_class(distilbert_small: Path, bert_small: Path, senten
     assert type(minidistil.load(unknown, backend="blas")) is BertModel
 
 
+def test_load_takes_the_head_of_another_family_s_class(tmp_path: Path) -> None:
+    """What a class is called by the program that saved it does not make the family another."""
+    config = {**BERT_SMALL, "architectures": ["BertForMaskedLM"]}
+    folder = write_checkpoint(tmp_path, config)
+    for name, expected in {"RobertaForMaskedLM": "BertForMaskedLM", "XLMRobertaModel": "BertModel"}.items():
+        (folder / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
+        assert type(minidistil.load(folder, backend="exact")).__name__ == expected
+
+
 def test_bert_for_masked_lm(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path, {**BERT_SMALL, "architectures": ["BertForMaskedLM"]})
     model = minidistil.load(folder, backend="blas")

@@ -1,103 +1,120 @@
-"""Options that many functions share: all show, take and refuse the same, and a new one is added in one place."""
+"""Options of the wrong kind are refused by name, wherever they are taken."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, get_type_hints
+from typing import Any
 
+import numpy as np
 import pytest
 
 import minidistil
-from minidistil.model import LoadOptions, Model, divided
-from minidistil.pipelines import pipeline
-from minidistil.weights import locate, open_checkpoint
-from minidistil.weights._hub import fetch
-from minidistil.weights.options import HubOptions, Option, spelled_out
-
-HUB = {"revision": None, "cache_dir": None, "local_files_only": False, "token": None}
-LOAD = {**HUB, "threads": None, "backend": "engine"}
-TAKE_HUB = {
-    "locate": locate,
-    "open_checkpoint": open_checkpoint,
-    "Config.from_pretrained": minidistil.AutoConfig.from_pretrained,
-    "Tokenizer.from_pretrained": minidistil.AutoTokenizer.from_pretrained,
-}
-TAKE_LOAD = {
-    "BertModel.from_pretrained": minidistil.BertModel.from_pretrained,
-    "AutoModelForMaskedLM.from_pretrained": minidistil.AutoModelForMaskedLM.from_pretrained,
-    "load": minidistil.load,
-    "SentenceTransformer": minidistil.SentenceTransformer,
-    "CrossEncoder": minidistil.CrossEncoder,
-}
-BOTH = {**dict.fromkeys(TAKE_HUB, HUB), **dict.fromkeys(TAKE_LOAD, LOAD)}
+from minidistil import util
+from minidistil._options import check_number, is_one_of
 
 
-def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+@pytest.fixture(scope="module")
+def callers(sentence_small: Path, reranker_small: Path, distilbert_small: Path) -> dict[str, Callable[..., Any]]:
+    encoder = minidistil.load(sentence_small, backend="exact")
+    reranker = minidistil.CrossEncoder(reranker_small, backend="exact")
+    masks = minidistil.load(distilbert_small, backend="exact")
+    fill = minidistil.pipeline("fill-mask", masks, masks.tokenizer)
+    features = minidistil.pipeline("feature-extraction", masks, masks.tokenizer)
+    return {
+        "encode": lambda **options: encoder.encode("a", **options),
+        "predict": lambda **options: reranker.predict(("a", "b"), **options),
+        "rank": lambda **options: reranker.rank("a", ["b"], **options),
+        "tokenizer": lambda **options: masks.tokenizer("a", **options),
+        "fill-mask": lambda **options: fill("a [MASK]", **options),
+        "features": lambda **options: features("a", **options),
+        "search": lambda **options: util.semantic_search(np.ones((1, 2)), np.ones((1, 2)), **options),
+    }
 
 
-@pytest.mark.parametrize("name", BOTH)
-def test_every_option_shows(name: str) -> None:
-    function, doc = {**TAKE_HUB, **TAKE_LOAD}[name], ({**TAKE_HUB, **TAKE_LOAD}[name]).__doc__
-    assert doc is not None
-    assert _defaults(function).items() >= BOTH[name].items()
-    assert not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
-    for option in BOTH[name]:
-        assert doc.count(f"    {option}: ") == 1
-    assert "**" not in doc
+NUMBERS = {
+    "encode": ("batch_size", "truncate_dim"), "predict": ("batch_size",), "rank": ("top_k",),
+    "tokenizer": ("max_length", "pad_to_multiple_of", "stride"), "fill-mask": ("top_k", "batch_size"),
+    "features": ("batch_tokens", "max_length"), "search": ("top_k", "corpus_chunk_size"),
+}  # fmt: skip
+OTHERS = [
+    ("encode", "prompt", 1, TypeError, "prompt must be a str, got int"),
+    ("encode", "prompt_name", ["query"], TypeError, "prompt_name must be a str, got list"),
+    ("predict", "prompt_name", {}, TypeError, "prompt_name must be a str, got dict"),
+    ("encode", "precision", ["int8"], ValueError, "precision must be one of"),
+    ("encode", "output_value", np.ones(2), ValueError, "output_value must be"),
+    ("encode", "truncation", [True], ValueError, "truncation must be"),
+    ("predict", "activation_fn", 1.0, TypeError, "activation_fn must be a function or the name of an activation"),
+    ("tokenizer", "padding", [], ValueError, "padding must be"),
+    ("tokenizer", "truncation", {}, ValueError, "truncation must be"),
+    ("fill-mask", "tokenizer_kwargs", 1, TypeError, "tokenizer_kwargs must be a dictionary, got int"),
+    ("features", "tokenize_kwargs", "x", TypeError, "tokenize_kwargs must be a dictionary, got str"),
+]
 
 
-def test_what_a_hub_id_takes_arrives_where_the_hub_is_asked() -> None:
-    assert _defaults(fetch) == HUB
-    assert _defaults(pipeline).items() >= LOAD.items()
-    assert _defaults(Model.from_checkpoint) == {"threads": None, "backend": "engine"}
+@pytest.mark.parametrize(("caller", "option"), [(c, option) for c, options in NUMBERS.items() for option in options])
+def test_numbers(caller: str, option: str, callers: dict[str, Callable[..., Any]]) -> None:
+    for value in ("8", 1.5, [1]):
+        with pytest.raises(TypeError, match=f"^{option} must be a whole number, got {type(value).__name__}$"):
+            callers[caller](**{option: value})
+    for value, fault in (
+        (-1, r"(be positive|not be negative), got -1"),
+        (2**31, r"be less than 2\^31, got 2147483648"),
+    ):
+        with pytest.raises(ValueError, match=f"^{option} must {fault}$"):
+            callers[caller](**{option: value})
+    callers[caller](
+        **{option: np.int32(8)} if option != "pad_to_multiple_of" else {option: np.int32(8), "padding": True}
+    )
 
 
-@pytest.mark.parametrize("name", BOTH)
-def test_an_option_that_is_not_there_is_refused_by_what_was_called(name: str, bert_small: Path) -> None:
-    with pytest.raises(TypeError) as caught:
-        {**TAKE_HUB, **TAKE_LOAD}[name](bert_small, revison="main")
-    assert str(caught.value) == f"{name}() has no option 'revison'; it has {', '.join(BOTH[name])}"
+@pytest.mark.parametrize(("caller", "option", "value", "error", "fault"), OTHERS)
+def test_others(
+    caller: str, option: str, value: Any, error: type[Exception], fault: str, callers: dict[str, Callable[..., Any]]
+) -> None:
+    with pytest.raises(error, match=fault):
+        callers[caller](**{option: value})
 
 
-def test_options_are_for_the_files_or_for_computing() -> None:
-    given: LoadOptions = {"revision": "main", "threads": 2, "token": True}
-    assert divided(given) == ({"revision": "main", "token": True}, {"threads": 2})
+def test_what_a_number_is() -> None:
+    assert check_number("n", None) is None
+    assert [check_number("n", value) for value in (1, np.uint8(7), 2**31 - 1)] == [1, 7, 2**31 - 1]
+    assert type(check_number("n", np.int64(1))) is int
+    assert check_number("n", 0, 0) == 0
 
 
-def test_an_option_is_added_in_one_place() -> None:
-    class More(HubOptions, total=False):
-        subfolder: Annotated[str, Option("folder of the repository.", "")]
-
-    @spelled_out(More)
-    def take(name: str, *, own: int = 1, **options: Any) -> dict[str, Any]:
-        """Take.
-
-        Args:
-            name: first.
-            **options: `More`.
-        """
-        return options
-
-    assert take("x", subfolder="a") == {"subfolder": "a"}
-    assert _defaults(take) == {"own": 1, **HUB, "subfolder": ""}
-    assert "            subfolder: folder of the repository.\n" in str(take.__doc__)
-    assert get_type_hints(take)["subfolder"] is str
-    with pytest.raises(TypeError, match=r"take\(\) has no option 'folder'; it has revision, .*, subfolder$"):
-        take("x", folder="a")
+def test_what_one_of_some_values_is() -> None:
+    assert is_one_of("a", ("a", None))
+    assert is_one_of(None, ("a", None))
+    assert is_one_of(np.str_("a"), {"a": 1})
+    for value in ([], {}, np.array("a"), np.ones(3), ("a",), b"a", ["a"]):
+        assert not is_one_of(value, ("a", None, True)), value
 
 
-def test_undocumented_functions_stay_so() -> None:
-    class Own(TypedDict, total=False):
-        depth: Annotated[int, Option("how deep.", 3)]
+IDS: list[tuple[Any, str]] = [
+    ([[1, 2], [1]], "lists of different lengths"), ([[1, 2]], r"got shape \(1, 2\)"), ([1.5], "whole numbers"),
+    ([-1], "whole numbers"), ([2**32], "whole numbers"), (np.array([2**63], np.uint64), "whole numbers"),
+    ("ab", "whole numbers"), (None, "whole numbers"), ([None], "whole numbers"),
+]  # fmt: skip
 
-    @spelled_out(Own)
-    def take(**options: Any) -> int:
-        return int(options.get("depth", 3))
 
-    assert take.__doc__ is None
-    assert take(depth=4) == 4
-    assert str(inspect.signature(take)) == "(*, depth: int = 3) -> 'int'"
+@pytest.mark.parametrize(("ids", "fault"), IDS)
+@pytest.mark.parametrize("method", ["decode", "convert_ids_to_tokens"])
+def test_ids_that_are_none(method: str, ids: Any, fault: str, distilbert_small: Path) -> None:
+    tokenizer = minidistil.AutoTokenizer.from_pretrained(distilbert_small)
+    with pytest.raises(ValueError, match=fault):
+        getattr(tokenizer, method)(ids)
+
+
+def test_ids_and_tokens_of_any_kind(distilbert_small: Path) -> None:
+    tokenizer = minidistil.AutoTokenizer.from_pretrained(distilbert_small)
+    assert tokenizer.convert_ids_to_tokens(2) == tokenizer.convert_ids_to_tokens(np.array(2)) == "[CLS]"
+    assert tokenizer.convert_ids_to_tokens(memoryview(np.array([2, 3]))) == ["[CLS]", "[SEP]"]
+    assert tokenizer.convert_ids_to_tokens([2, 2**31]) == ["[CLS]", None]
+    assert tokenizer.convert_ids_to_tokens([]) == []
+    assert tokenizer.decode([2, 2**31]) == "[CLS]"
+    for value in (1, None, b"ab", 1.5):
+        with pytest.raises(TypeError, match="a token is a str"):
+            tokenizer.convert_tokens_to_ids(value)
+    with pytest.raises(TypeError, match="batch_decode takes lists of ids, got int"):
+        tokenizer.batch_decode(3)

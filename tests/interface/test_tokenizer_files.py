@@ -145,8 +145,11 @@ def test_what_the_library_raises_is_caught(folder: Path, capfd: pytest.CaptureFi
     split = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
     change(folder, "tokenizer.json", lambda d: d.update(pre_tokenizer=split))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    with pytest.raises(CheckpointError, match="tokenizer: cannot encode this text: the tokenizers library panicked: "):
+    fault = "its tokenizer cannot encode this text: the tokenizers library panicked: "
+    with pytest.raises(CheckpointError, match=f"{folder}: {fault}"):
         tokenizer("a" * 40 + "b")
+    with pytest.raises(CheckpointError, match=f"{folder}: {fault}"):
+        tokenizer.encode_windows(["a" * 40 + "b"], 8)
     capfd.readouterr()  # the library writes where it panicked
     change(folder, "tokenizer.json", lambda d: d.update(pre_tokenizer=None))
     change(folder, "tokenizer.json", lambda d: (d.update(added_tokens=[]), d["model"]["vocab"].pop("[UNK]"), d)[2])

@@ -9,7 +9,7 @@ from minidistil.cli.app import app
 from tests.processes import python
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
 DOCUMENTS += [f"docs/{name}.md" for name in ("architecture", "arithmetic", "limits", "migration")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -27,6 +27,16 @@ def test_the_readme_has_the_two_commands_that_ci_runs():
     setup, tests = _blocks("sh")
     assert "minidistil search" in setup
     assert tests.rstrip().endswith(".venv/bin/pytest")
+
+
+def test_the_readme_says_how_many_tests_there_are(request):
+    config = request.config
+    (said,) = re.findall(r"([0-9,]+) tests", README)
+    asked_for = [name for name in ("keyword", "lf", "deselect", "ignore", "ignore_glob") if config.getoption(name)]
+    quick = config.getoption("markexpr") == "not slow and not parity and not benchmark"
+    if config.args_source != pytest.Config.ArgsSource.TESTPATHS or asked_for or not quick:
+        pytest.skip("they are counted where the whole quick group runs")
+    assert int(said.replace(",", "")) == pytest.approx(len(request.session.items), rel=0.03)
 
 
 def test_the_readme_lists_every_command():

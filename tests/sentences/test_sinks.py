@@ -65,9 +65,10 @@ def test_whole_after_every_append_and_gone_on_with(
         if i == again:
             said = f"the first {sink.rows} embeddings are in {sink.partial}" if i > 1 else "nothing was written"
             assert sink.abandon() == said
-            sink = kind(path, width, np.float32, resume=True)
+            sink = kind(path, width, np.float32, done=(sink.rows, sink.end) if sink.rows else (0, 0))
             assert sink.rows == sum(map(len, parts[: i - 1]))
-        sink.append([TEXT] * len(part), part)
+        end, data = sink.end, sink.append([TEXT] * len(part), part)
+        assert sink.partial.read_bytes()[end : sink.end] == data
         assert_same_bits(read(kind, sink.partial, width), np.concatenate(parts[:i]))
     sink.finish()
     assert [p.name for p in path.parent.iterdir()] == ["out"]
@@ -120,23 +121,28 @@ def test_interrupted_anywhere_the_file_holds_what_is_said(kind: type[Sink], tmp_
     assert_same_bits(read(kind, sink.partial, 3), rows[: sink.rows])
 
 
-def test_killed_anywhere_whole_rows_are_found_again(kind: type[Sink], tmp_path: Path) -> None:
-    """No `abandon` here: the process is gone, and the file ends at any byte."""
+def test_no_more_is_kept_than_asked_for(kind: type[Sink], tmp_path: Path) -> None:
     rows = np.arange(15, dtype=np.float32).reshape(5, 3)
-    sink = kind(tmp_path / "whole", 3, np.float32)
-    ends = [0]
-    for row in rows:
+    sink = kind(tmp_path / "out", 3, np.float32)
+    for row in rows[:4]:
+        done = (sink.rows, sink.end)
         sink.append([TEXT], row[None])
-        ends.append(sink._done[1])
-    content = sink.partial.read_bytes()
-    sink._file.close()
-    for size in range(0, len(content) + 1, 3):
-        (tmp_path / "out.partial").write_bytes(content[:size])
-        again = kind(tmp_path / "out", 3, np.float32, resume=True)
-        assert again.rows == max(i for i, end in enumerate(ends) if end <= size or i == 0)
-        again.append([TEXT] * (5 - again.rows), rows[again.rows :])
-        again.finish()
-        assert_same_bits(read(kind, tmp_path / "out", 3), rows)
+    assert sink.abandon(done) == f"the first 3 embeddings are in {sink.partial}"
+    assert_same_bits(read(kind, sink.partial, 3), rows[:3])
+    again = kind(tmp_path / "out", 3, np.float32, done=done)
+    again.append([TEXT] * 2, rows[3:])
+    again.finish()
+    assert_same_bits(read(kind, tmp_path / "out", 3), rows)
+
+
+def test_arrow_of_other_columns_is_not_gone_on_with(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="Arrow files need pyarrow")
+    sink = ArrowSink(tmp_path / "out", 3, np.float32)
+    sink.append([TEXT], np.ones((1, 3), np.float32))
+    done = (sink.rows, sink.end)
+    sink.abandon()
+    with pytest.raises(ValueError, match=r"out\.partial begins otherwise than this pyarrow \(.*\) begins a file"):
+        ArrowSink(tmp_path / "out", 3, np.int8, done=done)
 
 
 def test_an_old_file_stands_until_the_new_one_is_finished(kind: type[Sink], tmp_path: Path) -> None:

@@ -74,21 +74,6 @@ def test_resumed_is_the_same_file_without_computing_twice(
     assert_same_bits(np.load(path), whole)
 
 
-def test_killed_between_any_two_writes(encoder: SentenceEncoder, whole: np.ndarray, tmp_path: Path) -> None:
-    """The journal is ahead of the rows, and either may end within an entry."""
-    path, partial, journal = (tmp_path / f"out.npy{end}" for end in ("", ".partial", ".partial.journal"))
-    with pytest.raises(Stopped):
-        encode_to_file(encoder, until(12), path, chunk_size=4)
-    rows, notes = partial.read_bytes(), journal.read_bytes()
-    start = notes.index(b"\n") + 1
-    for size, noted in [(128 + 512 * 9 + 100, 12), (128 + 512 * 8, 11.5), (128, 12), (60, 0), (0, 0)]:
-        partial.write_bytes(rows[:size])
-        journal.write_bytes(notes[: start + int(8 * noted)])
-        written = encode_to_file(encoder, TEXTS, path)
-        assert written.resumed == max(0, (size - 128) // 512)
-        assert_same_bits(np.load(path), whole)
-
-
 def test_every_format_holds_the_texts_and_the_rows(encoder: SentenceEncoder, whole: np.ndarray, tmp_path: Path) -> None:
     encode_to_file(encoder, TEXTS, tmp_path / "out.jsonl", chunk_size=5)
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -172,9 +157,9 @@ def test_another_model_or_other_bits_are_refused(encoder: SentenceEncoder, begun
     other.max_seq_length = 10
     with pytest.raises(ValueError, match="max_seq_length was 64 and is 10"):
         encode_to_file(other, TEXTS, begun)
-    header, _, hashes = (begun.parent / "out.npy.partial.journal").read_bytes().partition(b"\n")
+    header, _, records = (begun.parent / "out.npy.partial.journal").read_bytes().partition(b"\n")
     assert json.loads(header)["model"] == encoder.digest()
-    assert len(hashes) == 8 * 8
+    assert len(records) == 8 * 8 + 48  # one commit: the others wait for the second that a loss of power may take
 
 
 @pytest.mark.parametrize(
@@ -193,14 +178,38 @@ def test_other_sentences_are_refused(encoder: SentenceEncoder, begun: Path, text
 
 def test_a_lost_or_damaged_journal_is_said(encoder: SentenceEncoder, begun: Path) -> None:
     journal = begun.parent / "out.npy.partial.journal"
-    content = journal.read_bytes()
-    for damaged, message in [(b"{", "journal is damaged"), (content[:-8], "its journal ends at sentence 7 of 8")]:
+    for damaged in (b"", b"{", b"\0" * journal.stat().st_size):
         journal.write_bytes(damaged)
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match="journal is damaged"):
             encode_to_file(encoder, TEXTS, begun)
     journal.unlink()
     with pytest.raises(ValueError, match=r"there is no out\.npy\.partial\.journal beside it"):
         encode_to_file(encoder, TEXTS, begun)
+
+
+def test_the_disk_is_waited_for_once_a_second(
+    encoder: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minidistil.sentences import journal
+
+    now, commits = 0.0, 0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.3  # seconds a chunk, as it is asked for after each, and after a commit
+        return now
+
+    honest = journal.Journal.commit
+
+    def counted(self: journal.Journal, sync: Any) -> None:
+        nonlocal commits
+        commits += 1
+        honest(self, sync)
+
+    monkeypatch.setattr(journal.time, "monotonic", clock)
+    monkeypatch.setattr(journal.Journal, "commit", counted)
+    encode_to_file(encoder, TEXTS, tmp_path / "out.npy", chunk_size=1)
+    assert commits == 1 + 23 // 4
 
 
 def test_one_process_at_a_time(encoder: SentenceEncoder, begun: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from minidistil.weights import CheckpointError, locate, open_checkpoint, read_model
 from minidistil.weights._hub import wanted
-from tests.processes import join, python
+from tests.processes import HANGS, join, python
 from tests.weights import files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -296,6 +296,7 @@ except CheckpointError as error:
 def load_elsewhere(name: str, home: Path, endpoint: str, **environment: str) -> str:
     """Load in a process of its own: huggingface_hub reads its settings when it is imported."""
     settings = {key: None for key in os.environ if key.startswith("HF_") or "proxy" in key.lower()}
+    settings |= dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), str(HANGS))
     settings |= {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
     return python(LOAD, name, env=settings)
 

@@ -1,0 +1,63 @@
+"""Options that callers pass, checked in one way, so that an error names the option and what was expected of it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_MOST = 1 << 31  # what libraries below count in 32 bits
+
+
+def check_number(name: str, value: Any, least: int = 1) -> int | None:
+    """Return an option that counts something as an int; None where it is unset.
+
+    Args:
+        name: the option's.
+        value: what the caller passed.
+        least: the smallest number that is allowed, 0 or 1.
+
+    Raises:
+        TypeError: no whole number.
+        ValueError: too small, or 2^31 and more.
+    """
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {type(value).__name__}") from None
+    if number < least:
+        raise ValueError(f"{name} must {'be positive' if least else 'not be negative'}, got {number}")
+    if number >= _MOST:
+        raise ValueError(f"{name} must be less than 2^31, got {number}")
+    return number
+
+
+def check_text(name: str, value: Any) -> str | None:
+    """Return an option that is text; None where it is unset.
+
+    Raises:
+        TypeError: no text.
+    """
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {type(value).__name__}")
+    return value
+
+
+def check_table(name: str, value: Any) -> Mapping[str, Any]:
+    """Return an option that is a table of further options; an empty one where it is unset.
+
+    Raises:
+        TypeError: no dictionary.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dictionary, got {type(value).__name__}")
+    return value
+
+
+def is_one_of(value: Any, choices: Iterable[Any]) -> bool:
+    """Whether an option has one of some plain values. A list or an array, which compare in their own ways, has not."""
+    return type(value).__hash__ is not None and any(value is choice or value == choice for choice in choices)

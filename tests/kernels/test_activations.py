@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.kernels import activations, layout, tanh
+from minidistil.kernels import layout
+from minidistil.kernels.simd import activations, tanh
 from minidistil.reference import exact
 from minidistil.reference import tanh as reference_tanh
 from tests.bits import assert_same_bits

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.kernels import attention, layout
+from minidistil.kernels import layout
+from minidistil.kernels.products import attention
 from minidistil.reference import exact
 from tests.bits import assert_same_bits
 from tests.kernels.values import normal, with_non_finite

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels.memory import address_of, load, load_first, store, store_first
-from minidistil.kernels.simd import (
+from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.simd.memory import address_of, load, load_first, store, store_first
+from minidistil.kernels.simd.values import (
     bits,
     copysign,
     fabs,

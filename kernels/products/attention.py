@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels._tile import ROWS
-from minidistil.kernels.gelu import integer_bits, power_of_two
-from minidistil.kernels.gemm import chain_length, multiply
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL
-from minidistil.kernels.memory import address_of, get_f32, load, load_first, set_f32, store, store_first
-from minidistil.kernels.pack import transpose16
-from minidistil.kernels.simd import (
+from minidistil.kernels.products.gemm import chain_length, multiply
+from minidistil.kernels.products.packing import transpose16
+from minidistil.kernels.products.tile import ROWS
+from minidistil.kernels.simd.gelu import integer_bits, power_of_two
+from minidistil.kernels.simd.memory import address_of, get_f32, load, load_first, set_f32, store, store_first
+from minidistil.kernels.simd.values import (
     first_lanes,
     floor,
     fma,
@@ -95,7 +95,7 @@ def round_up(n, multiple):
 
 
 @kernel
-def attend(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context, ld_context, probabilities, scratch):
+def attend_head(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context, ld_context, probabilities, scratch):
     """One head, one sentence; every array by its address.
 
     Args:
@@ -175,7 +175,7 @@ def attention(q, k, v, scale, bias, context, probabilities, scratch):
         scratch: float32 [layout.attention_scratch(n, head_dim)].
     """
     n, head_dim = k.shape
-    attend(
+    attend_head(
         address_of(q),
         q.shape[0],
         address_of(k),

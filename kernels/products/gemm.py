@@ -9,10 +9,12 @@ Weights are packed once into panels of PANEL columns (layout.pack).
 
 from __future__ import annotations
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels._tile import LANES, ROWS, VECTORS, tile
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL, ROW_BLOCK
-from minidistil.kernels.memory import address_of, get_f32, load, set_f32, store
+from minidistil.kernels.products.tile import LANES, ROWS, VECTORS, tile
+from minidistil.kernels.simd.memory import address_of, get_f32, load, set_f32, store
+
+_MOST_ROWS = ROW_BLOCK // ROWS * ROWS  # in whole tiles
 
 
 @kernel
@@ -26,6 +28,13 @@ def chain_length(k):
     if k < 384:
         return k // 2
     return 192
+
+
+@kernel
+def row_block(rows):
+    """Rows of a block: at most ROW_BLOCK, in blocks as even as whole tiles allow."""
+    blocks = (rows + _MOST_ROWS - 1) // _MOST_ROWS
+    return max(((rows + blocks - 1) // blocks + ROWS - 1) // ROWS * ROWS, ROWS)
 
 
 @kernel
@@ -111,3 +120,12 @@ def copy_rows(source, ld_source, target, ld_target, rows, columns):
             store(t, j, load(s, j))
         for j in range(whole, columns):
             set_f32(t, j, get_f32(s, j))
+
+
+@kernel
+def add_to_rows(x, ld, rows, y):
+    """Add float32 [PANEL] to every row of float32 [rows, PANEL], rows `ld` apart, all by address."""
+    for i in range(rows):
+        row = x + i * ld * 4
+        for j in range(0, PANEL, 16):
+            store(row, j, load(row, j) + load(y, j))

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minidistil.kernels.simd import F32x8, F32x16, Float32Vector, M1x16
+from minidistil.kernels.simd.values import F32x8, F32x16, Float32Vector, M1x16
 
 _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 

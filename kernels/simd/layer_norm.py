@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels.memory import address_of, get_f32, load, load8, load_first, set_f32, store, store_first
-from minidistil.kernels.simd import first_lanes, fma, fma_scalar, lane, splat, splat8, sqrt_scalar
+from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.simd.memory import address_of, get_f32, load, load8, load_first, set_f32, store, store_first
+from minidistil.kernels.simd.values import first_lanes, fma, fma_scalar, lane, splat, splat8, sqrt_scalar
 
 f32 = np.float32
 _CHUNK = 16  # vectors of eight lanes
@@ -111,20 +111,6 @@ def normalize_row(row, n, gain, shift, eps, scratch):
         x = (load_first(row, whole, mask) - center) * scale
         y = fma(x, load_first(gain, whole, mask), load_first(shift, whole, mask))
         store_first(row, whole, mask, y)
-
-
-@kernel
-def add_normalize_rows(x, ld_x, residual, ld_residual, rows, n, gain, shift, eps, scratch):
-    """x = LayerNorm(x + residual), in place on float32 [rows, n] at an address."""
-    for i in range(rows):
-        row, other = x + i * ld_x * 4, residual + i * ld_residual * 4
-        whole = n - n % 16
-        for j in range(0, whole, 16):
-            store(row, j, load(row, j) + load(other, j))
-        if whole < n:
-            mask = first_lanes(n - whole)
-            store_first(row, whole, mask, load_first(row, whole, mask) + load_first(other, whole, mask))
-        normalize_row(row, n, gain, shift, eps, scratch)
 
 
 @kernel

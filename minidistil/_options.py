@@ -58,6 +58,11 @@ def check_table(name: str, value: Any) -> Mapping[str, Any]:
     return value
 
 
+def is_iterable(value: Any) -> bool:
+    """Whether there is something to iterate over; an array without an axis says so, and is not."""
+    return hasattr(value, "__iter__") and getattr(value, "ndim", 1) != 0
+
+
 def is_one_of(value: Any, choices: Iterable[Any]) -> bool:
     """Whether an option has one of some plain values. A list or an array, which compare in their own ways, has not."""
     return type(value).__hash__ is not None and any(value is choice or value == choice for choice in choices)

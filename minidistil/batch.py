@@ -64,11 +64,13 @@ class PackedBatch:
                 fits = self._largest[name] < 2**31
                 self._set(name, numbers.astype(np.int32, copy=False) if fits else numbers)
                 self._check_shape(name, (self.tokens,))
+            elif name == "position_ids":
+                raise TypeError("position_ids must be integers [T], got None")
         if self.inputs_embeds is not None:
-            self._set("inputs_embeds", np.ascontiguousarray(self.inputs_embeds, np.float32))
+            self._set("inputs_embeds", _floats(self.inputs_embeds, "inputs_embeds"))
             self._check_shape("inputs_embeds", (self.tokens, self.inputs_embeds.shape[-1]))
         if self.attention_bias is not None:
-            self._set("attention_bias", np.ascontiguousarray(self.attention_bias, np.float32))
+            self._set("attention_bias", _floats(self.attention_bias, "attention_bias"))
             S = int(lengths.max(initial=0))
             if (lengths != S).any():
                 raise ValueError("attention_bias is for sentences of one length")
@@ -144,13 +146,23 @@ class PackedBatch:
 
 def _integers(value: Any, name: str) -> np.ndarray:
     """A copy of integers [n]: as int32 or, where they are of another type, as the widest of their kind."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} must be 1-D, got lists of different lengths") from None
     if array.ndim != 1:
         raise ValueError(f"{name} must be 1-D, got shape {array.shape}")
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name} must be integers, got {array.dtype}")
     wide = np.int32 if array.dtype == np.int32 else np.uint64 if array.dtype.kind == "u" else np.int64
     return np.array(array, wide, order="C")
+
+
+def _floats(value: Any, name: str) -> np.ndarray:
+    try:
+        return np.ascontiguousarray(value, np.float32)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be an array of floats: {error}") from None
 
 
 def _unsigned(numbers: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidistil._options import check_number
-from minidistil.sentences.comparison import similarity, similarity_pairwise
+from minidistil.sentences.comparison import rows, similarity, similarity_pairwise
 from minidistil.sentences.pooling import normalize
 from minidistil.sentences.quantization import quantize_embeddings
 
@@ -106,7 +106,7 @@ def semantic_search(
     for name, value in (("query_chunk_size", query_chunk_size), ("corpus_chunk_size", corpus_chunk_size)):
         check_number(name, value)
     check_number("top_k", top_k)
-    queries, corpus = np.atleast_2d(np.asarray(query_embeddings)), np.asarray(corpus_embeddings)
+    queries, corpus = rows(query_embeddings, None), rows(corpus_embeddings, None)
     found: list[list[dict[str, int | float]]] = []
     for start in range(0, len(queries), query_chunk_size):
         some = queries[start : start + query_chunk_size]

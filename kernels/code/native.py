@@ -99,7 +99,8 @@ def _compile(name: str) -> tuple[str, bytes]:
 @functools.lru_cache(maxsize=1)
 def _announce() -> None:
     folder = kept.directory()
-    where = f"kept in {folder}" if folder else "for this process only, as there is no folder to keep them in"
+    nowhere = "for this process only, as there is no folder to keep them in (NUMBA_CACHE_DIR names one)"
+    where = f"kept in {folder}" if folder else nowhere
     logger.warning("minidistil compiles its kernels for this CPU (%s); some seconds, once, %s", cpu()[0], where)
 
 

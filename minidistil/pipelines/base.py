@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from minidistil._options import check_number
+from minidistil._options import check_number, is_iterable
 from minidistil.batch import PackedBatch
 from minidistil.inputs import pack_sentences, token_batches
 from minidistil.tokenization import (
@@ -123,9 +123,7 @@ class Pipeline:
             return self._answer_all([inputs], general, task)[0]
         if isinstance(inputs, (list, tuple)):
             return self._answer_all(inputs, general, task)
-        if isinstance(inputs, (str, bytes, dict)) or not (
-            hasattr(inputs, "__iter__") or hasattr(inputs, "__getitem__")
-        ):
+        if isinstance(inputs, (str, bytes, dict)) or not (is_iterable(inputs) or _has_items(inputs)):
             raise TypeError(
                 f"{self.task} takes a {self.expected}, a list of {self.expected} or an iterable of {self.expected}, "
                 f"got {type(inputs).__name__}"
@@ -255,6 +253,11 @@ def needs_head(task: str, model: Any, has: type, what: str, loader: str) -> None
     """
     if not isinstance(model, has):
         raise TypeError(f"{task} needs a model with {what}, got {type(model).__name__}: load it with {loader}")
+
+
+def _has_items(inputs: Any) -> bool:
+    """Whether it is a sequence of the older kind, as transformers' datasets are."""
+    return hasattr(inputs, "__getitem__") and not hasattr(inputs, "__iter__")
 
 
 @contextlib.contextmanager

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil._options import check_number, check_table
+from minidistil._options import check_number, check_table, is_iterable
 from minidistil._warn import warn_caller
 from minidistil.batch import PackedBatch
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.tasks import MaskedLM
 from minidistil.tokenization import Tokenizer
+from minidistil.tokenization.texts import refuse_half_characters
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -71,11 +72,14 @@ class FillMaskPipeline(Pipeline):
         return _Options(top_k, ids, bool(options.get("windows", False)))
 
     def _target_ids(self, targets: str | Iterable[str]) -> np.ndarray:
+        if not is_iterable(targets):
+            raise TypeError(f"targets must be a str or a list of str, got {type(targets).__name__}")
         words = [targets] if isinstance(targets, str) else list(targets)
         ids = set()
         for word in words:
             if not isinstance(word, str):
                 raise TypeError(f"targets must be str, got {type(word).__name__}")
+            refuse_half_characters(word)
             found = self.tokenizer.backend_tokenizer.token_to_id(word)
             if found is None:
                 pieces = self.tokenizer(word, add_special_tokens=False)["input_ids"]

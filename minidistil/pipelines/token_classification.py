@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil._options import check_number
+from minidistil._options import check_number, is_iterable
 from minidistil.batch import PackedBatch
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.entities import STRATEGIES, Token, find_entities, merge_windows
@@ -83,6 +83,8 @@ class TokenClassificationPipeline(Pipeline):
         ignored = options.get("ignore_labels")
         if isinstance(ignored, str):
             raise TypeError(f"ignore_labels must be a list of labels, got the str {ignored!r}")
+        if ignored is not None and not is_iterable(ignored):
+            raise TypeError(f"ignore_labels must be a list of labels, got {type(ignored).__name__}")
         stride = check_number("stride", options.get("stride"), 0)
         if stride is not None and strategy == "none":
             raise ValueError(

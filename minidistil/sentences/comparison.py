@@ -31,7 +31,7 @@ def similarity(a: Any, b: Any, name: str = "cosine", products: Products | None =
         ValueError: an unknown name or widths that differ.
     """
     check_similarity(name)
-    x, y = _rows(a), _rows(b)
+    x, y = rows(a), rows(b)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"embeddings must be [n, D] and [m, D] of the same width, got {x.shape} and {y.shape}")
     if name == "cosine":
@@ -63,7 +63,7 @@ def similarity_pairwise(a: Any, b: Any, name: str = "cosine") -> np.ndarray:
         ValueError: an unknown name or shapes that differ.
     """
     check_similarity(name)
-    x, y = _rows(a), _rows(b)
+    x, y = rows(a), rows(b)
     if x.ndim != 2 or x.shape != y.shape:
         raise ValueError(f"embeddings to compare pair by pair must both be [n, D], got {x.shape} and {y.shape}")
     if name == "cosine":
@@ -77,11 +77,17 @@ def check_similarity(name: str) -> None:
         raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {name!r}")
 
 
-def _rows(embeddings: Any) -> np.ndarray:
+def rows(embeddings: Any, dtype: Any = np.float32) -> np.ndarray:
+    """Embeddings [n, D], or one [D], as an array [n, D] of a type (None: their own).
+
+    Raises:
+        TypeError: no numbers, or lists of different lengths.
+    """
     try:
-        return np.atleast_2d(np.asarray(embeddings, np.float32))
+        array = np.asarray(embeddings, dtype)
     except (TypeError, ValueError) as error:
         raise TypeError(f"embeddings must be arrays of numbers, [n, D] or [D]: {error}") from None
+    return np.atleast_2d(array) if array.size else array.reshape(0, array.shape[-1] if array.ndim == 2 else 0)
 
 
 def _compare(x: np.ndarray, y: np.ndarray, name: str) -> np.ndarray:

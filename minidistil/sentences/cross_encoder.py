@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil._options import check_number
+from minidistil._options import check_number, is_iterable
 from minidistil._warn import warn_caller
 from minidistil.choose_backend import check_device
 from minidistil.inputs import pack_sentences, token_batches
@@ -237,14 +237,14 @@ class CrossEncoder(Prompted):
 
 def _pairs(sentences: Any) -> tuple[bool, list[tuple[str, str]]]:
     """Whether one pair was given, and the list of pairs."""
-    if isinstance(sentences, (str, Mapping)) or not isinstance(sentences, Iterable):
+    if isinstance(sentences, (str, Mapping)) or not is_iterable(sentences):
         raise TypeError(f"predict takes a pair of texts or a list of pairs, got {type(sentences).__name__}")
     items = list(sentences)
     single = bool(items) and isinstance(items[0], str)
     pairs = [items] if single else items
     for i, pair in enumerate(pairs):
         name = "the pair" if single else f"pair {i}"
-        if isinstance(pair, str) or not isinstance(pair, Iterable):
+        if isinstance(pair, str) or not is_iterable(pair):
             raise TypeError(f"{name} must be two texts, got {type(pair).__name__}")
         held = list(pair)
         if len(held) != 2 or not all(isinstance(text, str) for text in held):

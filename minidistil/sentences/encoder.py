@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minidistil._options import check_number, is_one_of
+from minidistil._options import check_number, is_iterable, is_one_of
 from minidistil.batch import PackedBatch
 from minidistil.choose_backend import check_device
 from minidistil.inputs import pack_sentences, token_batches
@@ -180,7 +180,7 @@ class SentenceEncoder(Prompted):
         if precision in ("int8", "uint8"):
             ranges = check_ranges(ranges, precision, keep)
         single = isinstance(sentences, str)
-        if isinstance(sentences, Mapping) or not (single or hasattr(sentences, "__iter__")):
+        if isinstance(sentences, Mapping) or not (single or is_iterable(sentences)):
             raise TypeError(f"sentences must be a str or an iterable of str, got {type(sentences).__name__}")
         texts = [sentences] if isinstance(sentences, str) else list(sentences)
         for i, text in enumerate(texts):

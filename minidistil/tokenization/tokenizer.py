@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil._options import check_number, is_one_of
+from minidistil._options import check_number, is_iterable, is_one_of
 from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minidistil._tokenizer_json import library
 from minidistil.tokenization.encoding import BatchEncoding
-from minidistil.tokenization.texts import read_texts
+from minidistil.tokenization.texts import read_texts, refuse_half_characters
 from minidistil.tokenization.windows import encode, encode_windows
 from minidistil.weights.options import HubOptions, spelled_out
 
@@ -264,14 +264,14 @@ class Tokenizer:
 
     def batch_decode(self, sequences: Iterable[Any], skip_special_tokens: bool = False, **options: Any) -> list[str]:
         """Make texts of several lists of token ids."""
-        if not isinstance(sequences, Iterable):
+        if not is_iterable(sequences):
             raise TypeError(f"batch_decode takes lists of ids, got {type(sequences).__name__}")
         return [self.decode(ids, skip_special_tokens, **options) for ids in sequences]
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """Return the token of an id, or the list of tokens of several; None for an id that does not exist."""
         numbers = _token_ids(ids)
-        if not isinstance(ids, Iterable) or (isinstance(ids, np.ndarray) and not ids.ndim):
+        if not is_iterable(ids):
             return self.backend_tokenizer.id_to_token(numbers[0])
         skipped = set(self.all_special_ids) if skip_special_tokens else set()
         return [self.backend_tokenizer.id_to_token(i) for i in numbers if i not in skipped]
@@ -279,9 +279,10 @@ class Tokenizer:
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
         """Return the id of a token, or the list of ids of several; unknown ones get the unknown token's."""
         if isinstance(tokens, str):
+            refuse_half_characters(tokens)
             found = self.backend_tokenizer.token_to_id(tokens)
             return self.unk_token_id if found is None else found
-        if not hasattr(tokens, "__iter__") or type(tokens) is bytes:
+        if not is_iterable(tokens) or isinstance(tokens, bytes):
             raise TypeError(f"a token is a str, and tokens are a list of them; got {type(tokens).__name__}")
         return [self.convert_tokens_to_ids(token) for token in tokens]
 

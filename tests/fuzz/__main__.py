@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
                 target, seed, place / name, first=chosen.first, cases=cases, seconds=seconds, limits=limits
             )
             bad += len(counts.findings)
-            print(counts.to_json() if chosen.json else f"{HEAD}\n{counts.line()}\n\n{counts.report()}", flush=True)
+            print(counts.to_json() if chosen.json else f"{HEAD}\n{counts.line()}\n{counts.report()}", flush=True)
     return int(bad > 0)
 
 

@@ -69,8 +69,8 @@ def _deed(name: str, folder: Path) -> None:
 
 DEEDS = {
     "accepts": "accepted", "refuses": "refused", "reads nowhere": "crash", "aborts": "crash", "exits": "crash",
-    "computes for ever": "hang", "waits for ever": "hang", "asks for memory": "memory",
-    "takes memory": "memory", "another error": "wrong error", "names no file": "wrong error",
-    "says too much": "wrong error", "wrong bits": "wrong bits", "one array less": "wrong bits", "executes": "executed",
+    "computes for ever": "hang", "waits for ever": "hang", "asks for memory": "memory", "takes memory": "memory",
+    "another error": "wrong error", "names no file": "wrong error", "says too much": "wrong error",
+    "wrong bits": "wrong bits", "one array less": "wrong bits", "executes": "executed",
 }  # fmt: skip
 """What is done, and how it is to be counted."""

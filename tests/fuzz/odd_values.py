@@ -73,23 +73,18 @@ def spoilt(rng: random.Random, array: np.ndarray) -> Any:
         lambda: _with(array, rng, rng.choice((-1, -(2**31), 2**31 - 1, 2**31, 2**32, 2**63 - 1, 23, 300, 10**6, 2))),
         lambda: array.astype(np.uint64) + np.uint64(rng.choice((2**31, 2**32, 2**63, 2**64 - 1))),
         lambda: _with(array.astype(np.float64), rng, rng.choice((np.nan, np.inf, -np.inf, 0.5, 1e300))),
-        lambda: array[None], lambda: array[0] if len(array) else 0, lambda: array.reshape(-1), lambda: array[...,
-        None], lambda: array[:0],
-        lambda: array[..., :0], lambda: array[:, :0], lambda: array.T, lambda: np.tile(array, 60), lambda: array[...,
-        1:],
-        lambda: np.broadcast_to(array.dtype.type(1), array.shape), lambda: np.concatenate([array, array]),
-        lambda: [*array.tolist(), [1]], lambda: [[1], [1, 2]], list, lambda: [[]], lambda: [[], []],
-        lambda: [[[]]],
-        lambda: None, lambda: "text", lambda: b"bytes", lambda: 7, lambda: -1.5, lambda: True,
-        lambda: {"input_ids": array},
-        lambda: object(), lambda: range(5), lambda: iter([1, 2]), lambda: [["1", "2"]], lambda: [[None, 1]],
-        lambda: [[True]],
+        lambda: array[None], lambda: array[0] if len(array) else 0, lambda: array.reshape(-1), lambda: array[..., None],
+        lambda: array[:0], lambda: array[..., :0], lambda: array[:, :0], lambda: array.T, lambda: np.tile(array, 60),
+        lambda: array[..., 1:], lambda: np.broadcast_to(array.dtype.type(1), array.shape),
+        lambda: np.concatenate([array, array]), lambda: [*array.tolist(), [1]], lambda: [[1], [1, 2]], list,
+        lambda: [[]], lambda: [[], []], lambda: [[[]]], lambda: None, lambda: "text", lambda: b"bytes", lambda: 7,
+        lambda: -1.5, lambda: True, lambda: {"input_ids": array}, lambda: object(), lambda: range(5),
+        lambda: [["1", "2"]], lambda: [[None, 1]], lambda: [[True]],
         lambda: np.ma.masked_array(array, array > 3), lambda: np.array(7), lambda: np.array("x"), lambda: [[10**30]],
-        lambda: np.zeros((0, 0), array.dtype), lambda: np.zeros((2, 0, 3), array.dtype), lambda: np.zeros((1,) * 20,
-        np.int64),
-        lambda: memoryview(np.ascontiguousarray(array)), lambda: np.zeros(3, [("a", "i4")]), lambda: {1, 2},
-        lambda: lambda: 0,
-        lambda: array.astype(object), lambda: array * 1j, lambda: np.full((3, 2, 4, 2), array.dtype.type(1)),
+        lambda: np.zeros((0, 0), array.dtype), lambda: np.zeros((2, 0, 3), array.dtype),
+        lambda: np.zeros((1,) * 20, np.int64), lambda: memoryview(np.ascontiguousarray(array)),
+        lambda: np.zeros(3, [("a", "i4")]), lambda: {1, 2}, lambda: lambda: 0, lambda: array.astype(object),
+        lambda: array * 1j, lambda: np.full((3, 2, 4, 2), array.dtype.type(1)),
     )  # fmt: skip
     return rng.choice(changes)()
 
@@ -98,7 +93,8 @@ def _with(array: np.ndarray, rng: random.Random, value: Any) -> np.ndarray:
     changed = array.copy()
     if changed.size:
         flat = changed.reshape(-1)
-        flat[rng.randrange(flat.size)] = value if changed.dtype.kind == "f" else np.int64(value)
+        number = np.array(value if changed.dtype.kind == "f" else np.int64(value)).astype(changed.dtype)
+        flat[rng.randrange(flat.size)] = number
     return changed
 
 
@@ -134,21 +130,17 @@ def spoilt_text(rng: random.Random) -> Any:
     """What is no text, or hardly."""
     return rng.choice((
         None, 1, 1.5, True, b"bytes", [], (), {}, [""], [None], [[]], [["a"], 1], ("a", "b", "c"), {"text": "a"},
-        {"a": 1}, object(),
-        "\ud800", "a\udfffb", ["\ud800"], np.str_("text"), np.array(["a", "b"]), np.array([1, 2]), np.array("a"),
-        range(3),
-        ["a", 1], ["a", None], [("a", "b"), "c"], [("a", 1)], {"text": "a", "text_pair": None}, {"question": "a"},
-        {"a", "b"},
+        {"a": 1}, object(), "\ud800", "a\udfffb", ["\ud800"], np.str_("text"), np.array(["a", "b"]), np.array([1, 2]),
+        np.array("a"), range(3), ["a", 1], ["a", None], [("a", "b"), "c"], [("a", 1)], {"text": "a", "text_pair": None},
+        {"question": "a"}, {"a", "b"},
     ))  # fmt: skip
 
 
 def option(rng: random.Random) -> Any:
     """A value that an option may or may not take."""
     return rng.choice((
-        None, True, False, 0, 1, 2, 5, 8, 10**6, 2**31, 2**63, 10**20, -1, 0.5, float("nan"), "", "x", "warn",
-        "error", "first",
-        "longest", "max_length", "np", "pt", "sigmoid", "softmax", "none", "relu", "max", "int8", "query", [], [1],
-        ["a"], ["a", "b"],
-        {}, (), {"truncation": True}, np.int64(3), np.float32(2), np.array([1.0]), np.zeros((2, 8), np.float32),
-        object(),
+        None, True, False, 0, 1, 2, 5, 8, 10**6, 2**31, 2**63, 10**20, -1, 0.5, float("nan"), "", "x", "warn", "error",
+        "first", "longest", "max_length", "np", "pt", "sigmoid", "softmax", "none", "relu", "max", "int8", "query", [],
+        [1], ["a"], ["a", "b"], {}, (), {"truncation": True}, np.int64(3), np.float32(2), np.array([1.0]),
+        np.zeros((2, 8), np.float32), object(),
     ))  # fmt: skip

@@ -115,8 +115,8 @@ class Counts:
         return "".join(f"{column!s:>{width}}" for column, width in zip(columns, _WIDTHS, strict=True))
 
     def report(self) -> str:
-        """Every finding, with the line that reproduces its first case."""
-        return "\n\n".join(
+        """The slowest case, and every finding with the line that reproduces its first case."""
+        return f"the slowest was case {self.slowest[1]}\n" + "\n".join(
             f"{self.target}: {finding.kind}, {finding.count} of {self.cases} cases; case {finding.case}:\n"
             f"  python -m tests.fuzz {self.target} --seed {self.seed} --case {finding.case}\n"
             f"{_indented(finding.details or finding.where)}"
@@ -148,7 +148,8 @@ def of_error(error: BaseException, folder: Path | None) -> Outcome:
             return Outcome("refused")
         what = f"a message of {len(text)} characters" if str(folder) in text else "without the file's name"
         return Outcome("wrong error", f"CheckpointError {what} {_place(error)}", _told(error))
-    return Outcome("wrong error", f"{type(error).__name__} {_place(error)}", _told(error))
+    first = error.__cause__ or error
+    return Outcome("wrong error", f"{type(first).__name__} {_place(first)}", _told(error))
 
 
 def check_sentence(error: Exception) -> None:
@@ -202,5 +203,13 @@ def compare(got: Any, want: Any, what: str) -> None:
         if a.dtype == np.float32:
             if differ(a, b).any():
                 raise WrongBits(f"{what}, array {i}: {first_difference(a, b)}")
-        elif a.tobytes() != b.tobytes() and not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+        elif not _same(a, b):
             raise WrongBits(f"{what}, array {i}: {a.ravel()[:4]}, exact has {b.ravel()[:4]}")
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays of one type and shape have the same bits; a NaN is as good as another."""
+    if a.dtype.kind == "f":
+        neither = np.isnan(a) & np.isnan(b)
+        a, b = np.where(neither, 0, a), np.where(neither, 0, b)
+    return a.tobytes() == b.tobytes()

@@ -208,7 +208,7 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _watch(
-    pid: int, case: int, end: int, answers: IO[bytes], log: IO[bytes], counts: Counts, limits: Limits
+    pid: int, case: int, end: int, answers: IO[bytes], log: IO[bytes], counts: Counts, limits: Limits,
 ) -> int:  # fmt: skip
     """Take a child's answers until it ends or has to be ended; returns the first case that it did not come to."""
     buffer = b""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fuzz import byte_text, checkpoints, formats
 from tests.fuzz.evil import DEEDS
-from tests.fuzz.outcomes import BAD, ROOT, Counts
+from tests.fuzz.outcomes import BAD, HEAD, ROOT, Counts
 from tests.processes import run
 
 
@@ -33,6 +33,17 @@ def test_a_deed_is_seen(deed: str, evil: Counts) -> None:
 def test_every_case_is_counted_once(evil: Counts) -> None:
     assert evil.cases == len(DEEDS)
     assert evil.kinds == Counter(DEEDS.values())
+
+
+def test_what_is_said(evil: Counts) -> None:
+    """Counts are the same after their way out of the process; every finding comes with what reproduces it."""
+    assert Counts.from_json(evil.to_json()) == evil
+    bad = [deed for deed, kind in DEEDS.items() if kind in BAD]
+    for case in map(list(DEEDS).index, bad):
+        assert f"python -m tests.fuzz evil --seed 0 --case {case}\n" in evil.report()
+    columns = dict(zip(HEAD.split()[:2], evil.line().split(), strict=False))
+    assert columns == {"target": "evil", "tried": str(len(DEEDS))}
+    assert len(HEAD) == len(evil.line())
 
 
 _FILES = {

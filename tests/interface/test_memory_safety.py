@@ -197,6 +197,27 @@ def test_arrays_that_do_not_fit(changed: dict, message: str) -> None:
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("position_ids", None, "position_ids must be integers [T], got None"),
+        ("position_ids", _IDS.astype(float), "position_ids must be integers, got float64"),
+        ("inputs_embeds", [["a"]], "inputs_embeds must be an array of floats"),
+        ("inputs_embeds", [[1.0], [1.0, 2.0]], "inputs_embeds must be an array of floats"),
+        ("attention_bias", {1}, "attention_bias must be an array of floats"),
+    ],
+)
+def test_values_that_are_no_numbers(name: str, value: object, message: str) -> None:
+    """Compiled code would take None for an address, and read there."""
+    whole = {"input_ids": _IDS, "position_ids": _IDS, "token_type_ids": None, "inputs_embeds": None}
+    changed = {name: value, **({"input_ids": None} if name == "inputs_embeds" else {})}
+    with pytest.raises(TypeError) as error:
+        PackedBatch(**{**whole, "offsets": np.array([0, 2, 4]), **changed})
+    assert message in str(error.value)
+    with pytest.raises(ValueError, match="input_ids must be 1-D, got lists of different lengths"):
+        PackedBatch(**{**whole, "offsets": np.array([0, 2, 4]), "input_ids": [[1, 2], [1]]})
+
+
 @pytest.mark.parametrize(("rows", "message"), [([0, 4], "rows[1] is 4"), ([-1], "rows[0] is -1"), ([2**40], "rows[0]")])
 def test_rows_outside_a_batch(rows: list[int], message: str) -> None:
     for backend in backends(DISTILBERT_SMALL):

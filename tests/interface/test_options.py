@@ -49,6 +49,8 @@ OTHERS = [
     ("tokenizer", "truncation", {}, ValueError, "truncation must be"),
     ("fill-mask", "tokenizer_kwargs", 1, TypeError, "tokenizer_kwargs must be a dictionary, got int"),
     ("features", "tokenize_kwargs", "x", TypeError, "tokenize_kwargs must be a dictionary, got str"),
+    ("fill-mask", "targets", 1, TypeError, "targets must be a str or a list of str, got int"),
+    ("fill-mask", "targets", ["a\ud800"], UnicodeError, "half"),
 ]
 
 
@@ -74,6 +76,30 @@ def test_others(
 ) -> None:
     with pytest.raises(error, match=fault):
         callers[caller](**{option: value})
+
+
+@pytest.mark.parametrize("value", [np.array("a"), 1, None])
+def test_what_is_no_text_and_no_list_of_texts(
+    value: Any, sentence_small: Path, reranker_small: Path, distilbert_small: Path
+) -> None:
+    model = minidistil.load(distilbert_small, backend="exact")
+    callers = [
+        minidistil.load(sentence_small, backend="exact").encode,
+        minidistil.CrossEncoder(reranker_small, backend="exact").predict,
+        minidistil.pipeline("feature-extraction", model, model.tokenizer),
+    ]
+    for caller in callers:
+        with pytest.raises(TypeError, match=f"got {type(value).__name__}$"):
+            caller(value)
+
+
+def test_embeddings_that_are_none() -> None:
+    for function in (util.cos_sim, util.semantic_search):
+        for value in ([[1.0], [1.0, 2.0]], "ab", {1}):
+            with pytest.raises(TypeError, match="embeddings must be arrays of numbers"):
+                function(value, np.ones((2, 2)))
+    assert util.semantic_search(np.ones((1, 2)), []) == [[]]
+    assert [hit["corpus_id"] for hit in util.semantic_search(np.ones(2), np.ones(2))[0]] == [0]
 
 
 def test_what_a_number_is() -> None:
@@ -113,7 +139,9 @@ def test_ids_and_tokens_of_any_kind(distilbert_small: Path) -> None:
     assert tokenizer.convert_ids_to_tokens([2, 2**31]) == ["[CLS]", None]
     assert tokenizer.convert_ids_to_tokens([]) == []
     assert tokenizer.decode([2, 2**31]) == "[CLS]"
-    for value in (1, None, b"ab", 1.5):
+    with pytest.raises(UnicodeError, match="half"):
+        tokenizer.convert_tokens_to_ids(["a", "a\ud800"])
+    for value in (1, None, b"ab", 1.5, np.array("a")):
         with pytest.raises(TypeError, match="a token is a str"):
             tokenizer.convert_tokens_to_ids(value)
     with pytest.raises(TypeError, match="batch_decode takes lists of ids, got int"):

@@ -36,6 +36,7 @@ REFUSED: list[tuple[str, str, Any, dict[str, Any], type[Exception], str]] = [
     (QA, "questions", {"question": "a\ud83d", "context": "b"}, {}, UnicodeError, "half of a surrogate pair"),
     ("ner", "entities", "a", {"aggregation_strategy": "mean"}, ValueError, "one of none, simple, first, average, max"),
     ("ner", "entities", "a", {"ignore_labels": "O"}, TypeError, "must be a list of labels"),
+    ("ner", "entities", "a", {"ignore_labels": 3}, TypeError, "ignore_labels must be a list of labels, got int"),
     ("ner", "entities", "a", {"stride": 3}, ValueError, 'aggregation_strategy="none" makes none'),
     (
         "ner",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -180,9 +180,9 @@ def outline(part: Any, made: dict[int, Any] | None = None) -> Any:
             made[id(part)] = np.ndarray(part.shape, np.float32, _ZERO, strides=(0,) * part.ndim)
         elif isinstance(part, tuple):
             made[id(part)] = tuple(outline(one, made) for one in part)
-        elif is_dataclass(part):
+        elif is_dataclass(part) and not isinstance(part, type):
             values = {field.name: outline(getattr(part, field.name), made) for field in fields(part)}
-            made[id(part)] = type(part)(**values)
+            made[id(part)] = replace(part, **values)
         else:
             return part
     return made[id(part)]

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -74,97 +74,89 @@ def measure_cases(seconds: float) -> list[dict[str, Any]]:
     return found
 
 
-def _product(name: str, m: int, k: int, n: int, gelu: bool = False) -> Case:
-    """As the engine calls it: rows a leading dimension apart, packed weights, one thread that draws all tasks."""
-    from minidistil.kernels.layout import (
-        GELU,
-        LINEAR_ACTIVATION,
-        PANEL,
-        leading_dimension,
-        padded_columns,
-        panels,
-        team_memory,
-    )
-    from minidistil.kernels.product import product
+def _product(name: str, m: int, k: int, n: int, activation: str = "linear") -> Case:
+    """As the engine calls it: rows a leading dimension apart, packed weights."""
+    from minidistil.kernels.layout import ACTIVATIONS, leading_dimension, padded_columns
+    from minidistil.kernels.steps.product import Product
+    from minidistil.kernels.steps.table import Matrix, Packed
     from minidistil.weights.packing import aligned_zeros
 
-    count, columns = panels(n), padded_columns(n)
+    columns = padded_columns(n)
     ldx, ld_out = leading_dimension(padded_columns(k)), leading_dimension(columns)
-    x, out = _filled(m * ldx), aligned_zeros(m * ld_out)
-    copies = max(1, -(-_EVICTING // (k * columns * 4)))
-    weights = [_filled(count * k * PANEL) for _ in range(copies)]
-    bias, team = _filled(columns), team_memory(1)
-    weight_at = itertools.cycle([_at(weight) for weight in weights])
-    x_at, bias_at, out_at, team_at = _at(x), _at(bias), _at(out), _at(team)
-    activation = GELU if gelu else LINEAR_ACTIVATION
-
-    def run() -> None:
-        team[:] = 0
-        product(
-            x_at, ldx, m, next(weight_at), bias_at, k, 0, count, out_at, ld_out, activation, team_at, 0
-        )  # fmt: skip
-
-    return Case(name, m, run, 2 * m * k * n, 4 * (k * n + n + m * (k + n)), (x, bias, out, *weights))
+    x, out, bias = _filled(m * ldx), aligned_zeros(m * ld_out), _filled(columns)
+    weights = [_filled(columns * k) for _ in range(max(1, -(-_EVICTING // (k * columns * 4))))]
+    step = Product(
+        Matrix(_at(x), ldx), Packed(0, _at(bias), k, columns), Matrix(_at(out), ld_out), m, ACTIVATIONS[activation]
+    )
+    steps = [step._replace(w=step.w._replace(weight=_at(weight))) for weight in weights]
+    return Case(name, m, _taking(*steps), 2 * m * k * n, 4 * (k * n + n + m * (k + n)), (x, bias, out, *weights))
 
 
 def _attention(m: int) -> Case:
     """All heads of one sentence, q, k and v side by side as they come out of the product."""
-    from minidistil.kernels.attention import attend
     from minidistil.kernels.layout import attention_scratch, leading_dimension
+    from minidistil.kernels.steps.attend import Attend
+    from minidistil.kernels.steps.table import Matrix
     from minidistil.weights.packing import aligned_zeros
 
     d, ld, ld_out = D // H, leading_dimension(3 * D), leading_dimension(D)
-    qkv, context = _filled(m * ld), aligned_zeros(m * ld_out)
-    scratch = aligned_zeros(attention_scratch(m, d))
-    scale = np.float32(1 / np.sqrt(d))
-    qkv_at, context_at, scratch_at = _at(qkv), _at(context), _at(scratch)
-
-    def run() -> None:
-        for head in range(H):
-            q, target = qkv_at + head * d * 4, context_at + head * d * 4
-            attend(q, m, q + D * 4, q + 2 * D * 4, ld, m, d, scale, 0, m, target, ld_out, 0, scratch_at)
-
-    return Case("attention", m, run, 4 * m * m * D, 4 * 4 * m * D, (qkv, context, scratch))
+    qkv, context, ends = _filled(m * ld), aligned_zeros(m * ld_out), np.array([0, m])
+    q, k, v = (Matrix(_at(qkv) + i * D * 4, ld) for i in range(3))
+    offsets, scale = _at(ends), 1 / np.sqrt(d)
+    step = Attend(q, k, v, Matrix(_at(context), ld_out), H, d, scale, 1, offsets, offsets, 0, 1, 0, 0)
+    run = _taking(step, scratch=attention_scratch(m, d))
+    return Case("attention", m, run, 4 * m * m * D, 4 * 4 * m * D, (qkv, context, ends))
 
 
 def _add_layer_norm(m: int) -> Case:
-    from minidistil.kernels.layer_norm import SCRATCH, add_normalize_rows
     from minidistil.kernels.layout import leading_dimension
-    from minidistil.weights.packing import aligned_zeros
+    from minidistil.kernels.steps.sum_rows import LAYER_NORM, SumRows
+    from minidistil.kernels.steps.table import Matrix, Rows
 
     ld = leading_dimension(D)
     x, y, gain, shift = _filled(m * ld), _filled(m * ld), _filled(D), _filled(D)
-    scratch, eps = aligned_zeros(SCRATCH), np.float32(1e-12)
-    x_at, y_at, gain_at, shift_at, scratch_at = (_at(a) for a in (x, y, gain, shift, scratch))
-
-    def run() -> None:
-        add_normalize_rows(x_at, ld, y_at, ld, m, D, gain_at, shift_at, eps, scratch_at)
-
-    return Case("residual + layer_norm", m, run, 0, 4 * (3 * m * D + 2 * D), (x, y, gain, shift, scratch))
+    terms = [Rows(_at(array), ld, 0) for array in (x, y)]
+    step = SumRows(Matrix(_at(x), ld), *terms, Rows(0, 0, 0), m, D, LAYER_NORM, _at(gain), _at(shift), 1e-12)
+    return Case("residual + layer_norm", m, _taking(step), 0, 4 * (3 * m * D + 2 * D), (x, y, gain, shift))
 
 
 def _gelu(m: int) -> Case:
-    from minidistil.kernels.gelu import gelu
+    from minidistil.kernels.layout import GELU
+    from minidistil.kernels.steps.activate import Activate
 
-    x, out = _filled(m * F), np.empty(m * F, np.float32)
-    return Case("gelu", m, lambda: gelu(x, out), 0, 8 * m * F, (x, out))
+    x = _filled(m * F)
+    return Case("gelu", m, _taking(Activate(_at(x), x.size, GELU)), 0, 8 * m * F, (x,))
 
 
 def _embeddings(m: int) -> Case:
-    from minidistil.kernels.embeddings import embed_rows
+    """The rows of two tables, summed; the LayerNorm behind them is measured by itself."""
+    from minidistil.kernels.steps.sum_rows import SumRows
+    from minidistil.kernels.steps.table import Matrix, Rows
     from minidistil.weights.packing import aligned_zeros
 
     words, positions = _filled(V * D), _filled(512 * D)
     ids = np.random.default_rng(1).integers(0, V, m).astype(np.int32)
     places, out = np.arange(m, dtype=np.int32), aligned_zeros(m * D)
+    terms = Rows(_at(words), D, _at(ids)), Rows(_at(positions), D, _at(places)), Rows(0, 0, 0)
+    step = SumRows(Matrix(_at(out), D), *terms, m, D)
+    return Case("embeddings", m, _taking(step), 0, 4 * (3 * m * D + 2 * m), (words, ids, positions, places, out))
 
-    words_at, ids_at, positions_at, places_at, out_at = (_at(a) for a in (words, ids, positions, places, out))
 
-    def run() -> None:
-        embed_rows(0, m, words_at, ids_at, 0, 0, positions_at, places_at, D, out_at, D)
+def _taking(*steps: NamedTuple, scratch: int = 0) -> Callable[[], None]:
+    """A function that takes one of these steps on the caller's thread, at the next call the next one."""
+    from minidistil.kernels import layout
+    from minidistil.kernels.code import native
+    from minidistil.kernels.steps.table import Steps
 
-    arrays = (words, ids, positions, places, out)
-    return Case("embeddings", m, run, 0, 4 * (3 * m * D + 2 * m), arrays)
+    memory = np.zeros(max(scratch, layout.ROW_BLOCK * layout.PANEL), np.float32)
+    lists = itertools.cycle([Steps([(step, True)]) for step in steps])
+    run = native.entry("run")
+
+    def take() -> None:
+        call = next(lists).call({"scratch": _at(memory), "scratch floats": memory.size, "clock": 0})
+        run(_at(call), 0, 1)
+
+    return take
 
 
 def _at(array: np.ndarray) -> int:
@@ -184,7 +176,7 @@ def _filled(size: int) -> np.ndarray:
 _MAKERS: dict[str, Callable[[int], Case]] = {
     "q, k, v": lambda m: _product("q, k, v", m, D, 3 * D),
     "out_lin": lambda m: _product("out_lin", m, D, D),
-    "lin1 + gelu": lambda m: _product("lin1 + gelu", m, D, F, gelu=True),
+    "lin1 + gelu": lambda m: _product("lin1 + gelu", m, D, F, activation="gelu"),
     "lin2": lambda m: _product("lin2", m, F, D),
     "vocab_projector": lambda m: _product("vocab_projector", m, D, V),
     "attention": _attention,

@@ -1,1 +1,1 @@
-"""Compiled array functions: they know shapes, not models. Start at entries.py; layout.py says what lies where."""
+"""Compiled array functions: they know shapes, not models. Start at steps/run.py; layout.py says what lies where."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from minidistil.weights import _mobile_bert
 from minidistil.weights.keys import Key
-from minidistil.weights.model_weights import PARAMETERS
+from minidistil.weights.model_weights import PARAMETERS, LayerWeights
 
 ACTIVATIONS = (
     "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate", "gelu_python_tanh", "quick_gelu", "gelu_10",
@@ -53,6 +53,7 @@ class Family:
         positions_skip_padding: whether positions count, from pad_token_id + 1, the tokens that are not padding.
         projects_other_widths_only: whether the projection of the embeddings is there only where they are not D wide.
         shapes: canonical module -> shapes of its parameters, where they are not those of `model_weights.PARAMETERS`.
+        layer: the class of a layer's weights: another one, of the same fields, where another thing is computed of them.
         variant: gives, for a family whose modules follow from its configuration, the fields of this class that do.
     """
 
@@ -69,6 +70,7 @@ class Family:
     positions_skip_padding: bool = False
     projects_other_widths_only: bool = False
     shapes: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    layer: type[LayerWeights] = LayerWeights
     variant: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
 
     def parameters(self, module: str) -> Mapping[str, tuple[str, ...]]:

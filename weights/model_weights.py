@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -167,6 +168,27 @@ class ModelWeights:
     token_classification: Linear | None = None
     question_answering: Linear | None = None
 
+
+def outline(part: Any, made: dict[int, Any] | None = None) -> Any:
+    """Weights without their numbers: what is there, in which shapes, of arrays of zeros that take no memory.
+
+    What stands in several places (layers that share their weights) does so in the outline.
+    """
+    made = {} if made is None else made
+    if id(part) not in made:
+        if isinstance(part, np.ndarray):
+            made[id(part)] = np.ndarray(part.shape, np.float32, _ZERO, strides=(0,) * part.ndim)
+        elif isinstance(part, tuple):
+            made[id(part)] = tuple(outline(one, made) for one in part)
+        elif is_dataclass(part) and not isinstance(part, type):
+            values = {field.name: outline(getattr(part, field.name), made) for field in fields(part)}
+            made[id(part)] = replace(part, **values)
+        else:
+            return part
+    return made[id(part)]
+
+
+_ZERO = np.zeros(1, np.float32)
 
 # Shapes of the parameters of each module, in numbers of the configuration, or as they are. `{i}` counts layers.
 _SQUARE: dict[str, tuple[str, ...]] = {"weight": ("dim", "dim"), "bias": ("dim",)}

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minidistil.weights.checkpoint import Checkpoint
+from minidistil.weights.small_files import parse_json
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, str]:
@@ -40,11 +41,11 @@ def is_from(noted: Mapping[str, str], checkpoint: Checkpoint) -> bool:
         checkpoint: an opened one.
 
     Raises:
-        LookupError, AttributeError, TypeError, ValueError, RecursionError: what was noted makes no sense.
+        LookupError, AttributeError, TypeError, ValueError: what was noted makes no sense.
     """
     if noted["config"] != _config(checkpoint):
         return False
-    then, now = json.loads(noted["files"]), checkpoint.states()
+    then, now = parse_json(noted["files"].encode()), checkpoint.states()
     if then == now and all(now):
         return True
     if len(then) == len(now) and all(map(_is_copy, then, now)):

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from minidistil.kernels import layout
-from minidistil.weights import origin, safetensors_file
+from minidistil.weights import limits, origin, safetensors_file
 from minidistil.weights._storage import map_file
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.checksum import checksum
@@ -35,11 +35,11 @@ from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.packing import PackedWeights, pack_model
+from minidistil.weights.small_files import parse_json
 
 _LINE_BYTES = 64
 # Of the file's own structure, and of the panels in it: other numbers mean that the file must be made anew.
 _LAYOUT = f"2, panels of {layout.PANEL}"
-_MAX_HEADER = 1 << 20  # 24 layers with every head take 30 kB
 _NO_DIGEST = "0" * 64
 
 
@@ -97,12 +97,12 @@ def open_packed(checkpoint: Checkpoint, path: str | os.PathLike[str] | None = No
         raise _damaged(path, f" ({error.faults[0]})") from None
     try:
         block = table["block"]
-        places = _places(json.loads(metadata["places"]), block.count)
+        places = _places(parse_json(metadata["places"].encode()), block.count)
         content = metadata["content"]
         is_from = origin.is_from(metadata, checkpoint)
     except CheckpointError:
         raise
-    except (LookupError, AttributeError, TypeError, ValueError, RecursionError):
+    except (LookupError, AttributeError, TypeError, ValueError):
         raise _damaged(path) from None
     if block.dtype != "F32" or block.offset % _LINE_BYTES:
         raise _damaged(path)
@@ -155,13 +155,13 @@ def _digest(header: bytes) -> bytes:
 def _metadata(path: Path, mapped: mmap.mmap) -> dict[str, str]:
     """The header's metadata, after a look at its digest: not a bit of it is another than was written."""
     length = 8 + int.from_bytes(mapped[:8], "little")
-    if length > min(_MAX_HEADER, len(mapped)):
+    if length > min(limits.TABLE_BYTES, len(mapped)):
         raise _damaged(path)
     header = mapped[:length]
     try:
-        metadata: Any = json.loads(header[8:])["__metadata__"]
+        metadata: Any = parse_json(header[8:])["__metadata__"]
         version, digest = metadata["layout"], metadata["header"].encode()
-    except (LookupError, AttributeError, TypeError, ValueError, RecursionError):
+    except (LookupError, AttributeError, TypeError, ValueError):
         raise CheckpointError(path, "is no file of packed weights: `minidistil pack` makes one") from None
     if version != _LAYOUT:
         fault = f"has layout {quoted(str(version))}, this version reads {_LAYOUT!r}: run `minidistil pack` again"

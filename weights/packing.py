@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidistil.kernels import layout, native
+from minidistil.kernels import layout
+from minidistil.kernels.steps.pack import Pack
+from minidistil.kernels.steps.take import take
 from minidistil.weights._storage import release_pages
 from minidistil.weights.model_weights import (
     LayerWeights,
@@ -196,5 +198,4 @@ def _fill(out: np.ndarray, sources: _Sources) -> None:
 def _pack(source: np.ndarray, out: np.ndarray) -> None:
     source = np.ascontiguousarray(source)
     n, k = source.shape
-    call = layout.call(layout.PackCall(source.ctypes.data, n, k, out.ctypes.data))
-    native.entry("pack")(call.ctypes.data, 0, 1)
+    take(Pack(layout.address(source), n, k, layout.address(out)))

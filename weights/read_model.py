@@ -339,7 +339,7 @@ def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list
 
     def layer(i: int) -> LayerWeights:
         at = f"layers.{i}"
-        return LayerWeights(
+        return family.layer(
             q_lin=linear(f"{at}.q_lin"),
             k_lin=linear(f"{at}.k_lin"),
             v_lin=linear(f"{at}.v_lin"),

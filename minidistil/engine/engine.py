@@ -11,11 +11,13 @@ from minidistil.backend import Encoded, as_rows
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
 from minidistil.engine.operations import Operations
-from minidistil.engine.plan import address, plan
+from minidistil.engine.plan import Plan, Written
+from minidistil.engine.planner import Asked
 from minidistil.engine.threads import Team, default_threads
 from minidistil.engine.workspace import WorkspacePool
-from minidistil.kernels import layout, native
-from minidistil.weights.model_weights import MaskedLMWeights, ModelWeights
+from minidistil.kernels.code import native
+from minidistil.kernels.layout import address
+from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
 
 # A pass has so many floating point operations and tokens at most (or one sentence). Enough that the weights' way from
@@ -56,16 +58,15 @@ class Engine(Operations):
         self.config = config
         self.threads = default_threads() if threads is None else threads
         self._embeddings = weights.encoder.embeddings
+        self._words = address(self._embeddings.word_embeddings)
         if packed is None or not is_packed_from(packed, weights):
             packed = pack_model(weights)
         self._packed = packed
-        self.plan = plan(config, weights, packed)
-        native.entry(self.plan.entry)  # compiled now where it never was, or found impossible here
+        self.plan = Plan(config, weights, packed)
+        native.entry("run")  # compiled now where it never was, or found impossible here
         self._token_operations = self.plan.token_operations()
         self._team = Team(self.threads)
-        self._workspaces = WorkspacePool(self.plan.buffers, self.threads)
-        head = weights.masked_lm
-        self._head = None if head is None else _head(config, head, self._packed)
+        self._workspaces = WorkspacePool(config.head_dim, self.threads)
 
     def encode(
         self,
@@ -101,31 +102,23 @@ class Engine(Operations):
 
     def masked_lm(self, hidden: np.ndarray) -> np.ndarray:
         """Logits float32 [R, V] of the masked-language-model head for hidden states float32 [R, D]."""
-        if self._head is None:
-            raise ValueError("this model was loaded without its masked-language-model head")
-        hidden = as_rows(hidden, self.config.dim)
+        scoring, hidden = self.plan.masked_lm(), as_rows(hidden, self.config.dim)
         logits = np.empty((len(hidden), self.config.vocab_size), np.float32)
         for start in range(0, len(hidden), _HEAD_ROWS):
             some, out = hidden[start : start + _HEAD_ROWS], logits[start : start + _HEAD_ROWS]
-            memory = layout.team_memory(layout.HEAD_PHASES)
-            with self._team.turn(), self._workspaces.borrow(len(some), 1) as work:
-                w = work.addresses
-                call = layout.HeadCall(
-                    address(some), len(some), w.hidden, w.ld_hidden, address(out), w.scratch, w.scratch_floats
-                )
-                keep = (self, some, logits, work)
-                self._team.run("score_vocabulary", (self._head, call), memory, keep)
+            values = {"tokens": len(some), "hidden states": address(some), "logits": address(out), "clock": 0}
+            self._take(scoring, values, len(some), 1, (some, logits))
         return logits
 
     def clock(self, batch: PackedBatch) -> np.ndarray:
-        """Encode a batch of at most TOKEN_BUDGET tokens and tell when each phase of it ended.
+        """Encode a batch of at most TOKEN_BUDGET tokens and tell when the threads met after each step.
 
         Returns:
-            int64 [phases], nanoseconds of the monotonic clock by phase (plan.stages); 0 where a phase did not take
-            place. See `minidistil.engine.profile`, which makes sense of it.
+            int64 [steps], nanoseconds of the monotonic clock; 0 where they did not meet. See
+            `minidistil.engine.profile`, which makes sense of it.
         """
         batch.check(self.config)
-        times = np.zeros(self.plan.phases, np.int64)
+        times = np.zeros(len(self.plan.encode().steps), np.int64)
         self._run(batch, False, False, None, times)
         return times
 
@@ -146,42 +139,54 @@ class Engine(Operations):
         if attentions:
             places = np.zeros(batch.sentences + 1, np.int64)
             np.cumsum(config.n_heads * lengths**2, out=places[1:])
-            maps = np.empty(config.n_layers * int(places[-1]), np.float32)
-        row_offsets = None if rows is None else np.searchsorted(rows, batch.offsets)
-        tokens = layout.Tokens(
-            address(batch.input_ids),
-            address(batch.token_type_ids),
-            address(batch.position_ids),
-            address(batch.offsets),
-            batch.sentences,
-            T,
-            address(rows),
-            address(row_offsets),
-            0 if rows is None else len(rows),
-            address(batch.attention_bias),
-            1 if batch.attention_bias is None else batch.attention_bias.shape[1],
-        )
-        tables = self.plan.tables
-        if batch.inputs_embeds is not None:
-            tables = tables._replace(words=address(batch.inputs_embeds))
-        outputs = layout.Outputs(address(last), address(states), address(maps), address(places), address(clock))
-        memory = layout.team_memory(self.plan.phases)
-        with self._team.turn(), self._workspaces.borrow(T, int(lengths.max())) as work:
-            keep = (self, batch, last, states, maps, places, rows, row_offsets, clock, work)
-            self._team.run(self.plan.entry, (self.plan.sizes, tables, tokens, work.addresses, outputs), memory, keep)
+            maps = np.empty((config.n_layers, int(places[-1])), np.float32)
+        types, embeds, bias = batch.token_type_ids, batch.inputs_embeds, batch.attention_bias
+        if types is None and self._embeddings.token_type_embeddings is not None:
+            types = np.zeros(T, np.int32)
+        inputs = self.plan.inputs(batch)
+        values = {
+            "tokens": T,
+            "sentences": batch.sentences,
+            "words": self._words if embeds is None else address(embeds),
+            "word_ids": address(batch.input_ids),
+            "type_ids": address(types),
+            "position_ids": address(batch.position_ids),
+            "offsets": address(batch.offsets),
+            "bias": address(bias),
+            "bias_heads": 1 if bias is None else bias.shape[1],
+            "last": address(last),
+            "clock": address(clock),
+        }
+        values |= {name: address(array) for name, array in inputs.items()}
+        wanted = None
+        if rows is not None:
+            wanted = rows.astype(np.int32), np.searchsorted(rows, batch.offsets)
+            values |= {"wanted": len(rows), "wanted_rows": address(wanted[0]), "wanted_offsets": address(wanted[1])}
+        if states is not None:
+            values |= {f"state {i}": address(state) for i, state in enumerate(states)}
+        if maps is not None:
+            values |= {f"attentions {i}": address(layer) for i, layer in enumerate(maps)}
+            values["attention places"] = address(places)
+        encoding = self.plan.encode(Asked(hidden_states, attentions, rows is not None))
+        keep = (batch, types, inputs, wanted, last, states, maps, places, clock)
+        self._take(encoding, values, T, int(lengths.max()), keep)
         return Encoded(
             last,
             None if states is None else tuple(states),
             None if maps is None or places is None else self._split(maps, places, lengths),
         )
 
+    def _take(self, written: Written, values: dict[str, int], tokens: int, longest: int, keep: object) -> None:
+        """Run what is planned; `values` are its variables but those of the workspace, `keep` what they point into."""
+        with self._team.turn(), self._workspaces.borrow(written.buffers, tokens, longest) as work:
+            self._team.run(written.steps, {**values, **work.values}, (self, work, keep))
+
     def _split(self, maps: np.ndarray, places: np.ndarray, lengths: np.ndarray) -> tuple[tuple[np.ndarray, ...], ...]:
         """Cut the block of attentions into [layer][sentence] arrays [H, n, n]."""
-        layers = maps.reshape(self.config.n_layers, -1)
         heads = self.config.n_heads
         return tuple(
             tuple(layer[p : p + heads * n * n].reshape(heads, n, n) for p, n in zip(places, lengths, strict=False))
-            for layer in layers
+            for layer in maps
         )
 
     def _nothing(self, hidden_states: bool, attentions: bool) -> Encoded:
@@ -191,12 +196,12 @@ class Engine(Operations):
 
 
 def warmup() -> None:
-    """Compile every kernel of the engine, or load what is kept of them.
+    """Compile the engine's code, or load what is kept of it.
 
     Raises:
         EngineUnavailable: see `Engine`.
     """
-    for name in native.NAMES:
+    for name in native.ENTRIES:
         native.entry(name)
 
 
@@ -238,20 +243,3 @@ def _in_order_asked(last: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """From rows sorted and unique to the order, and the repetitions, in which they were asked for."""
     ordered, place = np.unique(rows, return_inverse=True)
     return last if np.array_equal(ordered, rows) else last[place]
-
-
-def _head(config: Config, head: MaskedLMWeights, packed: PackedWeights) -> layout.Head:
-    return layout.Head(
-        packed.address("vocab_transform.weight"),
-        packed.address("vocab_transform.bias"),
-        packed.address("vocab_layer_norm.weight"),
-        packed.address("vocab_layer_norm.bias"),
-        packed.address("vocab_projector.weight"),
-        packed.address("vocab_projector.bias"),
-        config.dim,
-        len(head.vocab_layer_norm.bias),
-        config.vocab_size,
-        layout.ACTIVATIONS[head.activation],
-        int(head.extension is not None),
-        head.vocab_layer_norm.eps,
-    )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from minidistil.backend import as_columns, as_rows
-from minidistil.kernels import layout, native
+from minidistil.kernels import layout
+from minidistil.kernels.layout import address
+from minidistil.kernels.steps.activate import Activate
+from minidistil.kernels.steps.narrow_product import NARROW, NarrowProduct
+from minidistil.kernels.steps.product import Product
+from minidistil.kernels.steps.sum_rows import LAYER_NORM, SumRows
+from minidistil.kernels.steps.table import Matrix, Packed, Rows
+from minidistil.kernels.steps.take import take
 from minidistil.weights.model_weights import Linear, Norm
 from minidistil.weights.packing import aligned_zeros
 
@@ -35,17 +40,16 @@ class Operations:
         out = np.array(x, np.float32, order="C")
         if name not in layout.ACTIVATIONS:
             raise ValueError(f"there is no activation {name!r}; known are {', '.join(layout.ACTIVATIONS)}")
-        _run("activate", layout.ActivationCall(layout.ACTIVATIONS[name], _address(out), out.size))
+        take(Activate(address(out), out.size, layout.ACTIVATIONS[name]))
         return out
 
     def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
         """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis: float32 [M, D] -> [M, D]."""
         (n,) = w.weight.shape
         out = as_rows(np.array(x, np.float32, order="C"), n)
-        rows, scratch = len(out), _scratch()
         gain, shift = (as_rows(some[None], n) for some in (w.weight, w.bias))
-        call = layout.NormCall(_address(out), rows, n, _address(gain), _address(shift), float(w.eps), _address(scratch))
-        _run("layer_norm", call)
+        own, norm = Matrix(address(out), n), (LAYER_NORM, address(gain), address(shift), float(w.eps))
+        take(SumRows(own, Rows(*own, 0), Rows(0, 0, 0), Rows(0, 0, 0), len(out), n, *norm))
         return out
 
 
@@ -53,26 +57,11 @@ def _linear(x: np.ndarray, packed: tuple[Linear, np.ndarray, np.ndarray]) -> np.
     w, weight, bias = packed
     n, k = w.weight.shape
     x = as_rows(x, k)
-    out, scratch = np.empty((len(x), n), np.float32), _scratch()
-    memory = layout.team_memory(1)
-    call = layout.LinearCall(
-        _address(x), len(x), _address(weight), _address(bias), k, n, _address(out), _address(scratch)
-    )
-    _run("linear", call, layout.Team(_address(memory)))
+    out = np.empty((len(x), n), np.float32)
+    product = NarrowProduct if n < NARROW else Product
+    matrix = Packed(address(weight), address(bias), k, n)
+    take(product(Matrix(address(x), k), matrix, Matrix(address(out), n), len(x)))
     return out
-
-
-def _run(name: str, *parts: NamedTuple) -> None:
-    call = layout.call(*parts)
-    native.entry(name)(_address(call), 0, 1)
-
-
-def _scratch() -> np.ndarray:
-    return np.empty(layout.ROW_BLOCK * layout.PANEL, np.float32)
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
 
 
 def _pack(w: Linear) -> tuple[Linear, np.ndarray, np.ndarray]:

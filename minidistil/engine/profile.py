@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from minidistil.engine.engine import Engine
 from minidistil.engine.plan import Stage
 from minidistil.engine.threads import Team
 from minidistil.kernels import layout
+from minidistil.kernels.steps.multiply_adds import MultiplyAdds
+from minidistil.kernels.steps.read_memory import ReadMemory
+from minidistil.kernels.steps.table import Steps
 
 _BUFFER = 64 << 20  # floats: 256 MB, far beyond any cache
 
@@ -59,13 +62,12 @@ def profile(engine: Engine, batch: PackedBatch, passes: int = 9) -> list[Share]:
     runs = []
     for _ in range(passes):
         start = time.monotonic_ns()
-        clock = engine.clock(batch)
-        ends = clock[np.flatnonzero(clock)]
-        runs.append(np.diff(np.sort(ends), prepend=start))
-    order = np.flatnonzero(clock)[np.argsort(ends, kind="stable")]
-    seconds = np.median(runs, axis=0) / 1e9
-    stages = (engine.plan.stages[int(phase)] for phase in order)
-    return [_share(engine, batch, stage, t) for stage, t in zip(stages, seconds, strict=True)]
+        ends = engine.clock(batch)
+        # A step after which the threads do not meet ends with the next: its own time is not known.
+        runs.append(np.diff(ends[ends > 0], prepend=start))
+    seconds = np.zeros(len(ends))
+    seconds[ends > 0] = np.median(runs, axis=0) / 1e9
+    return [_share(engine, batch, stage, float(seconds[stage.steps].sum())) for stage in engine.plan.stages()]
 
 
 def measure_roofs(threads: int) -> Roofs:
@@ -77,9 +79,10 @@ def measure_roofs(threads: int) -> Roofs:
     team = Team(threads)
     out = np.full(threads, 1e-9, np.float32)
     rounds, lanes = 200_000, _tile_lanes()
-    fma = min(_time(team, layout.RoofCall(0, 0, rounds, _address(out)), out) for _ in range(9))
+    computing = MultiplyAdds(rounds, layout.address(out))
+    fma = min(_time(team, computing, out) for _ in range(9))
     buffer = np.ones(_BUFFER // 4, np.float32)
-    reading = layout.RoofCall(_address(buffer), buffer.size, 0, _address(out))
+    reading = ReadMemory(layout.address(buffer), buffer.size, layout.address(out))
     seconds = float(np.median([_time(team, reading, (buffer, out)) for _ in range(9)]))
     return Roofs(threads * rounds * lanes * 2 / fma, buffer.nbytes / seconds)
 
@@ -104,19 +107,15 @@ def _attention_operations(engine: Engine, lengths: np.ndarray) -> float:
 
 def _tile_lanes() -> int:
     """Lanes of one round of the multiply-add roof: what the register tile holds."""
-    from minidistil.kernels._target import target
+    from minidistil.kernels.code.target import target
 
     tile = target().tile
     return tile.lanes * tile.rows * tile.vectors
 
 
-def _time(team: Team, call: layout.RoofCall, keep: Any) -> float:
-    memory = layout.team_memory(0)
+def _time(team: Team, step: NamedTuple, keep: Any) -> float:
+    steps = Steps([(step, True)])
     with team.turn():
         start = time.perf_counter()
-        team.run("roof", (call,), memory, keep)
+        team.run(steps, dict.fromkeys(("scratch", "scratch floats", "clock"), 0), keep)
         return time.perf_counter() - start
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]

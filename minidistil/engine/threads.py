@@ -6,14 +6,16 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidistil.kernels import layout, native
+from minidistil.kernels import layout
+from minidistil.kernels.code import native
+from minidistil.kernels.steps.table import Steps
 
 
 def default_threads() -> int:
@@ -77,26 +79,24 @@ class Team:
         with self._turn:
             yield
 
-    def run(self, name: str, parts: Sequence[NamedTuple], memory: np.ndarray, keep: Any) -> None:
-        """Call an entry once on every thread, within a `turn`.
+    def run(self, steps: Steps, values: Mapping[str, int], keep: Any) -> None:
+        """Take steps on all threads, within a `turn`.
 
         Args:
-            name: of native.NAMES.
-            parts: of its call, but the last, the team's memory.
-            memory: layout.team_memory, fresh.
-            keep: what the addresses in the call point into; it lives until the last thread has left the entry, even
+            steps: a list.
+            values: of its variables.
+            keep: what the addresses among them point into; it lives until the last thread has taken the last step, even
                 where an exception (Ctrl-C) takes the caller out early.
         """
-        entry = native.entry(name)
-        call = layout.call(*parts, layout.Team(memory.__array_interface__["data"][0]))
-        address = call.__array_interface__["data"][0]
+        entry, call = native.entry("run"), steps.call(values)
+        address = layout.address(call)
         if self.threads == 1:
             entry(address, 0, 1)
             return
         if self._crew is None:
             self._crew = _Crew(self, self.threads - 1)
         crew = self._crew
-        errors: list[BaseException] = []
+        memory, errors = call[steps.team :], list[BaseException]()
         try:
             crew.start(_Job(entry, address, self.threads, memory, errors, (call, keep)))
             if not entry(address, 0, self.threads):
@@ -121,7 +121,7 @@ class _Job(NamedTuple):
 class _Crew:
     """Worker threads, each woken by a lock of its own.
 
-    Nobody waits for them after a job: an entry's last act is a meeting of all threads, so when the caller's thread has
+    Nobody waits for them after a job: a list's last act is a meeting of all threads, so when the caller's thread has
     left it, all work is done. A worker that is slow to come home finds the next job waiting.
     """
 

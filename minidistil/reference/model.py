@@ -15,6 +15,7 @@ width, `H` heads, `I` their width together (`D` in most families), `d` = I / H, 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,11 @@ from minidistil.weights.model_weights import (
 
 if TYPE_CHECKING:
     from minidistil.config import Config
+
+# The layers that are others than `Reference._layer`, by the class of their weights.
+LAYERS: dict[type, Callable[..., tuple[np.ndarray, tuple[np.ndarray, ...]]]] = {
+    MobileLayerWeights: mobile_bert.layer,
+}
 
 NARROW = range(1, 12)  # columns of a head's last product that PyTorch sums in an order of their own
 
@@ -145,9 +151,11 @@ class Reference:
         self, x: np.ndarray, w: LayerWeights | MobileLayerWeights, batch: PackedBatch
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """One post-norm block: attention, add and normalize, feed-forward, add and normalize."""
-        if isinstance(w, MobileLayerWeights):
+        other = LAYERS.get(type(w))
+        if other is not None:
             attend = functools.partial(self._attention, batch=batch)
-            return mobile_bert.layer(self.ops, x, w, self.feed_forward_activation, attend)  # [T, D] -> [T, D]
+            return other(self.ops, x, w, self.feed_forward_activation, attend)  # [T, D] -> [T, D]
+        assert isinstance(w, LayerWeights)
         q, k, v = (self.ops.linear(x, linear) for linear in (w.q_lin, w.k_lin, w.v_lin))  # [T, D] -> [T, D]
         context, probabilities = self._attention(q, k, v, batch)  # [T, D]
         attended = self.ops.linear(context, w.out_lin)  # [T, D] -> [T, D]

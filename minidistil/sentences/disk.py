@@ -23,9 +23,10 @@ def sync(file: Any) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Return when the names of a folder are on the disk: of files that were made, renamed or removed there."""
-    if os.name == "nt":  # no folder can be opened there
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # it may be written but not read; or the system is Windows, which opens none
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -9,7 +9,8 @@ import pytest
 
 from minidistil.engine import Engine
 from minidistil.engine.operations import Operations
-from minidistil.kernels import layout, native
+from minidistil.kernels import layout
+from minidistil.kernels.code import native
 from minidistil.reference import exact
 from minidistil.weights.model_weights import Linear, Norm
 from tests import build, float_modes, synthetic

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minidistil.kernels import kept, native
-from minidistil.kernels._target import target
+from minidistil.kernels.code import kept, native
+from minidistil.kernels.code.target import target
 
 KEY = "0123456789abcdef01234567"
 SYMBOL = "_ZN8minidistil6linearE"
@@ -29,7 +29,7 @@ class Kept:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.base = folder
-        self.file = folder / "minidistil" / f"linear-{KEY}.o"
+        self.file = folder / "minidistil" / f"run-{KEY}.o"
         self.compiled = 0
         self.executed: list[tuple[str, bytes]] = []
         monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder))
@@ -47,7 +47,7 @@ class Kept:
         kept._tell.cache_clear()
         native._announce.cache_clear()
         before = self.compiled
-        native.entry.__wrapped__("linear")
+        native.entry.__wrapped__("run")
         assert self.executed.pop() == (SYMBOL, CODE)
         return self.compiled > before
 
@@ -67,7 +67,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
 def test_what_is_kept(code: Kept) -> None:
     lines = code.file.read_bytes().split(b"\n", 3)
     assert lines[0] == b"minidistil machine code 2"
-    assert lines[2] == f'{{"entry": "linear", "key": "{KEY}", "symbol": "{SYMBOL}", "size": 5000}}'.encode()
+    assert lines[2] == f'{{"entry": "run", "key": "{KEY}", "symbol": "{SYMBOL}", "size": 5000}}'.encode()
     assert lines[3] == CODE
     assert code.file.stat().st_mode & 0o777 == 0o644
     assert [path.name for path in code.file.parent.iterdir()] == [code.file.name], "a temporary file was left"
@@ -82,10 +82,10 @@ def test_a_bit_is_enough(code: Kept) -> None:
         for bit in bits:
             file.seek(bit // 8)
             file.write(bytes([whole[bit // 8] ^ 1 << bit % 8]))
-            assert kept.read("linear", KEY) is None, f"bit {bit % 8} of byte {bit // 8} went unnoticed"
+            assert kept.read("run", KEY) is None, f"bit {bit % 8} of byte {bit // 8} went unnoticed"
             file.seek(bit // 8)
             file.write(whole[bit // 8 :][:1])
-    assert kept.read("linear", KEY) == (SYMBOL, CODE)
+    assert kept.read("run", KEY) == (SYMBOL, CODE)
     for bit in bits[::40]:
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
@@ -105,7 +105,7 @@ def test_torn_and_longer_files(code: Kept, length: int) -> None:
 
 
 def test_code_of_another_entry_or_key(code: Kept) -> None:
-    for entry, key in (("encode", KEY), ("linear", KEY[::-1])):
+    for entry, key in (("other", KEY), ("run", KEY[::-1])):
         kept.write(entry, key, "other", b"other code")
         code.file.with_name(f"{entry}-{key}.o").replace(code.file)
         assert code.enter()
@@ -114,8 +114,8 @@ def test_code_of_another_entry_or_key(code: Kept) -> None:
 def plant(code: Kept) -> None:
     """Put in place what would be executed, were it trusted."""
     code.file.unlink()
-    kept.write("linear", KEY, "planted", b"planted code")
-    assert kept.read("linear", KEY) == ("planted", b"planted code")
+    kept.write("run", KEY, "planted", b"planted code")
+    assert kept.read("run", KEY) == ("planted", b"planted code")
 
 
 def give(path: Path) -> None:

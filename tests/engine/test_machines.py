@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import minidistil
-from minidistil.kernels import kept, native
-from minidistil.kernels._target import target
+from minidistil.kernels.code import kept, native
+from minidistil.kernels.code.target import target
 from tests.bits import digest
 from tests.engine.test_families import albert, every_activation
 from tests.engine.test_invariance import CONFIG, alone
@@ -22,8 +22,8 @@ from tests.processes import python
 ROOT = Path(__file__).parents[2]
 
 _PROGRAM = """
-from minidistil.kernels._target import target
-from minidistil.kernels.kept import directory
+from minidistil.kernels.code.target import target
+from minidistil.kernels.code.kept import directory
 from tests.engine.test_machines import here
 print(target().lanes, directory(), here())
 """
@@ -96,16 +96,16 @@ except EngineUnavailable as error:
 
 def test_kept_code_is_found_where_nothing_can_be_written(tmp_path: Path) -> None:
     """As in an image that was warmed up when it was made and runs read-only, without a home."""
-    native.entry("linear")
-    places = [folder / kept._file("linear", native._key()) for folder in kept.folders()]
+    native.entry("run")
+    places = [folder / kept._file("run", native._key()) for folder in kept.folders()]
     folder = tmp_path / "minidistil"
     folder.mkdir()
     shutil.copy(next(place for place in places if place.exists()), folder)
     program = """
 import os, sys
 os.access = lambda *args, **options: False
-from minidistil.kernels import kept, native
-native.entry("linear")
+from minidistil.kernels.code import kept, native
+native.entry("run")
 print(kept.directory(), "numba" in sys.modules)
 """
     assert result(program, NUMBA_CACHE_DIR=str(tmp_path)) == ["None", "False"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import multiprocessing
+import weakref
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -10,7 +14,10 @@ import numpy as np
 import pytest
 
 import minidistil
+from minidistil.engine import Engine
+from tests import build
 from tests.bits import assert_same_bits
+from tests.families import VARIATIONS
 from tests.processes import python
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +47,34 @@ print(resident() - before)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads resident memory from /proc")
 def test_ten_thousand_sentences_do_not_grow_memory(sentence_small: Path) -> None:
     assert float(python(_ENCODE, sentence_small, cwd=ROOT)) < 5, "megabytes more after ten thousand sentences"
+
+
+@pytest.mark.parametrize("kind", ["albert untied", "mobilebert untied"])
+def test_what_is_packed_is_let_go(kind: str) -> None:
+    """All but the embeddings, whatever is asked for later."""
+    values = VARIATIONS[kind]
+    weights, batch = build.model_weights(values), build.batch([np.arange(9)])
+    arrays = [weakref.ref(array) for array in arrays_of((weights.encoder.layers, weights.masked_lm))]
+    engine = Engine(build.config(values), weights, threads=1)
+    del weights
+    gc.collect()
+    assert len(arrays) > 20
+    assert not [array().shape for array in arrays if array() is not None]
+    encoded = engine.encode(batch, hidden_states=True, attentions=True)
+    assert np.isfinite(engine.masked_lm(engine.encode(batch, rows=np.array([3])).last)).all()
+    assert np.isfinite(encoded.last).all()
+
+
+def arrays_of(part: object) -> Iterator[np.ndarray]:
+    """Of weights, each once."""
+    if isinstance(part, np.ndarray):
+        yield part
+    elif isinstance(part, tuple):
+        for one in dict.fromkeys(map(id, part)):
+            yield from arrays_of(next(x for x in part if id(x) == one))
+    elif dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            yield from arrays_of(getattr(part, field.name))
 
 
 def _embed(folder: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from minidistil.batch import PackedBatch
 from minidistil.engine import Engine, engine, profile
 from minidistil.inputs import pack_sentences
-from minidistil.kernels import layout, native
+from minidistil.kernels import layout
 from minidistil.reference import Reference, exact
 from minidistil.weights import ACTIVATIONS
 from minidistil.weights.packing import pack_model
@@ -193,12 +193,3 @@ def test_every_kernel_is_named_once_a_layer(kind: str) -> None:
     shapes = synthetic.tensor_shapes(VARIATIONS[kind])
     read = sum(share.weights for share in shares if share.layer == 0)
     assert read == 4 * sum(int(np.prod(shapes[n])) for n in set(matrices) - set(unused))
-
-
-def test_nobody_else_compiles_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, entry = [], native.entry
-    monkeypatch.setattr(native, "entry", lambda name: asked.append(name) or entry(name))
-    for values, own in ((synthetic.DISTILBERT_SMALL, "encode"), (CONFIG, "encode_mobile_bert")):
-        asked.clear()
-        Engine(build.config(values), build.model_weights(values), threads=1).encode(build.batch([ids(0, 5)]))
-        assert {name for name in asked if name.startswith("encode")} == {own}

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 import minidistil
-from minidistil.kernels import kept, native
+from minidistil.kernels.code import kept, native
 from tests.fuzz import byte_text, checkpoints
 from tests.fuzz.outcomes import Executed, compare
 
-_ENTRY = "encode"
+_ENTRY = "run"
 _IDS = np.array([[1, 2, 3], [4, 5, 22]])
 _OPEN_MODES = (0o666, 0o602, 0o646, 0o777, 0o707)
 _NOBODY = 65534

@@ -23,7 +23,7 @@ from minidistil import (
     DistilBertModel,
 )
 from minidistil.inputs import prepare
-from minidistil.kernels import native
+from minidistil.kernels.code import native
 from minidistil.outputs import BaseModelOutput, BaseModelOutputWithPooling, MaskedLMOutput
 from tests.bits import assert_same_bits
 from tests.interface.backends import INVARIANT, QUICK, assert_as_promised

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.kernels import activations, layout, tanh
+from minidistil.kernels import layout
+from minidistil.kernels.simd import activations, tanh
+from minidistil.kernels.steps.activate import Activate
+from minidistil.kernels.steps.take import take
 from minidistil.reference import exact
 from minidistil.reference import tanh as reference_tanh
 from tests.bits import assert_same_bits
@@ -18,8 +21,8 @@ each_name = pytest.mark.parametrize("name", layout.ACTIVATIONS)
 
 
 def run(name: str, x: np.ndarray) -> np.ndarray:
-    out = np.full_like(x, np.nan)
-    activations.activate(x, out, layout.ACTIVATIONS[name])
+    out = x.copy()
+    take(Activate(layout.address(out), out.size, layout.ACTIVATIONS[name]))
     return out
 
 

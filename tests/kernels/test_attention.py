@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.kernels import attention, layout
+from minidistil.kernels import layout
+from minidistil.kernels.steps.attend import Attend
+from minidistil.kernels.steps.table import Matrix
+from minidistil.kernels.steps.take import take
 from minidistil.reference import exact
 from tests.bits import assert_same_bits
 from tests.kernels.values import normal, with_non_finite
@@ -16,10 +19,12 @@ from tests.kernels.values import normal, with_non_finite
 def run(q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     context = np.full_like(q, 3e33)
     probabilities = np.full((len(q), len(k)), 3e33, np.float32)
-    none = np.empty((0, 0), np.float32)
-    scale = np.float32(1 / np.sqrt(q.shape[1]))
-    scratch = np.full(layout.attention_scratch(*k.shape), np.nan, np.float32)
-    attention.attention(q, k, v, scale, none if bias is None else bias, context, probabilities, scratch)
+    n, d = k.shape
+    arrays = [Matrix(layout.address(x), d) for x in (q, k, v, context)]
+    offsets, q_offsets, places = np.array([0, n]), np.array([0, len(q)]), np.array([0])
+    numbers = (1, d, 1 / np.sqrt(d), 1, *map(layout.address, (offsets, q_offsets, bias)), 1)
+    step = Attend(*arrays, *numbers, layout.address(probabilities), layout.address(places))
+    take(step, scratch_floats=layout.scratch_floats(n, d))
     return context, probabilities
 
 

@@ -7,16 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.kernels import attention, embeddings, gelu, layer_norm
+from minidistil.kernels.layout import GELU, address
+from minidistil.kernels.products import attention
+from minidistil.kernels.steps.activate import Activate
+from minidistil.kernels.steps.sum_rows import GAIN_SHIFT, LAYER_NORM, SumRows
+from minidistil.kernels.steps.table import Matrix, Rows
+from minidistil.kernels.steps.take import take
 from minidistil.reference import exact
 from minidistil.weights.model_weights import EmbeddingWeights, Norm
 from tests.bits import assert_same_bits
 from tests.kernels.values import awkward, normal, with_non_finite
 
+NONE = Rows(0, 0, 0)
+
 
 def run_gelu(x: np.ndarray) -> np.ndarray:
-    out = np.full_like(x, np.nan)
-    gelu.gelu(x, out)
+    out = x.copy()
+    take(Activate(address(out), out.size, GELU))
     return out
 
 
@@ -43,8 +50,9 @@ def test_gelu_of_any_floats(values: list[float]) -> None:
 
 
 def run_layer_norm(x: np.ndarray, gain: np.ndarray, shift: np.ndarray, eps: float = 1e-12) -> np.ndarray:
-    out = np.full_like(x, np.nan)
-    layer_norm.layer_norm(x, gain, shift, np.float32(eps), out)
+    out, n = np.full_like(x, np.nan), x.shape[1]
+    norm = (LAYER_NORM, address(gain), address(shift), eps)
+    take(SumRows(Matrix(address(out), n), Rows(address(x), n, 0), NONE, NONE, len(x), n, *norm))
     return out
 
 
@@ -76,11 +84,25 @@ def test_residual_is_added_before_the_norm(n: int) -> None:
     x[:, :n], y[:, :n] = normal(1, rows, n), normal(2, rows, n)
     gain, shift = normal(3, n), normal(4, n)
     want = exact.layer_norm(x[:, :n] + y[:, :n], Norm(gain, shift, 1e-12))
-    scratch = np.empty(layer_norm.SCRATCH, np.float32)
-    a, b, g, s, memory = (array.__array_interface__["data"][0] for array in (x, y, gain, shift, scratch))
-    layer_norm.add_normalize_rows(a, ld, b, ld + 2, rows, n, g, s, np.float32(1e-12), memory)
+    out, norm = Matrix(address(x), ld), (LAYER_NORM, address(gain), address(shift), 1e-12)
+    take(SumRows(out, Rows(*out, 0), Rows(address(y), ld + 2, 0), NONE, rows, n, *norm))
     assert_same_bits(np.ascontiguousarray(x[:, :n]), want)
     assert (x[:, n:] == 7).all(), "written beyond the row"
+
+
+@pytest.mark.parametrize("n", [5, 16, 48, 100])
+@pytest.mark.parametrize("terms", [1, 2, 3])
+def test_gain_and_shift_of_a_sum_are_rounded_each(n: int, terms: int) -> None:
+    x, y, z, gain, shift = (awkward(i, 6, n) for i in range(5))
+    added = (y, z)[: terms - 1]
+    want = x
+    for array in added:
+        want = want + array
+    want = want * gain[0] + shift[0]
+    places = [Rows(address(array), n, 0) for array in (x, *added)]
+    norm = (GAIN_SHIFT, address(gain), address(shift))
+    take(SumRows(Matrix(address(x), n), *places, *[NONE] * (3 - terms), 6, n, *norm))
+    assert_same_bits(x, want)
 
 
 @pytest.mark.parametrize("n", range(1, 40))
@@ -112,12 +134,9 @@ def test_embeddings(n: int, with_types: bool, given_embeddings: bool) -> None:
     weights = EmbeddingWeights(words, positions, types if with_types else None, Norm(words[0], words[0], 0.0))
     want = exact.embed(weights, None if given_embeddings else ids, places, kinds, embeds if given_embeddings else None)
     out = np.full((tokens, ld), np.nan, np.float32)
-    w, e, t, p, i, k, q, o = (
-        array.__array_interface__["data"][0] for array in (words, embeds, types, positions, ids, kinds, places, out)
-    )
-    source = (e, 0) if given_embeddings else (w, i)
-    for first, last in ((0, 2), (2, tokens)):
-        embeddings.embed_rows(first, last, *source, t if with_types else 0, k, p, q, n, o, ld)
+    source = Rows(address(embeds), n, 0) if given_embeddings else Rows(address(words), n, address(ids))
+    others = [Rows(address(types), n, address(kinds))] * with_types + [Rows(address(positions), n, address(places))]
+    take(SumRows(Matrix(address(out), ld), source, *others, *[NONE] * (2 - len(others)), tokens, n))
     assert_same_bits(np.ascontiguousarray(out[:, :n]), want)
     assert np.isnan(out[:, n:]).all(), "written beyond the row"
 

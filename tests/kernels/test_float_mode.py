@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidistil.kernels import native
-from minidistil.kernels.float_mode import default_mode
+from minidistil.kernels.code import native
+from minidistil.kernels.code.float_mode import default_mode
 from tests import float_modes
 
 
@@ -48,10 +48,10 @@ def test_a_block_and_a_function(mode: int) -> None:
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads assembly of x86-64")
 def test_an_entry_computes_nothing_outside_the_default_mode() -> None:
-    from minidistil.kernels import entries
+    from minidistil.kernels.steps.run import run
 
     machine = native._machine()
-    symbol, module = native.closed_module(entries.layer_norm, machine)
+    symbol, module = native.closed_module(run, machine)
     entry = machine.emit_assembly(module).partition(f"\n{symbol}:")[2].partition(".cfi_endproc")[0]
     assert re.findall(r"v?(?:ld|st)mxcsr|call", entry) == ["vstmxcsr", "vldmxcsr", "call", "vldmxcsr"]
     assert not re.search("%[xyz]mm", entry)
@@ -64,5 +64,5 @@ def test_kernels_are_compiled_in_the_default_mode(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(native.kept, "write", lambda *_: None)
     monkeypatch.setattr(native, "_object_code", lambda dispatcher: ("symbol", str(float_modes.current()).encode()))
     with float_modes.entered(mode):
-        _, code = native._compile("linear")
+        _, code = native._compile("run")
     assert int(code) == float_modes.DEFAULT

@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.kernels import _tile, gemm, layout, product
+from minidistil.kernels import layout
+from minidistil.kernels.products import gemm, tile
+from minidistil.kernels.steps.product import Product
+from minidistil.kernels.steps.table import Matrix, Packed
+from minidistil.kernels.steps.take import take
 from minidistil.reference import exact
 from minidistil.weights.model_weights import Linear
 from tests.bits import assert_same_bits
@@ -28,7 +32,8 @@ def check(m: int, n: int, k: int, non_finite: bool = False) -> None:
         x, w = with_non_finite(x, 4), with_non_finite(w, 5)
     weight, bias = packed(w, b)
     out = np.full((m, len(bias)), np.nan, np.float32)
-    gemm.linear(x, weight, bias, out)
+    matrix = Packed(layout.address(weight), layout.address(bias), k, len(bias))
+    take(Product(Matrix(layout.address(x), k), matrix, Matrix(layout.address(out), len(bias)), m))
     want = exact.linear(x, Linear(w, b))
     assert_same_bits(np.ascontiguousarray(out[:, :n]), want, f"M={m} N={n} K={k}")
     if not non_finite:
@@ -38,7 +43,7 @@ def check(m: int, n: int, k: int, non_finite: bool = False) -> None:
         assert not np.isfinite(want).all()
 
 
-@pytest.mark.parametrize("m", range(1, 2 * _tile.ROWS + 2))
+@pytest.mark.parametrize("m", range(1, 2 * tile.ROWS + 2))
 def test_every_number_of_rows(m: int) -> None:
     check(m, 50, 64)
 
@@ -61,11 +66,11 @@ def test_any_shape(m: int, n: int, k: int, non_finite: bool) -> None:
     check(m, n, k, non_finite)
 
 
-@pytest.mark.parametrize("rows", range(1, _tile.ROWS + 1))
-@pytest.mark.parametrize("vectors", range(1, _tile.VECTORS + 1))
+@pytest.mark.parametrize("rows", range(1, tile.ROWS + 1))
+@pytest.mark.parametrize("vectors", range(1, tile.VECTORS + 1))
 @pytest.mark.parametrize("bias", [True, False])
 def test_every_tile_and_nothing_beside_it(rows: int, vectors: int, bias: bool) -> None:
-    k, width = 200, vectors * _tile.LANES
+    k, width = 200, vectors * tile.LANES
     a, w, b = normal(1, rows, k + 3), normal(2, k, width + 5), normal(3, width)
     c = np.full((rows, width + 7), 12345, np.float32)
     address = [array.__array_interface__["data"][0] for array in (a, w, c, b)]
@@ -92,10 +97,10 @@ def test_every_tile_and_nothing_beside_it(rows: int, vectors: int, bias: bool) -
 def test_first_total_is_not_added_to_zero() -> None:
     """A chain that underflows to -0 stays -0 without a bias: 0 + -0 would be +0."""
     tiny = np.full((1, 1), 1e-30, np.float32)
-    w = np.full((1, _tile.LANES), -1e-30, np.float32)
-    c = np.empty((1, _tile.LANES), np.float32)
+    w = np.full((1, tile.LANES), -1e-30, np.float32)
+    c = np.empty((1, tile.LANES), np.float32)
     address = [array.__array_interface__["data"][0] for array in (tiny, w, c)]
-    gemm.multiply(address[0], 1, 1, address[1], _tile.LANES, _tile.LANES, address[2], _tile.LANES, 0, 1, 1)
+    gemm.multiply(address[0], 1, 1, address[1], tile.LANES, tile.LANES, address[2], tile.LANES, 0, 1, 1)
     assert np.signbit(c).all()
     assert not c.any()
 
@@ -110,21 +115,18 @@ def test_product_of_a_team(rows: int, n: int) -> None:
     w, b = normal(2, n, k), normal(3, n)
     weight, bias = packed(w, b)
     want = exact.linear(np.ascontiguousarray(x[:, :k]), Linear(w, b))
-    memory = np.zeros(layout.COUNTERS + 1, np.int64)
-    exactly = np.full((rows, n), np.nan, np.float32)
-    scratch = np.empty(layout.ROW_BLOCK * layout.PANEL, np.float32)
-    address = [array.__array_interface__["data"][0] for array in (x, weight, bias, exactly, scratch, memory)]
+    own, matrix = Matrix(layout.address(x), ld), Packed(layout.address(weight), layout.address(bias), k, n)
     for bias_last in (True, False):
-        memory[:] = 0
-        product.product_exact_width(
-            address[0], ld, rows, address[1], address[2], bias_last, k, n, address[3], address[4], address[5], 0
-        )
+        exactly = np.full((rows, n), np.nan, np.float32)
+        take(Product(own, matrix, Matrix(layout.address(exactly), n), rows, bias_last=int(bias_last)))
         assert_same_bits(exactly, exact.product(np.ascontiguousarray(x[:, :k]), w) + b if bias_last else want)
 
-    memory[:] = 0
     padded = np.full((rows, len(bias) + 16), np.nan, np.float32)
-    out = padded.__array_interface__["data"][0]
-    args = (address[0], ld, rows, address[1], address[2], k, 0, len(weight), out, padded.shape[1])
-    product.product(*args, layout.GELU, address[5], 0)
+    out = Matrix(layout.address(padded), padded.shape[1])
+    take(Product(own, matrix, out, rows, layout.GELU))
     assert_same_bits(np.ascontiguousarray(padded[:, :n]), exact.gelu(want))
+    assert np.isnan(padded[:, n:]).all(), "written beyond the columns"
+    take(Product(own, matrix._replace(n=len(bias)), out, rows, layout.GELU))
+    assert_same_bits(np.ascontiguousarray(padded[:, :n]), exact.gelu(want))
+    assert not padded[:, n : len(bias)].any(), "columns of padding are zero"
     assert np.isnan(padded[:, len(bias) :]).all(), "written beyond the panels"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidistil.kernels import layout, pack
+from minidistil.kernels import layout
+from minidistil.kernels.products import packing
 from tests.bits import assert_same_bits
 from tests.kernels.values import awkward
 
@@ -17,5 +18,5 @@ def test_every_remainder(n: int, k: int) -> None:
     panels = layout.panels(n)
     want, got = (np.full((panels + 1, k, layout.PANEL), 7, np.float32) for _ in range(2))
     layout.pack(weight, want[:panels])
-    pack.pack_rows(weight.ctypes.data, n, k, got.ctypes.data)
+    packing.pack_rows(weight.ctypes.data, n, k, got.ctypes.data)
     assert_same_bits(got, want)

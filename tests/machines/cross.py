@@ -13,13 +13,14 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from llvmlite import binding, ir
 
-from minidistil.kernels import _target
-from minidistil.kernels._target import TILES, Target, Tile
+from minidistil.kernels.code import target
+from minidistil.kernels.code.target import TILES, Target, Tile
 
 AARCH64 = "aarch64-unknown-linux-gnu"
 X86_64 = "x86_64-unknown-linux-gnu"
@@ -36,7 +37,7 @@ def machine(triple: str, cpu: str, features: str = "") -> Any:
 
 def tile_assembly(tile: Tile, code_generator: Any) -> str:
     """Assembly of the register tile in all its shapes up to `tile`."""
-    from minidistil.kernels._tile import tile_function
+    from minidistil.kernels.products.tile import tile_function
 
     code = ir.Module("tile")
     tile_function(code, tile).linkage = "external"
@@ -66,9 +67,10 @@ def loops(assembly: str) -> Iterator[list[str]]:
 
 
 def inner_loop(assembly: str, tile: Tile) -> list[str]:
-    """The loop over k of the largest tile: it has as many fused multiply-adds as accumulators times steps."""
+    """The loop over k of the largest tile: it reads, and has as many multiply-adds as accumulators times steps."""
     wanted = tile.rows * tile.vectors * tile.step
-    found = [loop for loop in loops(assembly) if len(multiply_adds(loop)) == wanted]
+    reading = [loop for loop in loops(assembly) if any(re.search(r"\[x|\(%", line) for line in loop)]
+    found = [loop for loop in reading if len(multiply_adds(loop)) == wanted]
     assert len(found) == 1, f"{len(found)} loops with {wanted} multiply-adds"
     return found[0]
 
@@ -85,12 +87,12 @@ def calls(assembly: str) -> set[str]:
 
 def main(folder: Path, cpu: str) -> None:
     # Before any kernel is imported: they read the tile when they are.
-    _target.target = lambda: Target(cpu, TILES[4].lanes)  # type: ignore[assignment]
-    from minidistil.kernels import entries, native
+    target.target = lambda: Target(cpu, TILES[4].lanes)  # type: ignore[assignment]
+    from minidistil.kernels.code import native
 
     code_generator, symbols = machine(AARCH64, cpu), {}
-    for name in native.NAMES:
-        symbols[name], module = native.closed_module(getattr(entries, name), code_generator)
+    for name in native.ENTRIES:
+        symbols[name], module = native.closed_module(getattr(import_module(native.ENTRIES[name]), name), code_generator)
         (folder / f"{name}.o").write_bytes(code_generator.emit_object(module))
         (folder / f"{name}.s").write_text(code_generator.emit_assembly(module))
     (folder / "symbols.json").write_text(json.dumps(symbols))

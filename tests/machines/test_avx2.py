@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from llvmlite import binding
 
-from minidistil.kernels._target import TILES
+from minidistil.kernels.code.target import TILES
 from tests.machines import cross
 
 AVX512 = "+avx512f,+avx512vl,+avx512dq,+avx512bw"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +146,24 @@ def test_arrow_of_other_columns_is_not_gone_on_with(tmp_path: Path) -> None:
     sink.abandon()
     with pytest.raises(ValueError, match=r"out\.partial begins otherwise than this pyarrow \(.*\) begins a file"):
         ArrowSink(tmp_path / "out", 3, np.int8, done=done)
+
+
+@pytest.mark.parametrize(("call", "fault"), [("open", errno.EACCES), ("fsync", errno.EINVAL), ("fsync", errno.EIO)])
+def test_folders_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, fault: int) -> None:
+    """They cost the promise, and no more; a disk that fails is an error."""
+    honest = getattr(os, call)
+
+    def refuse(what: Any, *arguments: Any) -> Any:
+        if stat.S_ISDIR(os.stat(what).st_mode):  # noqa: PTH116  (of a file that is open, too)
+            raise OSError(fault, os.strerror(fault))
+        return honest(what, *arguments)
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(OSError, match="Input/output") if fault == errno.EIO else contextlib.nullcontext():
+        sink = NpySink(tmp_path / "out", 3, np.float32)
+        sink.append([TEXT], np.ones((1, 3), np.float32))
+        sink.finish()
+        assert np.load(tmp_path / "out").shape == (1, 3)
 
 
 def test_an_old_file_stands_until_the_new_one_is_finished(kind: type[Sink], tmp_path: Path) -> None:

@@ -7,19 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels.gelu import (
-    LN2_HIGH,
-    LN2_LOW,
-    LOG2_E,
-    TO_INTEGER,
-    TO_INTEGER_BITS,
-    exp16,
-    gelu16,
-    gelu_rows,
-    integer_bits,
-    power_of_two,
-)
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import (
     GELU,
     GELU_10,
@@ -36,8 +24,21 @@ from minidistil.kernels.layout import (
     SILU,
     TANH,
 )
-from minidistil.kernels.memory import address_of, load, load_first, store, store_first
-from minidistil.kernels.simd import (
+from minidistil.kernels.simd.gelu import (
+    LN2_HIGH,
+    LN2_LOW,
+    LOG2_E,
+    TO_INTEGER,
+    TO_INTEGER_BITS,
+    exp16,
+    gelu16,
+    gelu_rows,
+    integer_bits,
+    power_of_two,
+)
+from minidistil.kernels.simd.memory import load, load_first, store, store_first
+from minidistil.kernels.simd.tanh import tanh16
+from minidistil.kernels.simd.values import (
     bits,
     copysign,
     fabs,
@@ -51,7 +52,6 @@ from minidistil.kernels.simd import (
     splat_bits,
     where,
 )
-from minidistil.kernels.tanh import tanh16
 
 f32 = np.float32
 _SQRT_2_PI = f32(np.sqrt(2 / np.pi))
@@ -84,13 +84,6 @@ def activate_in_place(x, n, activation):
     for i in range(0, n, 16):
         mask = first_lanes(n - i)
         store_first(x, i, mask, _activate16(load_first(x, i, mask), activation))
-
-
-@kernel
-def activate(x, out, activation):
-    """out = activation(x), both float32 [n], contiguous."""
-    out[:] = x
-    activate_in_place(address_of(out), x.size, activation)
 
 
 @kernel

@@ -13,25 +13,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL
-from minidistil.kernels.memory import get_f32, load, store_first
-from minidistil.kernels.simd import first_lanes, splat, where
+from minidistil.kernels.simd.memory import get_f32, load, store_first
+from minidistil.kernels.simd.values import first_lanes, splat, where
 
 f32 = np.float32
 
 
 @kernel
-def narrow_product(x, rows, k, weight, bias, n, out):
-    """out = x W^T + bias, every array by its address: x float32 [rows, k], one packed panel, out float32 [rows, n]."""
-    columns, in_fours = first_lanes(n), first_lanes(n // 4 * 4)
-    shift = load(bias, 0)
-    for i in range(rows):
-        row = x + i * k * 4
-        total = _four(row, k, weight, n == 1)
-        if n % 4 != 0 and n != 1:
-            total = where(in_fours, total, _eight(row, k, weight))
-        store_first(out, i * n, columns, total + shift)
+def multiply_narrow(row, k, weight, bias, n, out):
+    """out = x W^T + bias of one row, every array by its address: x float32 [k], one packed panel, out float32 [n]."""
+    total = _four(row, k, weight, n == 1)
+    if n % 4 != 0 and n != 1:
+        total = where(first_lanes(n // 4 * 4), total, _eight(row, k, weight))
+    store_first(out, 0, first_lanes(n), total + load(bias, 0))
 
 
 @kernel

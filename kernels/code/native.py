@@ -3,7 +3,7 @@
 Loading a kept entry takes milliseconds and needs llvmlite only; Numba, whose import alone takes longer than a whole
 first result should, is imported where something must be compiled. A call releases the GIL.
 
-Code is kept (kept.py) under a digest of everything that it follows from: the sources of this folder, the CPU and its
+Code is kept (kept.py) under a digest of everything that it follows from: the sources of all kernels, the CPU and its
 features, llvmlite. So nothing stale is ever found, and nothing needs to be thrown out.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import importlib
 import logging
 import os
 import threading
@@ -19,18 +20,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minidistil.kernels import kept
-from minidistil.kernels.float_mode import default_mode, run_in_default_mode
+from minidistil.kernels.code import kept
+from minidistil.kernels.code.float_mode import default_mode, run_in_default_mode
 
 logger = logging.getLogger("minidistil")
 
-NAMES = ("encode", "encode_mobile_bert", "score_vocabulary", "linear", "layer_norm", "activate", "pack", "roof")
-"""The entries, functions of kernels/entries.py."""
+ENTRIES = {"run": "minidistil.kernels.steps.run"}
+"""The functions that code is kept of: name -> the module that has it, imported only where it must be compiled."""
 
 Entry = Callable[[int, int, int], bool]
-"""Takes the address of a call (layout.py), the thread's number and the team's size; False where the team gave up."""
+"""Takes the address of a call (steps/table.py), a thread's number and the team's size; False where the team gave up."""
 
-_FOLDER = Path(__file__).resolve().parent
+_FOLDER = Path(__file__).resolve().parents[1]  # of all kernels
 # Of the C library; the kernels need no other.
 _ALLOWED = ("sched_yield", "SwitchToThread", "clock_gettime", "memcpy", "memset", "memmove")
 _lock = threading.Lock()
@@ -62,8 +63,8 @@ def _key() -> str:
     import llvmlite
 
     digest = hashlib.blake2b(digest_size=12)
-    for path in sorted(_FOLDER.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(_FOLDER.rglob("*.py")):
+        digest.update(path.relative_to(_FOLDER).as_posix().encode() + b"\0" + path.read_bytes())
     digest.update("\0".join((*cpu(), llvmlite.__version__)).encode())
     return digest.hexdigest()
 
@@ -82,7 +83,7 @@ def cpu() -> tuple[str, str]:
 @default_mode()  # of constants, too, that are computed when the kernels are imported
 def _compile(name: str) -> tuple[str, bytes]:
     """Compile an entry with Numba and keep its object code where that is possible."""
-    from minidistil.kernels._target import target
+    from minidistil.kernels.code.target import target
 
     if not target().lanes:
         raise Unavailable(
@@ -90,9 +91,7 @@ def _compile(name: str) -> tuple[str, bytes]:
             "the kernels would be slow and lean on the C library's arithmetic"
         )
     _announce()
-    from minidistil.kernels import entries
-
-    symbol, code = _object_code(getattr(entries, name))
+    symbol, code = _object_code(getattr(importlib.import_module(ENTRIES[name]), name))
     kept.write(name, _key(), symbol, code)
     return symbol, code
 
@@ -100,7 +99,8 @@ def _compile(name: str) -> tuple[str, bytes]:
 @functools.lru_cache(maxsize=1)
 def _announce() -> None:
     folder = kept.directory()
-    where = f"kept in {folder}" if folder else "for this process only, as there is no folder to keep them in"
+    nowhere = "for this process only, as there is no folder to keep them in (NUMBA_CACHE_DIR names one)"
+    where = f"kept in {folder}" if folder else nowhere
     logger.warning("minidistil compiles its kernels for this CPU (%s); some seconds, once, %s", cpu()[0], where)
 
 

@@ -9,10 +9,12 @@ Weights are packed once into panels of PANEL columns (layout.pack).
 
 from __future__ import annotations
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels._tile import LANES, ROWS, VECTORS, tile
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL, ROW_BLOCK
-from minidistil.kernels.memory import address_of, get_f32, load, set_f32, store
+from minidistil.kernels.products.tile import LANES, ROWS, VECTORS, tile
+from minidistil.kernels.simd.memory import get_f32, load, set_f32, store
+
+_MOST_ROWS = ROW_BLOCK // ROWS * ROWS  # in whole tiles
 
 
 @kernel
@@ -26,6 +28,13 @@ def chain_length(k):
     if k < 384:
         return k // 2
     return 192
+
+
+@kernel
+def row_block(rows):
+    """Rows of a block: at most ROW_BLOCK, in blocks as even as whole tiles allow."""
+    blocks = (rows + _MOST_ROWS - 1) // _MOST_ROWS
+    return max(((rows + blocks - 1) // blocks + ROWS - 1) // ROWS * ROWS, ROWS)
 
 
 @kernel
@@ -75,33 +84,6 @@ def multiply_panel(a, lda, rows, panel, c, ldc, bias, k, block, ahead):
 
 
 @kernel
-def linear(x, weight, bias, out):
-    """out = x W^T + bias.
-
-    Args:
-        x: float32 [M, K], contiguous.
-        weight: float32 [panels, K, PANEL], W packed.
-        bias: float32 [panels * PANEL].
-        out: float32 [M, panels * PANEL], overwritten; columns beyond N are what the packed bias says (zero).
-    """
-    rows, k = x.shape
-    for m in range(0, rows, ROW_BLOCK):
-        for p in range(weight.shape[0]):
-            multiply_panel(
-                address_of(x) + m * k * 4,
-                k,
-                min(ROW_BLOCK, rows - m),
-                address_of(weight) + p * k * PANEL * 4,
-                address_of(out) + (m * out.shape[1] + p * PANEL) * 4,
-                out.shape[1],
-                address_of(bias) + p * PANEL * 4,
-                k,
-                chain_length(k),
-                0,
-            )
-
-
-@kernel
 def copy_rows(source, ld_source, target, ld_target, rows, columns):
     """Copy float32 [rows, columns] from address to address; nothing beyond the columns is read or written."""
     for i in range(rows):
@@ -111,3 +93,12 @@ def copy_rows(source, ld_source, target, ld_target, rows, columns):
             store(t, j, load(s, j))
         for j in range(whole, columns):
             set_f32(t, j, get_f32(s, j))
+
+
+@kernel
+def add_to_rows(x, ld, rows, y):
+    """Add float32 [PANEL] to every row of float32 [rows, PANEL], rows `ld` apart, all by address."""
+    for i in range(rows):
+        row = x + i * ld * 4
+        for j in range(0, PANEL, 16):
+            store(row, j, load(row, j) + load(y, j))

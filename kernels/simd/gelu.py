@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels.memory import address_of, load, load_first, store, store_first
-from minidistil.kernels.simd import (
+from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.simd.memory import load, store
+from minidistil.kernels.simd.values import (
     bits,
     copysign,
     fabs,
-    first_lanes,
     fma,
     from_bits,
     negative,
@@ -97,18 +96,3 @@ def gelu_rows(x, ld, rows, width):
         row = x + i * ld * 4
         for j in range(0, width, 16):
             store(row, j, gelu16(load(row, j)))
-
-
-@kernel
-def gelu_in_place(x, n):
-    """GELU in place on float32 [n] at an address."""
-    for i in range(0, n, 16):
-        mask = first_lanes(n - i)
-        store_first(x, i, mask, gelu16(load_first(x, i, mask)))
-
-
-@kernel
-def gelu(x, out):
-    """out = GELU(x), both float32 [n], contiguous."""
-    out[:] = x
-    gelu_in_place(address_of(out), x.size)

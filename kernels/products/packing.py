@@ -7,10 +7,10 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from minidistil.kernels._compile import kernel
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL
-from minidistil.kernels.memory import get_f32, pointer, set_f32
-from minidistil.kernels.simd import F32x16
+from minidistil.kernels.simd.memory import get_f32, pointer, set_f32
+from minidistil.kernels.simd.values import F32x16
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 

@@ -6,10 +6,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels._tile import LANES, ROWS, VECTORS
-from minidistil.kernels.memory import load
-from minidistil.kernels.simd import maximum
+from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.products.tile import LANES, ROWS, VECTORS
+from minidistil.kernels.simd.memory import load
+from minidistil.kernels.simd.values import maximum
 
 READ_STEP = 64
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels._tile import ROWS
-from minidistil.kernels.gelu import integer_bits, power_of_two
-from minidistil.kernels.gemm import chain_length, multiply
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL
-from minidistil.kernels.memory import address_of, get_f32, load, load_first, set_f32, store, store_first
-from minidistil.kernels.pack import transpose16
-from minidistil.kernels.simd import (
+from minidistil.kernels.products.gemm import chain_length, multiply
+from minidistil.kernels.products.packing import transpose16
+from minidistil.kernels.products.tile import ROWS
+from minidistil.kernels.simd.gelu import integer_bits, power_of_two
+from minidistil.kernels.simd.memory import get_f32, load, load_first, set_f32, store, store_first
+from minidistil.kernels.simd.values import (
     first_lanes,
     floor,
     fma,
@@ -95,7 +95,7 @@ def round_up(n, multiple):
 
 
 @kernel
-def attend(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context, ld_context, probabilities, scratch):
+def attend_head(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context, ld_context, probabilities, scratch):
     """One head, one sentence; every array by its address.
 
     Args:
@@ -162,32 +162,3 @@ def _pack_rows(v, ld, n, head_dim, width, out):
     for j in range(n):
         for d in range(0, width, 16):
             store(out, j * width + d, load_first(v, j * ld + d, first_lanes(head_dim - d)))
-
-
-@kernel
-def attention(q, k, v, scale, bias, context, probabilities, scratch):
-    """One head, one sentence, on arrays.
-
-    Args:
-        q: float32 [queries, head_dim]; k, v: float32 [n, head_dim]; contiguous.
-        scale: float32; bias: float32 [queries, n] or [0, 0] for none.
-        context: float32 [queries, head_dim] and probabilities: float32 [queries, n]; overwritten.
-        scratch: float32 [layout.attention_scratch(n, head_dim)].
-    """
-    n, head_dim = k.shape
-    attend(
-        address_of(q),
-        q.shape[0],
-        address_of(k),
-        address_of(v),
-        head_dim,
-        n,
-        head_dim,
-        scale,
-        address_of(bias) if bias.size > 0 else 0,
-        n,
-        address_of(context),
-        head_dim,
-        address_of(probabilities),
-        address_of(scratch),
-    )

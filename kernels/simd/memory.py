@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minidistil.kernels.simd import F32x8, F32x16, Float32Vector, M1x16
+from minidistil.kernels.simd.values import F32x8, F32x16, Float32Vector, M1x16
 
 _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
@@ -113,16 +113,3 @@ set_f32 = _scalar(types.float32, _F32, True)
 get_i32 = _scalar(types.int32, _I32, False)
 get_i64 = _scalar(types.int64, _I64, False)
 set_i64 = _scalar(types.int64, _I64, True)
-
-
-@intrinsic
-def address_of(typing_context, array):
-    """The byte address of a C-contiguous array's first element."""
-
-    def emit(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        return builder.ptrtoint(data, _I64)
-
-    if isinstance(array, types.Array) and array.layout == "C":
-        return types.intp(array), emit
-    return None

@@ -36,7 +36,6 @@ class Target:
     Attributes:
         name: LLVM's name of the CPU.
         lanes: float32 lanes of one vector register (16 AVX-512, 8 AVX2, 4 NEON); 0 without hardware FMA.
-        tile: the largest register tile.
     """
 
     name: str
@@ -44,6 +43,7 @@ class Target:
 
     @property
     def tile(self) -> Tile:
+        """The largest register tile."""
         return TILES.get(self.lanes, Tile(4, 1, 1, 1))
 
 

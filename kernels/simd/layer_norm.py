@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels.memory import address_of, get_f32, load, load8, load_first, set_f32, store, store_first
-from minidistil.kernels.simd import first_lanes, fma, fma_scalar, lane, splat, splat8, sqrt_scalar
+from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.simd.memory import get_f32, load, load8, load_first, set_f32, store, store_first
+from minidistil.kernels.simd.values import first_lanes, fma, fma_scalar, lane, splat, splat8, sqrt_scalar
 
 f32 = np.float32
 _CHUNK = 16  # vectors of eight lanes
 _LEVELS = 8  # 2^8 chunks of 128 elements: rows of up to 32,768
 _RECIPROCALS = np.float32(1) / np.arange(1, _CHUNK + 1, dtype=np.float32)
-
-# Floats of scratch for one row: per level eight lanes of means, eight of squares, and the count.
-SCRATCH = _LEVELS * 17
 
 
 @kernel
@@ -47,7 +44,10 @@ def _clear(level):
 
 @kernel
 def moments(x, n, scratch):
-    """Mean and sum of squared deviations of float32 [n] at an address; scratch: address of SCRATCH floats."""
+    """Mean and sum of squared deviations of float32 [n] at an address; scratch: address of float32 [_LEVELS, 17].
+
+    In it a level has eight lanes of means, eight of squares, and the count.
+    """
     vectors = n // 8
     chunks = (vectors + _CHUNK - 1) // _CHUNK
     depth = 0
@@ -111,28 +111,3 @@ def normalize_row(row, n, gain, shift, eps, scratch):
         x = (load_first(row, whole, mask) - center) * scale
         y = fma(x, load_first(gain, whole, mask), load_first(shift, whole, mask))
         store_first(row, whole, mask, y)
-
-
-@kernel
-def add_normalize_rows(x, ld_x, residual, ld_residual, rows, n, gain, shift, eps, scratch):
-    """x = LayerNorm(x + residual), in place on float32 [rows, n] at an address."""
-    for i in range(rows):
-        row, other = x + i * ld_x * 4, residual + i * ld_residual * 4
-        whole = n - n % 16
-        for j in range(0, whole, 16):
-            store(row, j, load(row, j) + load(other, j))
-        if whole < n:
-            mask = first_lanes(n - whole)
-            store_first(row, whole, mask, load_first(row, whole, mask) + load_first(other, whole, mask))
-        normalize_row(row, n, gain, shift, eps, scratch)
-
-
-@kernel
-def layer_norm(x, gain, shift, eps, out):
-    """out = LayerNorm(x): x and out float32 [M, N], gain and shift float32 [N], eps float32."""
-    scratch = np.empty(SCRATCH, np.float32)
-    n = x.shape[1]
-    out[:] = x
-    for i in range(x.shape[0]):
-        row = address_of(out) + i * n * 4
-        normalize_row(row, n, address_of(gain), address_of(shift), eps, address_of(scratch))

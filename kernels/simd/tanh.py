@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels._compile import kernel
-from minidistil.kernels.simd import (
+from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.simd.values import (
     bits,
     copysign,
     fabs,

@@ -13,8 +13,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minidistil.kernels._target import Tile, target
-from minidistil.kernels.simd import broadcast
+from minidistil.kernels.code.target import Tile, target
+from minidistil.kernels.simd.values import broadcast
 
 TILE = target().tile
 LANES = TILE.lanes

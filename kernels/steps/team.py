@@ -1,23 +1,24 @@
-"""Threads that meet inside compiled code: atomic counters, a barrier, and the tasks of a phase.
+"""Threads that meet inside compiled code: atomic counters, a barrier, and the tasks of a step.
 
-Every thread of a team enters the same kernel without the GIL. In a phase, threads draw tasks from a shared counter
-until none is left, so a thread that the machine holds up takes fewer; at the phase's end they meet at a barrier.
+Every thread of a team enters the same kernel without the GIL. In a step, threads draw tasks from a shared counter until
+none is left, so a thread that the machine holds up takes fewer; where the step ends they meet at a barrier.
 
 A team's memory is layout.team_memory: arrivals and generation on cache lines of their own, the flag that sends everyone
-home, then one counter a phase, all zero before the kernel starts.
+home, then one counter a step, all zero before the kernel starts.
 """
 
 from __future__ import annotations
 
 import platform
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minidistil.kernels._compile import kernel
+from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import ABORT, COUNTERS
-from minidistil.kernels.memory import set_i64
+from minidistil.kernels.simd.memory import set_i64
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 _ARRIVALS, _GENERATION = 0, 8
@@ -78,10 +79,20 @@ def nanoseconds(typing_context):
     return types.int64(), emit
 
 
+class Member(NamedTuple):
+    """A thread of a team in a step: its number, theirs, the address of the team's memory, and its own scratch."""
+
+    thread: int
+    threads: int
+    team: int
+    step: int
+    scratch: int
+
+
 @kernel
-def next_task(team, phase):
-    """The next task number of a phase, from 0; `team` is the address of the team's memory."""
-    return atomic_add(team + (COUNTERS + phase) * 8, 1)
+def next_task(member):
+    """The next task number of a step, from 0."""
+    return atomic_add(member.team + (COUNTERS + member.step) * 8, 1)
 
 
 @kernel
@@ -106,8 +117,8 @@ def meet(team, threads):
 
 
 @kernel
-def end_phase(team, threads, clock, phase):
-    """`meet`; where a clock (the address of int64 [phases]) is given, the time of the last arrival stays there."""
+def end_step(team, threads, clock, step):
+    """`meet`; where a clock (the address of int64 [steps]) is given, the time of the last arrival stays there."""
     if clock != 0:
-        set_i64(clock, phase, nanoseconds())
+        set_i64(clock, step, nanoseconds())
     return meet(team, threads)

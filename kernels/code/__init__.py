@@ -1,0 +1,1 @@
+"""Code: how kernels are compiled, for which CPU, and how their machine code is kept, found and called."""

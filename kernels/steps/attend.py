@@ -1,0 +1,66 @@
+"""The attention of a layer between its products; a task is a sentence and a head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from minidistil.kernels.steps.table import Matrix, Number
+
+
+class Attend(NamedTuple):
+    """context = softmax(q k^T scale + bias) v, for each sentence and head.
+
+    q, context: float32 [R, heads * head_dim], the queries of sentence b in rows q_offsets[b] to q_offsets[b + 1]; k, v:
+    float32 [T, heads * head_dim], its keys in rows offsets[b] to offsets[b + 1]; both offsets int64 [sentences + 1] by
+    address. bias: float32 [sentences, bias_heads, S, S], or 0. probabilities: float32, for each sentence of n tokens
+    [heads, n, n], where places (int64 [sentences + 1]) says; or 0. With either, every token is a query.
+    """
+
+    q: Matrix
+    k: Matrix
+    v: Matrix
+    context: Matrix
+    heads: int
+    head_dim: int
+    scale: float
+    sentences: Number
+    offsets: Number
+    q_offsets: Number
+    bias: Number
+    bias_heads: Number
+    probabilities: Number
+    places: Number
+
+
+def code() -> Callable:
+    """What a thread does in such a step."""
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.products.attention import attend_head
+    from minidistil.kernels.simd.memory import get_i64
+    from minidistil.kernels.steps.team import next_task
+
+    @part
+    def attend(o, member):
+        while True:
+            task = next_task(member)
+            if task >= o.sentences * o.heads:
+                break
+            sentence, head = task // o.heads, task % o.heads
+            start, first = get_i64(o.offsets, sentence), get_i64(o.q_offsets, sentence)
+            n = get_i64(o.offsets, sentence + 1) - start
+            queries = get_i64(o.q_offsets, sentence + 1) - first
+            column, bias, probabilities = head * o.head_dim, 0, 0
+            if o.bias != 0:
+                bias_head = head if o.bias_heads > 1 else 0
+                bias = o.bias + (sentence * o.bias_heads + bias_head) * n * n * 4
+            if o.probabilities != 0:
+                probabilities = o.probabilities + (get_i64(o.places, sentence) + head * n * n) * 4
+            attend_head(
+                o.q.address + (first * o.q.ld + column) * 4, queries,
+                o.k.address + (start * o.k.ld + column) * 4, o.v.address + (start * o.v.ld + column) * 4, o.k.ld,
+                n, o.head_dim, o.scale, bias, n,
+                o.context.address + (first * o.context.ld + column) * 4, o.context.ld, probabilities, member.scratch,
+            )  # fmt: skip
+
+    return attend

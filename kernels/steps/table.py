@@ -1,0 +1,173 @@
+"""Lists of steps: what the planning side writes and `run` reads. Imports nothing compiled.
+
+A step is int64 [SLOTS]: the number of its operation, whether the threads meet after it, then its operands one after
+another, a NamedTuple's within one in its place. A float32 lies in the low half of its slot. Addresses are bytes; 0
+stands for an array that is not there.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+
+from minidistil.kernels import layout
+
+OPERATIONS = (
+    "product",
+    "narrow_product",
+    "attend",
+    "sum_rows",
+    "activate",
+    "pack",
+    "multiply_adds",
+    "read_memory",
+)
+"""The operations: each is a file beside this one, and its place its number. In `some_name.py` are its operands, a
+NamedTuple `SomeName`, and `code`, which makes the part of `run` that computes it."""
+
+OPERATION, MEETS, OPERANDS = range(3)
+"""Slots of a step; the operands begin at the last."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A number that only a call can tell: its name there, and what is added to it."""
+
+    name: str
+    plus: int = 0
+
+    def __add__(self, number: int) -> Variable:
+        """The variable and so much more."""
+        return Variable(self.name, self.plus + number)
+
+
+Number = int | Variable
+"""What the planning side may write for an operand. Compiled code reads an int64."""
+
+
+class Matrix(NamedTuple):
+    """float32 in rows: the address of the first, and elements from one to the next."""
+
+    address: Number
+    ld: int
+
+
+class Rows(NamedTuple):
+    """A matrix of which row i is ids[i] (int32, by its address), or i where `ids` is 0; none where ids[i] < 0."""
+
+    address: Number
+    ld: Number
+    ids: Number
+
+
+class Packed(NamedTuple):
+    """A weight matrix [n, k] in panels (layout.pack), and its bias, padded to whole panels."""
+
+    weight: int
+    bias: int
+    k: int
+    n: int
+
+    def beyond(self, n: int) -> Packed:
+        """The same without its first n columns, which fill whole panels where others follow."""
+        first = layout.panels(n)
+        weight = self.weight + first * self.k * layout.PANEL * 4
+        return Packed(weight, self.bias + first * layout.PANEL * 4, self.k, self.n - first * layout.PANEL)
+
+
+class Run(NamedTuple):
+    """What a call of `run` begins with; its steps follow, and then the team's memory (layout.team_memory).
+
+    length: of the list, in steps. scratch: address of float32 [threads, scratch_floats]. clock: address of int64
+    [length], the time in nanoseconds when the threads met after a step; or 0.
+    """
+
+    length: int
+    scratch: Number
+    scratch_floats: Number
+    clock: Number
+
+
+SCRATCH, SCRATCH_FLOATS, CLOCK = Variable("scratch"), Variable("scratch floats"), Variable("clock")
+
+
+class Steps:
+    """Steps written once, in which each call fills its variables.
+
+    Args:
+        steps: operands of an operation, and whether the threads meet after it. Steps between two meetings run side by
+            side: none writes what another reads or writes. After the last the threads meet always, as the caller
+            leaves there.
+    """
+
+    def __init__(self, steps: Sequence[tuple[NamedTuple, bool]]) -> None:
+        numbers = [*Run(len(steps), SCRATCH, SCRATCH_FLOATS, CLOCK)]
+        for i, (operands, meets) in enumerate(steps):
+            numbers += written(operands, meets or i == len(steps) - 1)
+        self.team = len(numbers)  # where its memory begins
+        numbers += layout.team_memory(len(steps)).tolist()
+        variables = {i: number for i, number in enumerate(numbers) if isinstance(number, Variable)}
+        places = {name: i for i, name in enumerate(dict.fromkeys(v.name for v in variables.values()), 1)}
+        self._length, self._names = len(steps), tuple(places)
+        self._which = np.zeros(len(numbers), np.intp)
+        self._which[[*variables]] = [places[v.name] for v in variables.values()]
+        self._constants = np.array([n.plus if isinstance(n, Variable) else n for n in numbers], np.int64)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def call(self, values: Mapping[str, int]) -> np.ndarray:
+        """What `run` takes the address of, once: int64 [n]; `values` has the variables by name, and perhaps more."""
+        numbers = np.array([0, *[values[name] for name in self._names]], np.int64).take(self._which)
+        numbers += self._constants
+        return numbers
+
+
+@functools.cache
+def operation(name: str) -> tuple[type[NamedTuple], Any]:
+    """Operands and `code` of an operation of the table."""
+    module = importlib.import_module(f"minidistil.kernels.steps.{name}")
+    return getattr(module, name.title().replace("_", "")), module.code
+
+
+@functools.cache
+def slots() -> int:
+    """Slots of a step: as many as the operation with the most operands needs."""
+    return OPERANDS + max(len(kinds(operation(name)[0])) for name in OPERATIONS)
+
+
+@functools.cache
+def kinds(operands: type[NamedTuple]) -> tuple[type, ...]:
+    """int or float for each slot that operands take."""
+    found: list[type] = []
+    for hint in get_type_hints(operands).values():
+        found += kinds(hint) if hasattr(hint, "_fields") else [float if hint is float else int]
+    return tuple(found)
+
+
+def written(operands: NamedTuple, meets: bool) -> list[Any]:
+    """What lies in the slots of a step; a variable where there is one."""
+    name = type(operands).__module__.rpartition(".")[2]
+    if name not in OPERATIONS:
+        raise ValueError(f"{type(operands).__name__}: kernels/steps/table.py lists no operation {name!r}; add it there")
+    values, own = [*_flat(operands)], kinds(type(operands))
+    bits = [_bits(value) if kind is float else value for value, kind in zip(values, own, strict=True)]
+    return [OPERATIONS.index(name), int(meets), *bits, *[0] * (slots() - OPERANDS - len(bits))]
+
+
+def _flat(operands: tuple) -> Iterator[Any]:
+    for value in operands:
+        if isinstance(value, tuple):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def _bits(number: float) -> int:
+    """A float32 in the low half of an int64."""
+    return int(np.float32(number).view(np.uint32))

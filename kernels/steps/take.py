@@ -1,0 +1,24 @@
+"""Steps that one thread takes by itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minidistil.kernels import layout
+from minidistil.kernels.code import native
+from minidistil.kernels.steps.table import Run, written
+
+
+def take(*operands: NamedTuple, scratch_floats: int = layout.ROW_BLOCK * layout.PANEL) -> None:
+    """Take steps one after another on the caller's thread, without the GIL; callers run side by side.
+
+    `scratch_floats` is enough for all but the attention, which needs layout.scratch_floats of its longest sentence.
+    """
+    scratch = np.empty(scratch_floats, np.float32)
+    numbers = [*Run(len(operands), layout.address(scratch), scratch.size, 0)]
+    for step in operands:
+        numbers += written(step, True)
+    call = np.array(numbers + [0] * (layout.COUNTERS + len(operands)), np.int64)
+    native.entry("run")(layout.address(call), 0, 1)

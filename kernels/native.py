@@ -17,12 +17,12 @@ import json
 import logging
 import os
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from minidistil.kernels.float_mode import default_mode, run_in_default_mode
+from minidistil.kernels.loading import loading
 
 logger = logging.getLogger("minidistil")
 
@@ -35,14 +35,13 @@ Entry = Callable[[int, int, int], bool]
 _FOLDER = Path(__file__).resolve().parent
 # Of the C library; the kernels need no other.
 _ALLOWED = ("sched_yield", "SwitchToThread", "clock_gettime", "memcpy", "memset", "memmove")
-_lock = threading.Lock()
+_entries: dict[str, Entry] = {}
 
 
 class Unavailable(RuntimeError):
     """There is no machine code here, and none can be made; the message says why."""
 
 
-@functools.cache
 def entry(name: str) -> Entry:
     """An entry by its name, from its object file or compiled now.
 
@@ -50,9 +49,13 @@ def entry(name: str) -> Entry:
         Unavailable: the CPU that code is compiled for has no fused multiply-add of vectors; or nothing is kept, and
             Numba is missing.
     """
-    with _lock:
+    if name in _entries:
+        return _entries[name]
+    with loading():
         try:
-            return _function(*(_read(name) or _compile(name)))
+            if name not in _entries:
+                _entries[name] = _function(*(_read(name) or _compile(name)))
+            return _entries[name]
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
                 raise

@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from minidistil.kernels.loading import loading
+
 if TYPE_CHECKING:
     from minidistil import util
     from minidistil.auto import (
@@ -288,9 +290,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        with loading():
+            value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     elif name == "util":
-        value = importlib.import_module(f"{__name__}.util")
+        with loading():
+            value = importlib.import_module(f"{__name__}.util")
     elif name == "__version__":
         from importlib.metadata import version
 

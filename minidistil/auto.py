@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from minidistil import models, tasks
 from minidistil.config import Config
+from minidistil.kernels.loading import loading
 from minidistil.model import Model
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def load(
     folder = locate(
         name_or_path, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
     )
-    from minidistil.sentences.files import is_reranker
+    with loading():
+        from minidistil.sentences.files import is_reranker
 
     if is_reranker(folder):
         from minidistil.sentences import CrossEncoder

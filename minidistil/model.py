@@ -7,7 +7,6 @@ sentence alone: tokens that the mask drops are not computed, and their rows in t
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, overload
 
@@ -18,6 +17,7 @@ from minidistil.batch import PackedBatch
 from minidistil.choose_backend import create_backend, packed_beside
 from minidistil.config import Config
 from minidistil.inputs import ModelInputs, prepare
+from minidistil.kernels.loading import loaded_once, loading
 from minidistil.outputs import BaseModelOutput, ModelOutput
 from minidistil.weights.model_weights import ModelWeights
 
@@ -105,6 +105,11 @@ class Model(Generic[Output]):
         cls: type[Loaded], checkpoint: Checkpoint, *, threads: int | None = None, backend: str = "engine"
     ) -> Loaded:
         """Load from an opened checkpoint; see `from_pretrained`."""
+        with loading():
+            return cls._load(checkpoint, threads, backend)
+
+    @classmethod
+    def _load(cls: type[Loaded], checkpoint: Checkpoint, threads: int | None, backend: str) -> Loaded:
         from minidistil.weights import read_model
 
         config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
@@ -186,7 +191,7 @@ class Model(Generic[Output]):
         output = self._output(**values)
         return output.to_tuple() if return_dict is False else output
 
-    @cached_property
+    @loaded_once
     def tokenizer(self) -> Tokenizer:
         """The checkpoint's tokenizer, loaded when first asked for."""
         from minidistil.tokenization import Tokenizer
@@ -195,7 +200,7 @@ class Model(Generic[Output]):
             raise ValueError("this model was made of weights in memory; there is no folder to load a tokenizer from")
         return Tokenizer.from_pretrained(self.folder)
 
-    @cached_property
+    @loaded_once
     def sentence_encoder(self) -> SentenceEncoder:
         """The model as sentence-transformers would use it: by modules.json, or mean pooling where there is none."""
         from minidistil.sentences import SentenceEncoder

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidistil.kernels.loading import loading
 from minidistil.sentences.comparison import similarity, similarity_pairwise
 from minidistil.sentences.pooling import normalize
 from minidistil.sentences.quantization import quantize_embeddings
@@ -129,8 +130,9 @@ def _best(ids: np.ndarray, scores: np.ndarray, most: int) -> tuple[np.ndarray, n
 
 def _products() -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
     """The engine's, or None where it cannot run."""
-    from minidistil.engine import EngineUnavailable
-    from minidistil.engine.operations import Operations
+    with loading():
+        from minidistil.engine import EngineUnavailable
+        from minidistil.engine.operations import Operations
 
     operations = Operations()
     try:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from minidistil.kernels.loading import loading
 from minidistil.weights.errors import CheckpointError, quoted
 
 PACKAGE = "package:"
@@ -57,7 +58,8 @@ def locate(
         raise CheckpointError(quoted(name), f"no such file or folder{_nearest(path)}")
     if not _HUB_ID.fullmatch(name) or "--" in name or ".." in name:
         raise CheckpointError(quoted(name), "neither an existing path nor a hub id (org/name or name)")
-    from minidistil.weights._hub import fetch
+    with loading():
+        from minidistil.weights._hub import fetch
 
     return fetch(name, revision, cache_dir, local_files_only, token, config_only)
 

@@ -204,7 +204,7 @@ def _passes(
     batch: PackedBatch, rows: np.ndarray | None, budget: int
 ) -> Iterator[tuple[PackedBatch, np.ndarray | None]]:
     """Cut a batch between sentences into parts of `budget` tokens at most (or one sentence); sort their rows."""
-    ordered = None if rows is None else np.unique(rows)
+    ordered = None if rows is None else _distinct(rows)
     first = 0
     while first < batch.sentences:
         limit = batch.offsets[first] + budget
@@ -236,8 +236,14 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 
 def _in_order_asked(last: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """From rows sorted and unique to the order, and the repetitions, in which they were asked for."""
-    ordered, place = np.unique(rows, return_inverse=True)
-    return last if np.array_equal(ordered, rows) else last[place]
+    ordered = _distinct(rows)
+    return last if np.array_equal(ordered, rows) else last[np.searchsorted(ordered, rows)]
+
+
+def _distinct(rows: np.ndarray) -> np.ndarray:
+    """Sorted, each once. np.unique imports more of NumPy when it is first called, which a fork may cut short."""
+    ordered = np.sort(rows)
+    return ordered[np.diff(ordered, prepend=-1) > 0]
 
 
 def _head(config: Config, head: MaskedLMWeights, packed: PackedWeights) -> layout.Head:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidistil.kernels import layout, native
+from minidistil.kernels.loading import renew_in_children
 
 
 def default_threads() -> int:
@@ -62,9 +63,13 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begin anew, as in a forked child: locks and threads of the parent mean nothing there."""
         self._turn = threading.Lock()
         self._crew: _Crew | None = None
-        self._pid = 0
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -72,8 +77,6 @@ class Team:
         if self.threads == 1:
             yield
             return
-        if self._pid != os.getpid():  # first use, or a forked child: locks and threads of the parent mean nothing here
-            self._pid, self._turn, self._crew = os.getpid(), threading.Lock(), None
         with self._turn:
             yield
 

@@ -6,6 +6,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from minidistil.kernels.loading import loading
 from minidistil.pipelines.base import Pipeline
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def pipeline(
     if device is not None and str(device) not in ("cpu", "-1"):
         raise ValueError(f"minidistil computes on the CPU only, got device={device!r}")
     module, class_name, loader = _TASKS[name]
+    with loading():
+        auto = importlib.import_module("minidistil.auto")
+        pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     fetching: dict[str, Any] = {
         "revision": revision,
         "cache_dir": cache_dir,
@@ -90,8 +94,7 @@ def pipeline(
     }
     loaded: Any = model
     if isinstance(model, (str, os.PathLike)):
-        auto = getattr(importlib.import_module("minidistil.auto"), loader)
-        loaded = auto.from_pretrained(model, **fetching, threads=threads, backend=backend)
+        loaded = getattr(auto, loader).from_pretrained(model, **fetching, threads=threads, backend=backend)
     if tokenizer is None:
         chosen = loaded.tokenizer
     elif isinstance(tokenizer, (str, os.PathLike)):
@@ -100,7 +103,6 @@ def pipeline(
         chosen = Tokenizer.from_pretrained(tokenizer, **fetching)
     else:
         chosen = tokenizer
-    pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     return pipeline_class(loaded, chosen, **options)
 
 

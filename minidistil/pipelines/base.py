@@ -9,7 +9,6 @@ each input. As a window's result never depends on its neighbours, neither does a
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -18,6 +17,7 @@ import numpy as np
 
 from minidistil.batch import PackedBatch
 from minidistil.inputs import pack_sentences, token_batches
+from minidistil.kernels.loading import Lock, loading
 from minidistil.tokenization import (
     Tokenizer,
     check_truncation,
@@ -90,7 +90,7 @@ class Pipeline:
         self.model = model
         self.tokenizer = tokenizer
         self.truncated = 0
-        self._count_lock = threading.Lock()
+        self._count_lock = Lock()
         self._general: dict[str, Any] = {
             "batch_size": batch_size,
             "batch_tokens": batch_tokens,
@@ -257,7 +257,8 @@ def needs_head(task: str, model: Any, has: type, what: str, loader: str) -> None
 
 @contextlib.contextmanager
 def _bar(total: int) -> Iterator[Any]:
-    from tqdm.auto import tqdm
+    with loading():
+        from tqdm.auto import tqdm
 
     with tqdm(total=total, unit=" texts") as bar:
         yield bar

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from minidistil._warn import warn_caller
 from minidistil.inputs import pack_sentences, token_batches
+from minidistil.kernels.loading import Lock, loading
 from minidistil.pipelines.scores import softmax
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
@@ -68,8 +68,9 @@ class CrossEncoder:
         threads: int | None = None,
         backend: str = "engine",
     ) -> None:
-        from minidistil.auto import AutoModelForSequenceClassification
-        from minidistil.weights import locate
+        with loading():
+            from minidistil.auto import AutoModelForSequenceClassification
+            from minidistil.weights import locate
 
         if device is not None and str(device) != "cpu":
             raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
@@ -83,7 +84,7 @@ class CrossEncoder:
         self.prompts = dict(files.prompts)
         self.default_prompt_name = files.default_prompt
         self.truncated = 0
-        self._count_lock = threading.Lock()
+        self._count_lock = Lock()
         self._limit = files.max_seq_length
         if max_length is not None:
             self.max_length = max_length

@@ -5,10 +5,8 @@ The order of every sum is fixed by the sentence alone (`pooling`), so its embedd
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +14,7 @@ import numpy as np
 
 from minidistil.batch import PackedBatch
 from minidistil.inputs import pack_sentences, token_batches
+from minidistil.kernels.loading import Lock, loaded_once, loading
 from minidistil.sentences.comparison import check_similarity, similarity, similarity_pairwise
 from minidistil.sentences.files import SENTENCE, TOKENS, SentenceFiles, read_sentence_files
 from minidistil.sentences.modules import Modules, read_modules
@@ -61,7 +60,7 @@ class SentenceEncoder:
         self.truncate_dim = self._files.truncate_dim
         self.truncated = 0
         self._similarity_fn_name = self._files.similarity
-        self._count_lock = threading.Lock()
+        self._count_lock = Lock()
         self._max_seq_length = self._files.max_seq_length
 
     @classmethod
@@ -77,7 +76,8 @@ class SentenceEncoder:
             CheckpointError: a damaged checkpoint, or modules that do not fit together; lists every fault.
             ValueError: a module that minidistil does not have.
         """
-        from minidistil.auto import AutoModel
+        with loading():
+            from minidistil.auto import AutoModel
 
         folder = Path(folder)
         files = read_sentence_files(folder)
@@ -89,7 +89,7 @@ class SentenceEncoder:
         """The encoder's config."""
         return self.model.config
 
-    @cached_property
+    @loaded_once
     def tokenizer(self) -> Tokenizer:
         """The encoder's tokenizer, lower-casing where the folder asks for it."""
         if not self._files.lower_case or self.model.folder is None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from minidistil.kernels.loading import loading
 from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import read_sentence_files
 
@@ -49,8 +50,9 @@ class SentenceTransformer(SentenceEncoder):
         threads: int | None = None,
         backend: str = "engine",
     ) -> None:
-        from minidistil.auto import AutoModel
-        from minidistil.weights import locate
+        with loading():
+            from minidistil.auto import AutoModel
+            from minidistil.weights import locate
 
         if device is not None and str(device) != "cpu":
             raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from minidistil.kernels.loading import loading
+
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER_BYTES = 128  # in all: room for the row count to grow in place
 _BLOCK = 1 << 20
@@ -146,7 +148,8 @@ class ArrowSink(Sink):
 
     def __init__(self, path: Path, width: int, dtype: Any, *, resume: bool = False) -> None:
         try:
-            import pyarrow
+            with loading():
+                import pyarrow
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f"writing {path.name} needs pyarrow: pip install pyarrow, or write a .npy or .jsonl file",

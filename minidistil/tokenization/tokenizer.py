@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
+from minidistil.kernels.loading import loading
 from minidistil.tokenization.encoding import BatchEncoding
 from minidistil.tokenization.texts import read_texts
 from minidistil.tokenization.windows import encode, encode_windows
@@ -119,7 +120,8 @@ class Tokenizer:
             token=token,
             config_only=True,
         )
-        return cls(read_tokenizer_files(folder), str(name_or_path))
+        with loading():
+            return cls(read_tokenizer_files(folder), str(name_or_path))
 
     def __call__(
         self,

@@ -7,15 +7,16 @@ Compiled code sets it by itself, on every thread; Python sets it where a call co
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class default_mode(contextlib.ContextDecorator):  # noqa: N801: it is used as a function is
+class default_mode:  # noqa: N801: it is used as a function is
     """The thread in the default mode, within a block or a function; then in the caller's again.
 
     Not around what yields: whoever consumes would be in it too. On Windows it does nothing.
@@ -30,8 +31,15 @@ class default_mode(contextlib.ContextDecorator):  # noqa: N801: it is used as a 
     def __exit__(self, *exception: object) -> None:
         _functions()[1](self._caller)
 
-    def _recreate_cm(self) -> default_mode:
-        return default_mode()
+    def __call__(self, function: Function) -> Function:
+        """Decorate a function. (contextlib's decorator would be a frame that warnings take for the caller's.)"""
+
+        @functools.wraps(function)
+        def in_default_mode(*args: Any, **options: Any) -> Any:
+            with default_mode():
+                return function(*args, **options)
+
+        return cast(Function, in_default_mode)
 
 
 # What C calls fenv_t; the largest known has 32 bytes.

@@ -19,7 +19,7 @@ import logging  # noqa: F401
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 Value = TypeVar("Value")
@@ -34,9 +34,17 @@ _loading = threading.RLock()
 _renewable: weakref.WeakSet[_Renewable] = weakref.WeakSet()
 
 
-def loading() -> Any:
-    """The context in which things are loaded; a thread that is in it may enter it again."""
-    return _loading
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """The context in which things are loaded: one thread's, no fork's, and in the default floating-point mode.
+
+    A thread that is in it may enter it again.
+    """
+    with _loading:
+        from minidistil.kernels.float_mode import default_mode  # here, as importing the package needs no ctypes
+
+        with default_mode():  # constants are computed when a module is imported
+            yield
 
 
 def renew_in_children(thing: _Renewable) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minidistil.kernels.float_mode import default_mode, run_in_default_mode
+from minidistil.kernels.float_mode import run_in_default_mode
 from minidistil.kernels.loading import loading
 
 logger = logging.getLogger("minidistil")
@@ -135,7 +135,6 @@ def _file(name: str) -> str:
     return f"{name}-{_key()}.o"
 
 
-@default_mode()  # of constants, too, that are computed when the kernels are imported
 def _compile(name: str) -> tuple[str, bytes]:
     """Compile an entry with Numba and keep its object code where that is possible."""
     from minidistil.kernels._target import target

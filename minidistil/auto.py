@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from minidistil import models, tasks
 from minidistil.config import Config
+from minidistil.kernels.float_mode import default_mode
 from minidistil.kernels.loading import loading
 from minidistil.model import Model
 
@@ -30,6 +31,7 @@ class _Auto(Generic[Loaded]):
     _head: ClassVar[str] = ""
 
     @classmethod
+    @default_mode()
     def from_pretrained(
         cls,
         name_or_path: str | os.PathLike[str],
@@ -91,6 +93,7 @@ class AutoModelForMultipleChoice(_Auto[tasks.MultipleChoice]):
     _head = "multiple_choice"
 
 
+@default_mode()
 def load(
     name_or_path: str | os.PathLike[str],
     *,

@@ -17,6 +17,7 @@ from minidistil.batch import PackedBatch
 from minidistil.choose_backend import create_backend, packed_beside
 from minidistil.config import Config
 from minidistil.inputs import ModelInputs, prepare
+from minidistil.kernels.float_mode import default_mode
 from minidistil.kernels.loading import loaded_once, loading
 from minidistil.outputs import BaseModelOutput, ModelOutput
 from minidistil.weights.model_weights import ModelWeights
@@ -48,6 +49,7 @@ class Model(Generic[Output]):
     reads_first_only: ClassVar[bool] = False
     _output: ClassVar[type[ModelOutput]] = BaseModelOutput
 
+    @default_mode()
     def __init__(
         self,
         config: Config,
@@ -67,6 +69,7 @@ class Model(Generic[Output]):
         self._backend = create_backend(backend, config, weights, threads, packed)
 
     @classmethod
+    @default_mode()
     def from_pretrained(
         cls: type[Loaded],
         name_or_path: str | os.PathLike[str],
@@ -101,6 +104,7 @@ class Model(Generic[Output]):
         return cls.from_checkpoint(checkpoint, threads=threads, backend=backend)
 
     @classmethod
+    @default_mode()
     def from_checkpoint(
         cls: type[Loaded], checkpoint: Checkpoint, *, threads: int | None = None, backend: str = "engine"
     ) -> Loaded:
@@ -150,6 +154,7 @@ class Model(Generic[Output]):
         return_dict: Literal[True] | None = ...,
     ) -> Output: ...
 
+    @default_mode()
     def __call__(
         self,
         input_ids: Any = None,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidistil.kernels.float_mode import default_mode
 from minidistil.kernels.loading import loading
 from minidistil.sentences.comparison import similarity, similarity_pairwise
 from minidistil.sentences.pooling import normalize
@@ -74,11 +75,13 @@ def pairwise_manhattan_sim(a: Any, b: Any) -> np.ndarray:
     return similarity_pairwise(a, b, "manhattan")
 
 
+@default_mode()
 def normalize_embeddings(embeddings: Any) -> np.ndarray:
     """Return embeddings [n, D] scaled to length 1, float32."""
     return normalize(np.asarray(embeddings, np.float32))
 
 
+@default_mode()
 def semantic_search(
     query_embeddings: Any,
     corpus_embeddings: Any,

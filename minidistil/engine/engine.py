@@ -15,6 +15,7 @@ from minidistil.engine.plan import address, plan
 from minidistil.engine.threads import Team, default_threads
 from minidistil.engine.workspace import WorkspacePool
 from minidistil.kernels import layout, native
+from minidistil.kernels.float_mode import default_mode
 from minidistil.weights.model_weights import MaskedLMWeights, ModelWeights
 from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
 
@@ -38,6 +39,7 @@ class Engine(Operations):
     turns.
     """
 
+    @default_mode()
     def __init__(
         self, config: Config, weights: ModelWeights, threads: int | None = None, packed: PackedWeights | None = None
     ) -> None:
@@ -67,6 +69,7 @@ class Engine(Operations):
         head = weights.masked_lm
         self._head = None if head is None else _head(config, head, self._packed)
 
+    @default_mode()
     def encode(
         self,
         batch: PackedBatch,
@@ -99,6 +102,7 @@ class Engine(Operations):
             last = last[wanted]
         return Encoded(last, states, maps)
 
+    @default_mode()
     def masked_lm(self, hidden: np.ndarray) -> np.ndarray:
         """Logits float32 [R, V] of the masked-language-model head for hidden states float32 [R, D]."""
         if self._head is None:
@@ -117,6 +121,7 @@ class Engine(Operations):
                 self._team.run("score_vocabulary", (self._head, call), memory, keep)
         return logits
 
+    @default_mode()
     def clock(self, batch: PackedBatch) -> np.ndarray:
         """Encode a batch of at most TOKEN_BUDGET tokens and tell when each phase of it ended.
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from minidistil.batch import PackedBatch
 from minidistil.inputs import pack_sentences, token_batches
+from minidistil.kernels.float_mode import default_mode
 from minidistil.kernels.loading import Lock, loading
 from minidistil.tokenization import (
     Tokenizer,
@@ -166,6 +167,7 @@ class Pipeline:
             yield from self._answer_all(some, {**general, "progress": False}, task, done)
             done += len(some)
 
+    @default_mode()
     def _answer_all(self, inputs: Sequence[Any], general: dict[str, Any], task: Any, first: int = 0) -> list[Any]:
         items = [self._read(item, f"text {first + i}", task) for i, item in enumerate(inputs)]
         limit = input_limit(self.tokenizer, self.model.config.longest_sentence)

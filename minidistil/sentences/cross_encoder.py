@@ -11,6 +11,7 @@ import numpy as np
 
 from minidistil._warn import warn_caller
 from minidistil.inputs import pack_sentences, token_batches
+from minidistil.kernels.float_mode import default_mode
 from minidistil.kernels.loading import Lock, loading
 from minidistil.pipelines.scores import softmax
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
@@ -54,6 +55,7 @@ class CrossEncoder:
         ValueError: an unknown option, or a module that minidistil does not have.
     """
 
+    @default_mode()
     def __init__(
         self,
         name_or_path: str | os.PathLike[str],
@@ -119,6 +121,7 @@ class CrossEncoder:
 
     max_seq_length = max_length
 
+    @default_mode()
     def predict(
         self,
         sentences: Any,

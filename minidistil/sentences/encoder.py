@@ -14,6 +14,7 @@ import numpy as np
 
 from minidistil.batch import PackedBatch
 from minidistil.inputs import pack_sentences, token_batches
+from minidistil.kernels.float_mode import default_mode
 from minidistil.kernels.loading import Lock, loaded_once, loading
 from minidistil.sentences.comparison import check_similarity, similarity, similarity_pairwise
 from minidistil.sentences.files import SENTENCE, TOKENS, SentenceFiles, read_sentence_files
@@ -51,6 +52,7 @@ class SentenceEncoder:
         truncated: how many sentences have been cut since the model was loaded.
     """
 
+    @default_mode()
     def __init__(self, model: Model, folder: Path | None, files: SentenceFiles | None = None) -> None:
         self.model = model
         self._files = read_sentence_files(folder) if files is None else files
@@ -64,6 +66,7 @@ class SentenceEncoder:
         self._max_seq_length = self._files.max_seq_length
 
     @classmethod
+    @default_mode()
     def from_folder(cls, folder: str | Path, *, threads: int | None = None, backend: str = "engine") -> SentenceEncoder:
         """Load a sentence-transformers folder, or any encoder's (mean pooling).
 
@@ -135,6 +138,7 @@ class SentenceEncoder:
         """Run the encoder alone; see `Model.__call__`."""
         return self.model(*args, **inputs)
 
+    @default_mode()
     def encode(
         self,
         sentences: str | Iterable[str],
@@ -231,6 +235,7 @@ class SentenceEncoder:
         """Embed documents: `encode` with the prompt named "document", else "passage" or "corpus"."""
         return self.encode(sentences, **self._task_prompt(("document", "passage", "corpus"), options))
 
+    @default_mode()
     def similarity(self, a: Any, b: Any) -> np.ndarray:
         """Return float32 [n, m]: how similar each of n embeddings is to each of m, by `similarity_fn_name`.
 
@@ -238,6 +243,7 @@ class SentenceEncoder:
         """
         return similarity(a, b, self.similarity_fn_name, self.model._backend.products)
 
+    @default_mode()
     def similarity_pairwise(self, a: Any, b: Any) -> np.ndarray:
         """Return float32 [n]: how similar embedding i of one set is to embedding i of the other."""
         return similarity_pairwise(a, b, self.similarity_fn_name)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from minidistil.kernels.float_mode import default_mode
 from minidistil.kernels.loading import loading
 from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import read_sentence_files
@@ -34,6 +35,7 @@ class SentenceTransformer(SentenceEncoder):
         ValueError: an unknown option, or a module that minidistil does not have.
     """
 
+    @default_mode()
     def __init__(
         self,
         model_name_or_path: str | os.PathLike[str],

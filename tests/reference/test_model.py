@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from minidistil.batch import PackedBatch
 from minidistil.reference import Reference, blas, exact
 from tests import build
 from tests.bits import assert_same_bits
@@ -14,7 +15,12 @@ from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL
 
 RNG = np.random.default_rng(3)
 SENTENCES = [RNG.integers(0, 1200, n) for n in (7, 1, 33)]
-TYPES = [np.arange(len(s)) % 2 for s in SENTENCES]
+
+
+def batch_of(values: dict, sentences: list[np.ndarray], bias: np.ndarray | None = None) -> PackedBatch:
+    """With token types, where the model has any."""
+    types = None if values is DISTILBERT_SMALL else [np.arange(len(sentence)) % 2 for sentence in sentences]
+    return build.batch(sentences, types, bias)
 
 
 @pytest.fixture(scope="module", params=["distilbert", "bert"])
@@ -24,7 +30,7 @@ def values(request: pytest.FixtureRequest) -> dict:
 
 def test_what_is_asked_for_comes_back(values: dict) -> None:
     reference = Reference(build.config(values), build.model_weights(values))
-    batch = build.batch(SENTENCES, TYPES)
+    batch = batch_of(values, SENTENCES)
     plain = reference.encode(batch)
     assert plain.last.shape == (41, 128)
     assert plain.last.dtype == np.float32
@@ -48,10 +54,10 @@ def test_what_is_asked_for_comes_back(values: dict) -> None:
 
 def test_a_sentence_is_the_same_in_any_batch(values: dict) -> None:
     reference = Reference(build.config(values), build.model_weights(values))
-    together = reference.encode(build.batch(SENTENCES, TYPES)).last
-    alone = [reference.encode(build.batch([s], [t])).last for s, t in zip(SENTENCES, TYPES, strict=True)]
+    together = reference.encode(batch_of(values, SENTENCES)).last
+    alone = [reference.encode(batch_of(values, [s])).last for s in SENTENCES]
     assert_same_bits(together, np.concatenate(alone))
-    reverse = reference.encode(build.batch(SENTENCES[::-1], TYPES[::-1])).last
+    reverse = reference.encode(batch_of(values, SENTENCES[::-1])).last
     assert_same_bits(reverse, np.concatenate(alone[::-1]))
 
 
@@ -59,7 +65,7 @@ def test_both_operation_sets_agree(values: dict) -> None:
     config, weights = build.config(values), build.model_weights(values)
     bias = 2 * np.random.default_rng(0).standard_normal((2, 4, 33, 33), dtype=np.float32)
     bias[0, 1, 3] = bias[1, :, :, 5] = -np.inf
-    for batch in (build.batch(SENTENCES, TYPES), build.batch([SENTENCES[2]] * 2, [TYPES[2]] * 2, bias)):
+    for batch in (batch_of(values, SENTENCES), batch_of(values, [SENTENCES[2]] * 2, bias)):
         want = Reference(config, weights, exact).encode(batch, hidden_states=True, attentions=True)
         got = Reference(config, weights, blas).encode(batch, hidden_states=True, attentions=True)
         assert got.hidden_states is not None
@@ -80,10 +86,10 @@ def test_both_operation_sets_agree(values: dict) -> None:
 
 def test_token_types_and_positions_count() -> None:
     reference = Reference(build.config(BERT_SMALL), build.model_weights(BERT_SMALL))
-    batch = build.batch(SENTENCES, TYPES)
+    batch = batch_of(BERT_SMALL, SENTENCES)
     with_types = reference.encode(batch).last
     without = reference.encode(build.batch(SENTENCES)).last
-    zeros = reference.encode(build.batch(SENTENCES, [np.zeros_like(t) for t in TYPES])).last
+    zeros = reference.encode(build.batch(SENTENCES, [np.zeros_like(s) for s in SENTENCES])).last
     assert_same_bits(without, zeros)
     assert not np.array_equal(with_types, without)
     shifted = dataclasses.replace(batch, position_ids=batch.position_ids + 1)

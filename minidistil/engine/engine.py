@@ -16,7 +16,12 @@ from minidistil.engine.threads import Team, default_threads
 from minidistil.engine.workspace import WorkspacePool
 from minidistil.kernels import layout, native
 from minidistil.kernels.float_mode import default_mode
-from minidistil.weights.model_weights import MaskedLMWeights, ModelWeights
+from minidistil.weights.model_weights import (
+    EmbeddingWeights,
+    MaskedLMWeights,
+    MobileEmbeddingWeights,
+    ModelWeights,
+)
 from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
 
 # A pass has so many floating point operations and tokens at most (or one sentence). Enough that the weights' way from
@@ -58,6 +63,7 @@ class Engine(Operations):
         self.config = config
         self.threads = default_threads() if threads is None else threads
         self._embeddings = weights.encoder.embeddings
+        _check_tables(config, self._embeddings)
         if packed is None or not is_packed_from(packed, weights):
             packed = pack_model(weights)
         self._packed = packed
@@ -249,6 +255,22 @@ def _distinct(rows: np.ndarray) -> np.ndarray:
     """Sorted, each once. np.unique imports more of NumPy when it is first called, which a fork may cut short."""
     ordered = np.sort(rows)
     return ordered[np.diff(ordered, prepend=-1) > 0]
+
+
+def _check_tables(config: Config, embeddings: EmbeddingWeights | MobileEmbeddingWeights) -> None:
+    """Refuse tables that are not as `PackedBatch.check` takes them to be: it goes by the config, and they are read."""
+    sizes = {
+        "word_embeddings": config.vocab_size,
+        "token_type_embeddings": config.type_vocab_size,
+        "position_embeddings": config.max_position_embeddings,
+    }
+    for name, rows in sizes.items():
+        table = getattr(embeddings, name)
+        if table is None:
+            continue
+        if len(table) < max(rows, 1) or table.dtype != np.float32 or not table.flags.c_contiguous:
+            found = f"{table.dtype} {list(table.shape)}{'' if table.flags.c_contiguous else ' with strides'}"
+            raise ValueError(f"{name} must be float32 of at least {rows} rows, contiguous, got {found}")
 
 
 def _head(config: Config, head: MaskedLMWeights, packed: PackedWeights) -> layout.Head:

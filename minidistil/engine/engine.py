@@ -18,7 +18,7 @@ from minidistil.engine.threads import Team, default_threads
 from minidistil.engine.workspace import WorkspacePool
 from minidistil.kernels.code import native
 from minidistil.kernels.layout import address
-from minidistil.weights.model_weights import ModelWeights
+from minidistil.weights.model_weights import EmbeddingWeights, MobileEmbeddingWeights, ModelWeights
 from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
 
 # A pass has so many floating point operations and tokens at most (or one sentence). Enough that the weights' way from
@@ -60,6 +60,7 @@ class Engine(Operations):
         self.config = config
         self.threads = default_threads() if threads is None else threads
         self._embeddings = weights.encoder.embeddings
+        _check_tables(config, self._embeddings)
         self._words = address(self._embeddings.word_embeddings)
         if packed is None or not is_packed_from(packed, weights):
             packed = pack_model(weights)
@@ -254,3 +255,19 @@ def _distinct(rows: np.ndarray) -> np.ndarray:
     """Sorted, each once. np.unique imports more of NumPy when it is first called, which a fork may cut short."""
     ordered = np.sort(rows)
     return ordered[np.diff(ordered, prepend=-1) > 0]
+
+
+def _check_tables(config: Config, embeddings: EmbeddingWeights | MobileEmbeddingWeights) -> None:
+    """Refuse tables that are not as `PackedBatch.check` takes them to be: it goes by the config, and they are read."""
+    sizes = {
+        "word_embeddings": config.vocab_size,
+        "token_type_embeddings": config.type_vocab_size,
+        "position_embeddings": config.max_position_embeddings,
+    }
+    for name, rows in sizes.items():
+        table = getattr(embeddings, name)
+        if table is None:
+            continue
+        if len(table) < max(rows, 1) or table.dtype != np.float32 or not table.flags.c_contiguous:
+            found = f"{table.dtype} {list(table.shape)}{'' if table.flags.c_contiguous else ' with strides'}"
+            raise ValueError(f"{name} must be float32 of at least {rows} rows, contiguous, got {found}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.fuzz.all import CALLS, TARGETS
 from tests.fuzz.outcomes import Counts
 from tests.fuzz.plugin import Fuzzer
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are watched through Linux's /proc")
 _SHORT = 60  # cases of each target in the quick group
 
 

@@ -294,6 +294,7 @@ def test_umask_002_of_an_ordinary_user(code: Kept, monkeypatch: pytest.MonkeyPat
 def test_new_folders_are_closed_whatever_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's cache is the user's alone; a folder that was chosen may be read by all, written by none."""
     monkeypatch.setattr(kept, "_BESIDE", tmp_path / "file" / "__pycache__")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     (tmp_path / "file").write_text("")
     before = os.umask(0)
     try:

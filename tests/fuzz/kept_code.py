@@ -35,7 +35,7 @@ class KeptCode:
         if kept.read(_ENTRY, native._key()) is None:  # no folder of this machine is trusted; this one is
             os.environ["NUMBA_CACHE_DIR"] = str(folder)
             kept.directory.cache_clear()
-            native.entry.cache_clear()
+            native._entries.clear()
             native.entry(_ENTRY)
         self.whole = kept.read(_ENTRY, native._key())
         files = [place / f"{_ENTRY}-{native._key()}.o" for place in kept.folders()]
@@ -58,7 +58,7 @@ class KeptCode:
         if kind == "others":
             told.append(_open_to_others(path, rng))
         os.environ["NUMBA_CACHE_DIR"] = str(folder)
-        native.entry.cache_clear()
+        native._entries.clear()
         native._linker.cache_clear()
         native._compile, compiler = _unavailable, native._compile
         try:

@@ -183,7 +183,8 @@ def _repeat(tree: Any, place: Place, rng: random.Random) -> None:
     element = place.container[place.index]
     if isinstance(place.container, Pairs):
         element = [element[0], element[1] if rng.random() < 0.5 else odd_value(rng)]
-    place.container[place.index : place.index] = [element] * rng.choice((1, 1, 2, 5, 300))
+    times = rng.choice((1, 1, 2, 5, 300))
+    place.container[place.index : place.index] = [element] * (times if len(dump(element)) < 10_000 else 1)
 
 
 def _rename(tree: Any, place: Place, rng: random.Random) -> None:

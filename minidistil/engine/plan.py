@@ -12,7 +12,12 @@ from minidistil.config import Config
 from minidistil.engine import bert, mobile_bert
 from minidistil.engine.planner import LAST, PLAIN, Array, Asked, Planned, Planner, state
 from minidistil.kernels.steps.table import Steps
-from minidistil.weights.model_weights import LayerWeights, MobileLayerWeights, ModelWeights, outline
+from minidistil.weights.model_weights import (
+    LayerWeights,
+    MobileLayerWeights,
+    ModelWeights,
+    outline,
+)
 from minidistil.weights.packing import PackedWeights, first_places
 
 

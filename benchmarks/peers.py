@@ -87,8 +87,8 @@ class Minidistil:
         return _versions(("minidistil", "numba", "numpy"))
 
     def start(self) -> None:
-        import minidistil.engine
-        import minidistil.models  # noqa: F401
+        import minidistil.backends.engine
+        import minidistil.models.classes  # noqa: F401
 
     def load(self, models: Models, threads: int) -> None:
         from minidistil import DistilBertModel
@@ -107,7 +107,7 @@ class Minidistil:
         return self._model(input_ids=ids, attention_mask=mask).last_hidden_state
 
     def _packed(self, sentences: Sequence[np.ndarray]) -> Any:
-        from minidistil.inputs import pack_sentences
+        from minidistil.models.inputs import pack_sentences
 
         batch = pack_sentences(self._model.config, list(sentences))
         return np.split(self._model.encode_packed(batch), batch.offsets[1:-1])

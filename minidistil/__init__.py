@@ -15,7 +15,7 @@ _names = LazyNames(
     __name__,
     {
         "_version": ("__version__",),
-        "auto": (
+        "models.auto": (
             "AutoConfig",
             "AutoModel",
             "AutoModelForMaskedLM",
@@ -24,7 +24,7 @@ _names = LazyNames(
             "AutoModelForSequenceClassification",
             "AutoModelForTokenClassification",
         ),
-        "models": [name for _, _, name in class_names()],
+        "models.classes": [name for _, _, name in class_names()],
         "pipelines": ("pipeline",),
         "sentences": (
             "CrossEncoder",

@@ -133,8 +133,8 @@ def _best(ids: np.ndarray, scores: np.ndarray, most: int) -> tuple[np.ndarray, n
 def _products() -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
     """The engine's, or None where it cannot run."""
     with loading():
-        from minidistil.engine import EngineUnavailable
-        from minidistil.engine.operations import Operations
+        from minidistil.backends.engine import EngineUnavailable
+        from minidistil.backends.engine.operations import Operations
 
     operations = Operations()
     try:

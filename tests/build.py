@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minidistil.batch import PackedBatch
-from minidistil.config import Config
+from minidistil.backends.batch import PackedBatch
 from minidistil.weights import open_checkpoint, read_model
+from minidistil.weights.config import Config
 from minidistil.weights.model_weights import (
     EmbeddingWeights,
     EncoderWeights,

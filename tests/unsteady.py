@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidistil.reference import blas
+from minidistil.backends.reference import blas
 
 _ULP = np.float32(2.0**-23)
 

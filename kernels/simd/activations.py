@@ -1,6 +1,7 @@
 """The activations by their names in config.json, sixteen lanes at a time.
 
-Orders of operations and roundings are those of `minidistil.reference.activations`, which says where they come from.
+Orders of operations and roundings are those of `minidistil.backends.reference.activations`, which says where they come
+from.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def qa(
     Example:
       minidistil qa "who may vote?" docs/examples/amendments.txt -m distilbert/distilbert-base-cased-distilled-squad
     """
-    import minidistil
+    from minidistil.pipelines import pipeline
 
     if (question is None) == (pairs is None):
         raise click.UsageError("ask a QUESTION of FILE..., or give --pairs FILE with questions and contexts")
@@ -58,7 +58,7 @@ def qa(
     if pairs is not None:
         source = Source(pairs, (), None, encoding, ("question", "context"))
         source.count()  # a file that is missing is named before a model is loaded
-        pipe = minidistil.pipeline("question-answering", model=model, **settings)
+        pipe = pipeline("question-answering", model=model, **settings)
         process(source, lambda records: _answer(pipe, records), _COLUMNS, output, as_json)
         return
     assert question is not None
@@ -71,7 +71,7 @@ def qa(
     filled = {name: text for name, text in contexts.items() if text.strip()}
     if not filled:
         raise click.ClickException(f"there is no text in {', '.join(map(display_name, names))}")
-    pipe = minidistil.pipeline("question-answering", model=model, **settings)
+    pipe = pipeline("question-answering", model=model, **settings)
     asked = [{"question": question, "context": text} for text in filled.values()]
     found = [
         {"file": name, "line": text.count("\n", 0, answer["start"]) + 1, **answer}

@@ -42,5 +42,20 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (classify, ner, qa, zero_shot, fill_mask, embed, search, rerank, inspect, verify, warmup, pack, bench):
+COMMANDS = (
+    classify,
+    ner,
+    qa,
+    zero_shot,
+    fill_mask,
+    embed,
+    search,
+    rerank,
+    inspect,
+    verify,
+    warmup,
+    pack,
+    bench,
+)
+for command in COMMANDS:
     app.add_command(traceback_option(command))

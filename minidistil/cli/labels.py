@@ -45,11 +45,11 @@ def classify(
     Example:
       minidistil classify docs/examples/amendments.txt -m distilbert/distilbert-base-uncased-finetuned-sst-2-english
     """
-    import minidistil
+    from minidistil.pipelines import pipeline
 
     # A file that is missing is named before a model is loaded.
     source = streams.source(column, *((pair_column,) if pair_column else ()))
-    pipe = minidistil.pipeline(
+    pipe = pipeline(
         "text-classification",
         model=model,
         truncation=True,
@@ -97,10 +97,10 @@ def zero_shot(
     Example:
       minidistil zero-shot docs/examples/amendments.txt -l "voting, taxes" -m typeform/distilbert-base-uncased-mnli
     """
-    import minidistil
+    from minidistil.pipelines import pipeline
 
     source = streams.source(column)
-    pipe = minidistil.pipeline(
+    pipe = pipeline(
         "zero-shot-classification",
         model=model,
         truncation=True,

@@ -32,9 +32,9 @@ def fill_mask(
     Example:
       minidistil fill-mask "Paris is the [MASK] of France." --model distilbert/distilbert-base-uncased
     """
-    import minidistil
+    from minidistil.pipelines import pipeline
 
-    fill = minidistil.pipeline("fill-mask", model=model, **options)
+    fill = pipeline("fill-mask", model=model, **options)
     wanted = [word.strip() for word in targets.split(",")] if targets else None
     own = {"top_k": top_k, "windows": windows, **({"targets": wanted} if wanted else {})}
     results = [fill(text, **own) for text in texts]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from minidistil.choose_backend import BACKENDS
+from minidistil.backends.choose import BACKENDS
 from minidistil.cli.text import check_encoding
 
 if TYPE_CHECKING:
@@ -137,10 +137,9 @@ def load_sentence_encoder(
     Raises:
         click.UsageError: it makes none, or no model was given and the default one is not installed.
     """
-    import minidistil
-    from minidistil.sentences import CrossEncoder, SentenceEncoder
+    from minidistil.sentences import CrossEncoder, SentenceEncoder, load
 
-    loaded = minidistil.load(
+    loaded = load(
         model or _default_sentence_model(),
         threads=threads,
         backend=backend,

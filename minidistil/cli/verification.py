@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil.batch import PackedBatch
-from minidistil.heads import classify
+from minidistil.backends.batch import PackedBatch
+from minidistil.models.heads import classify
 
 if TYPE_CHECKING:
-    from minidistil.backend import Backend
+    from minidistil.backends.protocol import Backend
     from minidistil.weights import Checkpoint, Linear, ModelWeights
 
 # A sentence below a vector, one that fills vectors exactly, one with a remainder; short, since exact is slow.
@@ -60,10 +60,10 @@ def compare(checkpoint: Checkpoint, threads: int | None) -> list[Stage]:
         checkpoint: an opened one.
         threads: of the engine; None takes what the process may use.
     """
-    from minidistil.config import Config
-    from minidistil.engine import Engine
-    from minidistil.reference import Reference, exact
+    from minidistil.backends.engine import Engine
+    from minidistil.backends.reference import Reference, exact
     from minidistil.weights import read_model
+    from minidistil.weights.config import Config
 
     config, weights = Config.from_dict(checkpoint.config, where=checkpoint.folder), read_model(checkpoint)
     batch = tokens(config.vocab_size, config.max_position_embeddings)

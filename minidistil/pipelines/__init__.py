@@ -7,16 +7,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from minidistil._loading import loading
-from minidistil.choose_backend import check_device
+from minidistil.backends.choose import check_device
 from minidistil.pipelines.base import Pipeline
 
 if TYPE_CHECKING:
-    from minidistil.model import Model
+    from minidistil.models.base import Model
     from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
     from minidistil.weights.options import HubOptions
 
-# Task -> module, class, and the loader of `minidistil.auto` that gives it a model.
+# Task -> module, class, and the loader of `minidistil.models.auto` that gives it a model.
 _TASKS = {
     "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline", "AutoModel"),
     "fill-mask": ("fill_mask", "FillMaskPipeline", "AutoModelForMaskedLM"),
@@ -86,7 +86,7 @@ def pipeline(
         check_device(device)
     module, class_name, loader = _TASKS[name]
     with loading():
-        auto = importlib.import_module("minidistil.auto")
+        auto = importlib.import_module("minidistil.models.auto")
         pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     # By name, not `**options: Unpack[LoadOptions]`: those are the task's, and any.
     fetching: HubOptions = {

@@ -18,8 +18,8 @@ import numpy as np
 from minidistil._float_mode import default_mode
 from minidistil._loading import Lock, loading
 from minidistil._options import check_number, is_iterable
-from minidistil.batch import PackedBatch
-from minidistil.inputs import pack_sentences, token_batches
+from minidistil.backends.batch import PackedBatch
+from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.tokenization import (
     Tokenizer,
     check_truncation,
@@ -158,8 +158,8 @@ class Pipeline:
         raise NotImplementedError
 
     def _options(self, **options: Any) -> Any:
-        """Check the task's options and bring them into the form that the other methods take."""
-        raise NotImplementedError
+        """Check the task's options and bring them into the form that the other methods take; here, of one without."""
+        return None
 
     def _answer_lazily(self, inputs: Iterator[Any], general: dict[str, Any], task: Any) -> Iterator[Any]:
         done = 0

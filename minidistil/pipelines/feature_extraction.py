@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._options import check_table
-from minidistil.batch import PackedBatch
+from minidistil.backends.batch import PackedBatch
 from minidistil.pipelines.base import Pipeline
 from minidistil.tokenization import Tokenizer
 

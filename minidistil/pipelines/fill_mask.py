@@ -11,9 +11,9 @@ import numpy as np
 
 from minidistil._options import check_number, check_table, is_iterable
 from minidistil._warn import warn_caller
-from minidistil.batch import PackedBatch
+from minidistil.backends.batch import PackedBatch
+from minidistil.models.tasks import MaskedLM
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
-from minidistil.tasks import MaskedLM
 from minidistil.tokenization import Tokenizer
 from minidistil.tokenization.texts import refuse_half_characters
 

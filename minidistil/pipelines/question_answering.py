@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._options import check_number
-from minidistil.batch import PackedBatch
+from minidistil.backends.batch import PackedBatch
+from minidistil.models.tasks import QuestionAnswering
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.spans import add_answer, best_answers, find_spans
-from minidistil.tasks import QuestionAnswering
 from minidistil.tokenization import Tokenizer
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._options import check_number, is_one_of
-from minidistil.batch import PackedBatch
-from minidistil.config import Config
+from minidistil.backends.batch import PackedBatch
+from minidistil.models.probabilities import sigmoid, softmax
+from minidistil.models.tasks import SequenceClassification
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.scores import pooled, pooling_options
-from minidistil.probabilities import sigmoid, softmax
-from minidistil.tasks import SequenceClassification
 from minidistil.tokenization import Tokenizer
+from minidistil.weights.config import Config
 
 if TYPE_CHECKING:
     from tokenizers import Encoding

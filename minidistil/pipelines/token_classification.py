@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._options import check_number, is_iterable
-from minidistil.batch import PackedBatch
+from minidistil.backends.batch import PackedBatch
+from minidistil.models.probabilities import softmax
+from minidistil.models.tasks import TokenClassification
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.entities import STRATEGIES, Token, find_entities, merge_windows
-from minidistil.probabilities import softmax
-from minidistil.tasks import TokenClassification
 from minidistil.tokenization import Tokenizer
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._warn import warn_caller
-from minidistil.batch import PackedBatch
-from minidistil.config import Config
+from minidistil.backends.batch import PackedBatch
+from minidistil.models.probabilities import softmax
+from minidistil.models.tasks import SequenceClassification
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.scores import pooled, pooling_options
-from minidistil.probabilities import softmax
-from minidistil.tasks import SequenceClassification
 from minidistil.tokenization import Tokenizer
+from minidistil.weights.config import Config
 
 if TYPE_CHECKING:
     from tokenizers import Encoding

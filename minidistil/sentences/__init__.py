@@ -1,4 +1,4 @@
-"""Sentence embeddings and rerankers, by the conventions of sentence-transformers; loaded when first used."""
+"""Sentence embeddings and rerankers, by the conventions of sentence-transformers."""
 
 from __future__ import annotations
 

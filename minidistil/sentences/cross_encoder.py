@@ -13,15 +13,15 @@ from minidistil._float_mode import default_mode
 from minidistil._loading import loading
 from minidistil._options import check_number, is_iterable
 from minidistil._warn import warn_caller
-from minidistil.choose_backend import check_device
-from minidistil.inputs import pack_sentences, token_batches
-from minidistil.model import LoadOptions, divided
-from minidistil.probabilities import softmax
+from minidistil.backends.choose import check_device
+from minidistil.models.base import LoadOptions, divided
+from minidistil.models.inputs import pack_sentences, token_batches
+from minidistil.models.probabilities import softmax
+from minidistil.models.tasks import SequenceClassification
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
 from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted
-from minidistil.tasks import SequenceClassification
 from minidistil.tokenization import check_truncation, refuse_truncation, refuse_without_tokens, warn_of_truncation
 from minidistil.weights import CheckpointError
 from minidistil.weights.options import spelled_out
@@ -71,7 +71,7 @@ class CrossEncoder(Prompted):
         **options: Unpack[LoadOptions],
     ) -> None:
         with loading():
-            from minidistil.auto import AutoModelForSequenceClassification
+            from minidistil.models.auto import AutoModelForSequenceClassification
             from minidistil.weights import locate
 
         check_device(device)

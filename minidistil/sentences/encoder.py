@@ -15,9 +15,9 @@ import numpy as np
 from minidistil._float_mode import default_mode
 from minidistil._loading import loaded_once, loading
 from minidistil._options import check_number, is_iterable, is_one_of
-from minidistil.batch import PackedBatch
-from minidistil.choose_backend import check_device
-from minidistil.inputs import pack_sentences, token_batches
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.choose import check_device
+from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.sentences.comparison import check_similarity, similarity, similarity_pairwise
 from minidistil.sentences.files import SENTENCE, TOKENS, SentenceFiles, read_sentence_files
 from minidistil.sentences.modules import Modules, read_modules
@@ -34,7 +34,7 @@ from minidistil.tokenization import (
 )
 
 if TYPE_CHECKING:
-    from minidistil.model import Model
+    from minidistil.models.base import Model
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
 _WINDOW = 8192  # sentences that are tokenized and sorted by length together
@@ -83,7 +83,7 @@ class SentenceEncoder(Prompted):
             ValueError: a module that minidistil does not have.
         """
         with loading():
-            from minidistil.auto import AutoModel
+            from minidistil.models.auto import AutoModel
 
         folder = Path(folder)
         files = read_sentence_files(folder)

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from minidistil._float_mode import default_mode
-from minidistil.auto import class_of
-from minidistil.model import LoadOptions, Model, divided
+from minidistil.models.auto import class_of
+from minidistil.models.base import LoadOptions, Model, divided
 from minidistil.sentences.cross_encoder import CrossEncoder
 from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import is_reranker

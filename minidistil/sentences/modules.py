@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minidistil.backend import Backend
+from minidistil.backends.protocol import Backend
 from minidistil.sentences.files import SENTENCE, TOKENS, ModuleFile, SentenceFiles
 from minidistil.sentences.pooling import normalize
 from minidistil.weights import Checkpoint, CheckpointError, Linear, Norm

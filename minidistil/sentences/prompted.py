@@ -10,8 +10,8 @@ from minidistil._options import check_number, check_text
 from minidistil.tokenization import Tokenizer, input_limit
 
 if TYPE_CHECKING:
-    from minidistil.config import Config
-    from minidistil.model import Model
+    from minidistil.models.base import Model
+    from minidistil.weights.config import Config
 
 
 class Prompted:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from minidistil._float_mode import default_mode
 from minidistil._loading import loading
-from minidistil.choose_backend import check_device
-from minidistil.model import LoadOptions, divided
+from minidistil.backends.choose import check_device
+from minidistil.models.base import LoadOptions, divided
 from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import read_sentence_files
 from minidistil.weights.options import spelled_out
@@ -52,7 +52,7 @@ class SentenceTransformer(SentenceEncoder):
         **options: Unpack[LoadOptions],
     ) -> None:
         with loading():
-            from minidistil.auto import AutoModel
+            from minidistil.models.auto import AutoModel
             from minidistil.weights import locate
 
         check_device(device)

@@ -20,7 +20,7 @@ from minidistil.sentences.sinks import Sink, open_sink, partial_path, sink_kind
 from minidistil.tokenization import warn_of_truncation
 
 if TYPE_CHECKING:
-    from minidistil.model import Model
+    from minidistil.models.base import Model
     from minidistil.sentences.encoder import SentenceEncoder
 
 CHUNK = 256  # sentences at once: enough to sort by length and fill the cores, little enough to lose or to wait for
@@ -157,7 +157,7 @@ def _check(sentences: Any, chunk_size: int) -> None:
 
 
 def _encoder(model: SentenceEncoder | Model[Any]) -> SentenceEncoder:
-    from minidistil.model import Model
+    from minidistil.models.base import Model
     from minidistil.sentences.encoder import SentenceEncoder
 
     if isinstance(model, Model):

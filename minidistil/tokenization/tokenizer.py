@@ -14,10 +14,10 @@ import numpy as np
 
 from minidistil._loading import loading
 from minidistil._options import check_number, is_iterable, is_one_of
-from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
-from minidistil._tokenizer_json import library
 from minidistil.tokenization.encoding import BatchEncoding
+from minidistil.tokenization.files import TokenizerFiles, read_tokenizer_files
 from minidistil.tokenization.texts import read_texts, refuse_half_characters
+from minidistil.tokenization.tokenizer_json import library
 from minidistil.tokenization.windows import encode, encode_windows
 from minidistil.weights.options import HubOptions, spelled_out
 

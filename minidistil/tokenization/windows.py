@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from minidistil._tokenizer_json import library
 from minidistil.tokenization.texts import is_pair, refuse_half_characters
+from minidistil.tokenization.tokenizer_json import library
 from minidistil.weights import CheckpointError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from benchmarks import inputs
 from benchmarks.inputs import Workload, fixed_shape, masked_texts, padded, parse_shapes, read_texts, seeded_mixture
 from benchmarks.peers import Minidistil, OnnxRuntime
-from minidistil.config import Config
+from minidistil.weights.config import Config
 from tests.synthetic import DISTILBERT_BASE
 from tests.synthetic_tokenizer import write_tokenizer
 

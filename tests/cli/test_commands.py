@@ -302,7 +302,7 @@ def test_inspect_and_verify_know_every_head(capsys, tmp_path, task, field, stage
 
 @pytest.mark.parametrize("fault", ["one bit", "a NaN"])
 def test_verify_sees_a_single_value(capsys, monkeypatch, distilbert_small, fault):
-    from minidistil.engine import Engine
+    from minidistil.backends.engine import Engine
 
     honest = Engine.encode
 

@@ -118,7 +118,7 @@ def test_a_fault_of_ours_says_how_to_see_it(capsys, monkeypatch, distilbert_smal
     def fail(*_, **__):
         raise AssertionError("impossible")
 
-    monkeypatch.setattr("minidistil.pipeline", fail)
+    monkeypatch.setattr("minidistil.pipelines.pipeline", fail)
     result = run(capsys, "fill-mask", "a [MASK]", "-m", distilbert_small)
     assert result == (2, "", "minidistil: unexpected AssertionError: impossible; --traceback shows where\n")
 
@@ -130,7 +130,7 @@ def test_warnings_are_one_line_too(capsys, monkeypatch, distilbert_small):
         warnings.warn("mind the gap", stacklevel=1)
         raise ValueError("stop")
 
-    monkeypatch.setattr("minidistil.pipeline", warn)
+    monkeypatch.setattr("minidistil.pipelines.pipeline", warn)
     result = run(capsys, "fill-mask", "a [MASK]", "-m", distilbert_small)
     assert result.err == "minidistil: warning: mind the gap\nminidistil: stop\n"
 
@@ -143,7 +143,7 @@ def test_log_messages_are_one_line_and_the_logger_is_left_as_it_was(capsys, monk
         logging.getLogger("minidistil").info("details")
         raise ValueError("stop")
 
-    monkeypatch.setattr("minidistil.pipeline", log)
+    monkeypatch.setattr("minidistil.pipelines.pipeline", log)
     before = list(logging.getLogger("minidistil").handlers)
     result = run(capsys, "fill-mask", "a [MASK]", "-m", distilbert_small)
     assert result.err == "minidistil: compiling; for long\nminidistil: stop\n"

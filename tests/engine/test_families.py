@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.engine import Engine
-from minidistil.engine.operations import Operations
-from minidistil.inputs import pack_sentences
-from minidistil.reference import Reference, exact
+from minidistil.backends.engine import Engine
+from minidistil.backends.engine.operations import Operations
+from minidistil.backends.reference import Reference, exact
+from minidistil.models.inputs import pack_sentences
 from minidistil.weights import ACTIVATIONS
 from minidistil.weights.packing import pack_model
 from tests import build, synthetic

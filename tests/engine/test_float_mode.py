@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from minidistil.engine import Engine
-from minidistil.engine.operations import Operations
+from minidistil.backends.engine import Engine
+from minidistil.backends.engine.operations import Operations
+from minidistil.backends.reference import exact
 from minidistil.kernels import layout
 from minidistil.kernels.code import native
-from minidistil.reference import exact
 from minidistil.weights.model_weights import Linear, Norm
 from tests import build, float_modes, synthetic
 from tests.bits import assert_same_bits

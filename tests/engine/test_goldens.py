@@ -6,8 +6,8 @@ import functools
 
 import pytest
 
-from minidistil.engine import Engine
-from minidistil.reference import Reference, exact
+from minidistil.backends.engine import Engine
+from minidistil.backends.reference import Reference, exact
 from tests.goldens.cases import MINILM, SYNTHETIC
 from tests.goldens.load import Case, assert_case, cases, checkpoint
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.batch import PackedBatch
-from minidistil.engine import Engine, engine
-from minidistil.reference import Reference, exact
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.engine import Engine, engine
+from minidistil.backends.reference import Reference, exact
 from tests import build, synthetic
 from tests.bits import assert_same_bits
 

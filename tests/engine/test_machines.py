@@ -83,7 +83,7 @@ raise SystemExit(pytest.main(["-q", "tests/kernels/test_gemm.py", "tests/engine/
 
 def test_without_fma_the_engine_says_so() -> None:
     program = """
-from minidistil.engine import EngineUnavailable, warmup
+from minidistil.backends.engine import EngineUnavailable, warmup
 try:
     warmup()
 except EngineUnavailable as error:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import minidistil
-from minidistil.engine import Engine
+from minidistil.backends.engine import Engine
 from tests import build
 from tests.bits import assert_same_bits
 from tests.families import VARIATIONS

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.batch import PackedBatch
-from minidistil.engine import Engine, engine, profile
-from minidistil.inputs import pack_sentences
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.engine import Engine, engine, profile
+from minidistil.backends.reference import Reference, exact
 from minidistil.kernels import layout
-from minidistil.reference import Reference, exact
+from minidistil.models.inputs import pack_sentences
 from minidistil.weights import ACTIVATIONS
 from minidistil.weights.packing import pack_model
 from tests import build, synthetic

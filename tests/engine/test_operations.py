@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.engine.operations import Operations
-from minidistil.reference import exact
-from minidistil.reference.model import NARROW
+from minidistil.backends.engine.operations import Operations
+from minidistil.backends.reference import exact
+from minidistil.backends.reference.model import NARROW
 from minidistil.weights.model_weights import Linear, Norm
 from tests.bits import assert_same_bits
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from minidistil.engine import Engine, profile
+from minidistil.backends.engine import Engine, profile
 from tests import build, synthetic
 
 CONFIG = {**synthetic.DISTILBERT_SMALL, "n_layers": 3}

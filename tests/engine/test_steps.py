@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidistil.engine import Engine
-from minidistil.engine.operations import Operations
-from minidistil.engine.planner import Planner
-from minidistil.engine.profile import measure_roofs
+from minidistil.backends.engine import Engine
+from minidistil.backends.engine.operations import Operations
+from minidistil.backends.engine.planner import Planner
+from minidistil.backends.engine.profile import measure_roofs
 from minidistil.kernels.layout import address
 from minidistil.kernels.steps import table
 from minidistil.kernels.steps.sum_rows import SumRows

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minidistil.engine import Engine, threads
+from minidistil.backends.engine import Engine, threads
 from minidistil.weights.packing import pack_model
 from tests import build, forks, synthetic
 from tests.bits import assert_same_bits
@@ -167,7 +167,7 @@ def test_an_interrupted_call_leaves_the_engine_usable(parts: tuple, monkeypatch:
 _LONG = """
 import numpy as np, os, signal, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell starts with it ignored
-from minidistil.engine import Engine, threads
+from minidistil.backends.engine import Engine, threads
 from tests import build, forks, synthetic
 config = {**synthetic.DISTILBERT_BASE, "n_layers": 1, "vocab_size": 100, "architectures": ["DistilBertModel"]}
 engine = Engine(build.config(config), build.model_weights(config), threads=2)

@@ -13,8 +13,8 @@ import numpy as np
 
 import minidistil
 from minidistil import util
-from minidistil.batch import PackedBatch
-from minidistil.tasks import MultipleChoice
+from minidistil.backends.batch import PackedBatch
+from minidistil.models.tasks import MultipleChoice
 from tests import float_modes
 from tests.fuzz import checkpoints, odd_values
 from tests.fuzz.outcomes import WrongBits, arrays, check_sentence, compare

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 import minidistil
-from minidistil.model import Model
+from minidistil.models.base import Model
+from minidistil.models.tasks import MultipleChoice
 from minidistil.sentences import CrossEncoder, SentenceEncoder
-from minidistil.tasks import MultipleChoice
 from minidistil.weights import CheckpointError, open_checkpoint, packed_file, read_model
 from minidistil.weights.checksum import checksum
 from minidistil.weights.file_names import PACKED_FILE

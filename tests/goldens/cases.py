@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidistil.batch import PackedBatch
+from minidistil.backends.batch import PackedBatch
 from tests import build
 from tests.synthetic import (
     ALBERT_SMALL,

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from minidistil.inputs import prepare
-from minidistil.model import Model, first_tokens
+from minidistil.models.base import Model, first_tokens
+from minidistil.models.inputs import prepare
 from tests.bits import assert_same_bits
 from tests.heads import OF_SENTENCES, Head
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from minidistil.backend import Backend, Encoded
-from minidistil.reference import Reference
+from minidistil.backends.protocol import Backend, Encoded
+from minidistil.backends.reference import Reference
 from minidistil.weights.model_weights import ModelWeights
 from tests import build, synthetic
 from tests.bits import differ, digest, first_difference

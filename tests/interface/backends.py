@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidistil.reference import blas
+from minidistil.backends.reference import blas
 from tests.bits import assert_same_bits
 
 QUICK = [pytest.param("blas"), pytest.param("engine")]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import minidistil
 from minidistil import AutoModelForSequenceClassification, CheckpointError
-from minidistil.inputs import prepare
-from minidistil.model import Model, first_tokens
+from minidistil.models.base import Model, first_tokens
+from minidistil.models.inputs import prepare
 from minidistil.weights import open_checkpoint, read_model
 from tests.bits import assert_same_bits
 from tests.heads import CHOICES, FAMILIES, HEADS, LABELS, OF_SENTENCES, TASKS, Head

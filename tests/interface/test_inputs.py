@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minidistil.config import Config
-from minidistil.inputs import pack_sentences, prepare, token_batches
+from minidistil.models.inputs import pack_sentences, prepare, token_batches
+from minidistil.weights.config import Config
 from tests.synthetic import ALBERT_SMALL, BERT_SMALL, DISTILBERT_SMALL, ROBERTA_SMALL
 
 DISTILBERT = Config.from_dict({**DISTILBERT_SMALL, "max_position_embeddings": 20})

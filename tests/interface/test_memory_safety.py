@@ -14,11 +14,11 @@ import pytest
 
 import minidistil
 from minidistil import CrossEncoder
-from minidistil.batch import PackedBatch
-from minidistil.engine import Engine
-from minidistil.engine.operations import Operations
-from minidistil.inputs import prepare
-from minidistil.reference import Reference, exact
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.engine import Engine
+from minidistil.backends.engine.operations import Operations
+from minidistil.backends.reference import Reference, exact
+from minidistil.models.inputs import prepare
 from minidistil.weights.model_weights import Linear, Norm
 from tests import build
 from tests.cli.support import run

@@ -22,9 +22,9 @@ from minidistil import (
     DistilBertForMaskedLM,
     DistilBertModel,
 )
-from minidistil.inputs import prepare
 from minidistil.kernels.code import native
-from minidistil.outputs import BaseModelOutput, BaseModelOutputWithPooling, MaskedLMOutput
+from minidistil.models.inputs import prepare
+from minidistil.models.outputs import BaseModelOutput, BaseModelOutputWithPooling, MaskedLMOutput
 from tests.bits import assert_same_bits
 from tests.interface.backends import INVARIANT, QUICK, assert_as_promised
 from tests.synthetic import (
@@ -297,7 +297,7 @@ def test_without_numba_blas_takes_over_and_says_so(bert_small: Path, monkeypatch
 
 
 def test_without_fma_blas_takes_over_and_says_so(bert_small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from minidistil import engine
+    from minidistil.backends import engine
 
     def refuse(*args: object, **options: object) -> None:
         raise engine.EngineUnavailable("no fused multiply-add")

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from minidistil.outputs import (
+from minidistil.models.outputs import (
     BaseModelOutput,
     BaseModelOutputWithPooling,
     MaskedLMOutput,

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer as Backend
 
-from minidistil import _tokenizer_files
-from minidistil._tokenizer_json import _vocabulary_faults, library
 from minidistil.tokenization import AutoTokenizer, Tokenizer
+from minidistil.tokenization import files as _tokenizer_files
+from minidistil.tokenization.tokenizer_json import _vocabulary_faults, library
 from minidistil.weights import CheckpointError, limits
 from tests.synthetic_tokenizer import write_tokenizer
 

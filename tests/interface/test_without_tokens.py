@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minidistil
-from minidistil.inputs import pack_sentences
+from minidistil.models.inputs import pack_sentences
 from tests.cli.support import run
 from tests.pipelines.checkpoints import write_small
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minidistil.backends.reference import exact
+from minidistil.backends.reference import tanh as reference_tanh
 from minidistil.kernels import layout
 from minidistil.kernels.simd import activations, tanh
 from minidistil.kernels.steps.activate import Activate
 from minidistil.kernels.steps.take import take
-from minidistil.reference import exact
-from minidistil.reference import tanh as reference_tanh
 from tests.bits import assert_same_bits
 from tests.goldens.operations import activation_inputs, tanh_inputs
 from tests.kernels.values import normal

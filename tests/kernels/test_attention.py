@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minidistil.backends.reference import exact
 from minidistil.kernels import layout
 from minidistil.kernels.steps.attend import Attend
 from minidistil.kernels.steps.table import Matrix
 from minidistil.kernels.steps.take import take
-from minidistil.reference import exact
 from tests.bits import assert_same_bits
 from tests.kernels.values import normal, with_non_finite
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minidistil.backends.reference import exact
 from minidistil.kernels.layout import GELU, address
 from minidistil.kernels.products import attention
 from minidistil.kernels.steps.activate import Activate
 from minidistil.kernels.steps.sum_rows import GAIN_SHIFT, LAYER_NORM, SumRows
 from minidistil.kernels.steps.table import Matrix, Rows
 from minidistil.kernels.steps.take import take
-from minidistil.reference import exact
 from minidistil.weights.model_weights import EmbeddingWeights, Norm
 from tests.bits import assert_same_bits
 from tests.kernels.values import awkward, normal, with_non_finite

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minidistil.backends.reference import exact
 from minidistil.kernels import layout
 from minidistil.kernels.products import gemm, tile
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.table import Matrix, Packed
 from minidistil.kernels.steps.take import take
-from minidistil.reference import exact
 from minidistil.weights.model_weights import Linear
 from tests.bits import assert_same_bits
 from tests.kernels.values import normal, with_non_finite

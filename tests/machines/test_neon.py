@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from llvmlite import binding
 
-from minidistil.engine import Engine
-from minidistil.engine.operations import Operations
+from minidistil.backends.engine import Engine
+from minidistil.backends.engine.operations import Operations
+from minidistil.backends.reference import Reference, exact
+from minidistil.backends.reference.model import NARROW
 from minidistil.kernels import layout
 from minidistil.kernels.code import native
 from minidistil.kernels.code.target import TILES
 from minidistil.kernels.steps.pack import Pack
 from minidistil.kernels.steps.take import take
-from minidistil.reference import Reference, exact
-from minidistil.reference.model import NARROW
 from minidistil.weights.model_weights import Linear, Norm
 from minidistil.weights.packing import pack_model
 from tests import build, synthetic

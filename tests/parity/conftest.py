@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidistil.reference import exact
+from minidistil.backends.reference import exact
 from minidistil.weights.model_weights import Linear
 from tests.bits import differ
 from tests.processes import HANGS, started

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidistil.engine import Engine
-from minidistil.inputs import pack_sentences
+from minidistil.backends.engine import Engine
+from minidistil.models.inputs import pack_sentences
 from tests import build
 from tests.bits import assert_same_bits
 from tests.families import SHAPES, VARIATIONS, sentence

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import minidistil
-from minidistil.model import Model
-from minidistil.reference import exact
+from minidistil.backends.reference import exact
+from minidistil.models.base import Model
 from minidistil.weights import Linear
 from tests.bits import assert_same_bits
 from tests.goldens import heads

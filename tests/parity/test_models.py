@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.backend import Backend
-from minidistil.engine import Engine
-from minidistil.models import BertModel, DistilBertForMaskedLM
-from minidistil.reference import Reference
+from minidistil.backends.engine import Engine
+from minidistil.backends.protocol import Backend
+from minidistil.backends.reference import Reference
+from minidistil.models.classes import BertModel, DistilBertForMaskedLM
 from tests import build
 from tests.bits import assert_same_bits
 from tests.goldens.cases import FAMILIES, MINILM, SYNTHETIC, VOCABULARY, has_token_types, positions

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.engine.operations import Operations
-from minidistil.reference import exact
+from minidistil.backends.engine.operations import Operations
+from minidistil.backends.reference import exact
 from minidistil.weights import ACTIVATIONS
 from minidistil.weights.model_weights import Linear, Norm
 from tests.bits import assert_same_bits, differ

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minidistil
-from minidistil.models import DistilBertForTokenClassification
+from minidistil.models.classes import DistilBertForTokenClassification
 from minidistil.pipelines import base
 from minidistil.pipelines.zero_shot_classification import entailment_scores
 from tests.pipelines.checkpoints import AWKWARD, TOO_LONG, WORDS

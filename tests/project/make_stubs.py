@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from minidistil import models
+from minidistil.models import classes
 
 LAZY = ("minidistil", "minidistil.sentences")
 _ORIGIN = "made by `python -m tests.project.make_stubs`"
@@ -20,7 +20,7 @@ _ORIGIN = "made by `python -m tests.project.make_stubs`"
 def stubs() -> dict[Path, str]:
     """Return the text of every stub by its path."""
     made = {_beside(package).with_suffix(".pyi"): _lazy_package(package) for package in LAZY}
-    made[_beside(models.__name__).with_suffix(".pyi")] = _made_classes()
+    made[_beside(classes.__name__).with_suffix(".pyi")] = _made_classes()
     return made
 
 
@@ -46,15 +46,15 @@ def _lazy_package(package: str) -> str:
 
 
 def _made_classes() -> str:
-    """The classes of models.py, with their bases and docstrings."""
-    bases = {base for made in models.CLASSES.values() for base in made.__bases__}
-    lines = ["from typing import Any", "", "from minidistil.model import Model"]
+    """The classes of models/classes.py, with their bases and docstrings."""
+    bases = {base for made in classes.CLASSES.values() for base in made.__bases__}
+    lines = ["from typing import Any", "", "from minidistil.models.base import Model"]
     lines += _import(next(iter(bases)).__module__, (base.__name__ for base in bases))
     lines += ["", "CLASSES: dict[str, type[Model[Any]]]"]
-    for name, made in models.CLASSES.items():
+    for name, made in classes.CLASSES.items():
         lines += ["", f"class {name}({', '.join(base.__name__ for base in made.__bases__)}):"]
         lines += [f'    """{made.__doc__}"""']
-    return _file(f"The classes that {models.__name__} makes of its tables, {_ORIGIN}.", lines)
+    return _file(f"The classes that {classes.__name__} makes of its tables, {_ORIGIN}.", lines)
 
 
 def _import(module: str, names: Iterable[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """What the documents say is there is there, and the README's code runs."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -50,3 +51,25 @@ def test_links_lead_somewhere(document):
     links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
     folder = (ROOT / document).parent
     assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_picture_of_the_floors_is_todays():
+    spec = importlib.util.spec_from_file_location("floors", ROOT / "docs" / "floors.py")
+    floors = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(floors)
+    assert floors.PICTURE.read_text(encoding="utf-8") == floors.draw(), "run python docs/floors.py"
+    assert floors.floors({"a": {"b"}, "b": set(), "c": {"a"}}) == [["b"], ["a"], ["c"]]
+    with pytest.raises(SystemExit, match="a circle of imports between rooms: a, b"):
+        floors.floors({"a": {"b"}, "b": {"a"}, "c": set()})
+
+
+def test_the_story_of_a_sentence_names_what_is_there():
+    """`[file](path) `name`, `name``: the functions and classes to read stand in that file."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    story = text.partition("## One sentence through the house")[2].partition("\n## ")[0]
+    named = re.findall(r"\]\(\.\./([^)]+\.py)\):?((?:,?\s+(?:and )?`\w+`)+)", story)
+    assert len(named) > 8
+    for path, names in named:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^\s*(?:def|class) {name}\b", source, re.MULTILINE), f"{path} has no {name}"

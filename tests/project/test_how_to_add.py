@@ -84,8 +84,7 @@ def test_an_operation(copy: Path) -> None:
     assert "50 passed" in pytest_says(copy, says, "tests/kernels/test_scale.py")
     assert "passed" in (bits := pytest_says(copy, "tests/engine/test_goldens.py"))
     assert "failed" not in bits
-    style = run([sys.executable, "-m", "ruff", "check", "kernels", "tests/steps.py"], cwd=copy)
-    assert style.returncode == 0, style.stdout
+    check_style(copy, "kernels", "tests/steps.py")
 
 
 @pytest.mark.slow
@@ -95,15 +94,64 @@ def test_a_family_with_another_layer(copy: Path) -> None:
     assert "2 failed" in pytest_says(copy, test[0])
     for change in changes:
         follow(copy, *change)
+    make_stubs(copy)
+    assert "class PreNormForMaskedLM" in (copy / "minidistil" / "models" / "classes.pyi").read_text()
+    assert "2 passed" in pytest_says(copy, test[0])
+    check_style(copy, "minidistil", "weights")
+
+
+@pytest.mark.slow
+def test_a_head(copy: Path) -> None:
+    test, *changes = edits(chapters()["How to add a head"])
+    follow(copy, *test)
+    assert "1 failed" in pytest_says(copy, test[0])
+    for change in changes:
+        follow(copy, *change)
+    assert "failed" in pytest_says(copy, "tests/project/test_types.py::test_stubs_are_what_the_tables_say")
+    make_stubs(copy)
+    assert "failed" not in pytest_says(copy, test[0], "tests/project/test_types.py", "-k", "next or stub or ending")
+    check_style(copy, "minidistil", "weights")
+
+
+@pytest.mark.slow
+def test_a_pipeline(copy: Path) -> None:
+    test, *changes = edits(chapters()["How to add a pipeline"])
+    follow(copy, *test)
+    assert "1 failed" in pytest_says(copy, test[0])
+    for change in changes:
+        follow(copy, *change)
+    assert "1 passed" in pytest_says(copy, test[0])
+    check_style(copy, "minidistil")
+
+
+@pytest.mark.slow
+def test_a_command(copy: Path) -> None:
+    for name in ("README.md", "docs"):
+        (copy / name).symlink_to(ROOT / name) if name == "docs" else shutil.copy(ROOT / name, copy)
+    says = "tests/project/test_documents.py::test_the_readme_lists_every_command"
+    line, *changes = edits(chapters()["How to add a command"])
+    assert "1 passed" in pytest_says(copy, says)
+    follow(copy, *line)
+    assert "1 failed" in pytest_says(copy, says)
+    for change in changes:
+        follow(copy, *change)
+    assert "2 passed" in pytest_says(copy, says, "tests/cli/test_examples.py::test_example_works_as_typed[tokens]")
+    check_style(copy, "minidistil")
+
+
+def make_stubs(copy: Path) -> None:
     stubs = run([sys.executable, "-m", "tests.project.make_stubs"], cwd=copy, env={"PYTHONPATH": str(copy)})
     assert stubs.returncode == 0, stubs.stderr
-    assert "class PreNormForMaskedLM" in (copy / "minidistil" / "models.pyi").read_text()
-    assert "2 passed" in pytest_says(copy, test[0])
-    style = run([sys.executable, "-m", "ruff", "check", "minidistil", "weights"], cwd=copy)
+
+
+def check_style(copy: Path, *folders: str) -> None:
+    style = run([sys.executable, "-m", "ruff", "check", *folders], cwd=copy)
     assert style.returncode == 0, style.stdout
 
 
 def test_every_block_is_one_that_is_followed() -> None:
-    for title in ("How to add an operation", "How to add a family with another layer"):
+    titles = [title for title in chapters() if title.startswith("How to add")]
+    assert len(titles) == 5
+    for title in titles:
         chapter = chapters()[title]
         assert chapter.count("```") == 2 * len(list(edits(chapter))), f"{title}: a block is not followed by the tests"

@@ -1,4 +1,4 @@
-"""The arrow minidistil -> weights -> kernels holds, and the tool that says so would say otherwise."""
+"""The floors of the house hold, and the tool that says so would say otherwise."""
 
 import shutil
 import subprocess
@@ -55,29 +55,42 @@ def _circle(tree: Path) -> str:
 def test_no_file_imports_itself_by_way_of_others(installed):
     """Imports inside functions and for type checkers count."""
     assert _circle(installed) == ""
-    with (installed / "minidistil" / "heads.py").open("a") as file:
-        file.write("\n\ndef late():\n    from minidistil.auto import AutoModel\n")
-    assert "minidistil.heads -> minidistil.auto" in _circle(installed)
+    with (installed / "minidistil" / "models" / "heads.py").open("a") as file:
+        file.write("\n\ndef late():\n    from minidistil.models.auto import AutoModel\n")
+    assert "minidistil.models.heads -> minidistil.models.auto" in _circle(installed)
+
+
+FLOORS = "the floors of the house BROKEN"
 
 
 @pytest.mark.parametrize(
     ("folder", "statement", "rule"),
     [
-        ("kernels", "from minidistil.weights import open_checkpoint", "kernels know no models BROKEN"),
-        ("kernels", "def f():\n    import tokenizers", "kernels know no models BROKEN"),
-        (
-            "weights",
-            "from minidistil.batch import PackedBatch",
-            "weights know no models, and Numba only through kernels BROKEN",
-        ),
-        ("weights", "import numba", "weights import no compiler themselves BROKEN"),
-        ("reference", "from minidistil.kernels.simd import values", "shares nothing with the engine BROKEN"),
-        ("pipelines", "from minidistil.cli import main", "outermost layer BROKEN"),
+        ("kernels", "from minidistil.weights import open_checkpoint", FLOORS),
+        ("kernels", "def f():\n    import tokenizers", "kernels import arrays and their compiler BROKEN"),
+        ("weights", "from minidistil.backends.batch import PackedBatch", FLOORS),
+        ("weights", "import numba", "weights import no compiler themselves, and no tokenizer BROKEN"),
+        ("backends/reference", "from minidistil.kernels.simd import values", "the reference is plain NumPy BROKEN"),
+        ("backends/reference", "from minidistil.backends.engine import Engine", "two backends, which know nothing"),
+        ("backends", "from minidistil.tokenization import Tokenizer", FLOORS),
+        ("models", "from minidistil.sentences import SentenceEncoder", FLOORS),
+        ("pipelines", "from minidistil.cli import main", FLOORS),
         ("kernels/simd", "from minidistil.kernels.steps import table", "one above the other BROKEN"),
     ],
 )
 def test_a_forbidden_import_is_caught(installed, folder, statement, rule):
-    (installed / "minidistil" / folder / "offender.py").write_text(f"{statement}\n")
+    place = installed / "minidistil" / folder
+    # Of a room whose files all have a floor, one of those.
+    file = place / ("batch.py" if folder == "backends" else "offender.py")
+    with file.open("a") as opened:
+        opened.write(f"\n{statement}\n")
     done = _lint(installed)
     assert done.returncode == 1, done.stdout + done.stderr
     assert rule in done.stdout
+
+
+def test_a_new_room_needs_a_floor(installed):
+    (installed / "minidistil" / "attic.py").write_text('"""A room that no contract names."""\n')
+    done = _lint(installed)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "attic" in done.stdout + done.stderr

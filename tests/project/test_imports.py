@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = {
     "kernels": {"numpy", "numba", "llvmlite"},
     "weights": {"numpy", "safetensors", "huggingface_hub"},
-    "minidistil/reference": {"numpy"},
-    "minidistil/engine": {"numpy", "numba", "llvmlite"},
+    "minidistil/backends/reference": {"numpy"},
+    "minidistil/backends/engine": {"numpy", "numba", "llvmlite"},
     "minidistil/cli": {"numpy", "click", "tqdm"},
     "minidistil/sentences/sinks": {"numpy", "pyarrow"},  # the extra `arrow`, imported where such a file is asked for
     "minidistil": {"numpy", "tokenizers", "huggingface_hub", "tqdm"},

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidistil.reference import blas
+from minidistil.backends.reference import blas
 from minidistil.weights.model_weights import Linear
 from tests.processes import HANGS, join, nobody_left, started
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import minidistil
-from minidistil import models
 from minidistil.class_names import BEGINNINGS, ENDINGS, FURTHER_ENDINGS, class_names
+from minidistil.models import classes as models
 from minidistil.weights.families import FAMILIES, TASKS
 from tests.processes import run
 from tests.project.make_stubs import LAZY, stubs
@@ -22,20 +22,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # A line of user code, and what mypy says it is, without `minidistil.` and what an array is made of.
 REVEALED = {
-    'DistilBertForMaskedLM.from_pretrained("x")': "models.DistilBertForMaskedLM",
-    'DistilBertForMaskedLM.from_pretrained("x")([[1]])': "outputs.MaskedLMOutput",
+    'DistilBertForMaskedLM.from_pretrained("x")': "models.classes.DistilBertForMaskedLM",
+    'DistilBertForMaskedLM.from_pretrained("x")([[1]])': "models.outputs.MaskedLMOutput",
     'BertForSequenceClassification.from_pretrained("x")([[1]]).logits': "ndarray",
-    'BertModel.from_pretrained("x")([[1]])': "outputs.BaseModelOutputWithPooling",
+    'BertModel.from_pretrained("x")([[1]])': "models.outputs.BaseModelOutputWithPooling",
     'BertModel.from_pretrained("x")([[1]]).attentions': "tuple[ndarray, ...] | None",
     'DistilBertModel.from_pretrained("x")([[1]], return_dict=False)': "tuple[Any, ...]",
     'DistilBertModel.from_pretrained("x").sentence_encoder': "sentences.encoder.SentenceEncoder",
-    'AutoModel.from_pretrained("x")': "model.Model[Any]",
-    'AutoModelForQuestionAnswering.from_pretrained("x")': "tasks.QuestionAnswering",
-    'AutoModelForTokenClassification.from_pretrained("x")([[1]])': "outputs.TokenClassifierOutput",
-    'AutoConfig.from_pretrained("x")': "config.Config",
+    'AutoModel.from_pretrained("x")': "models.base.Model[Any]",
+    'AutoModelForQuestionAnswering.from_pretrained("x")': "models.tasks.QuestionAnswering",
+    'AutoModelForTokenClassification.from_pretrained("x")([[1]])': "models.outputs.TokenClassifierOutput",
+    'AutoConfig.from_pretrained("x")': "weights.config.Config",
     'AutoTokenizer.from_pretrained("x")("a text")': "tokenization.encoding.BatchEncoding",
     'XLMRobertaTokenizerFast.from_pretrained("x")': "tokenization.tokenizer.Tokenizer",
-    'load("x")': "model.Model[Any] | sentences.encoder.SentenceEncoder | sentences.cross_encoder.CrossEncoder",
+    'load("x")': "models.base.Model[Any] | sentences.encoder.SentenceEncoder | sentences.cross_encoder.CrossEncoder",
     'SentenceTransformer("x").similarity([[1.0]], [[1.0]])': "ndarray",
     "util.cos_sim([1.0], [1.0])": "ndarray",
     "__version__": "str",

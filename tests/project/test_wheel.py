@@ -117,4 +117,4 @@ def test_types_reach_the_user(python, tmp_path):
     assert "missing library stubs" not in out
     assert "threads" in out.splitlines()[0]
     assert "Missing positional argument" in out
-    assert 'Revealed type is "minidistil.models.BertForMaskedLM"' in out
+    assert 'Revealed type is "minidistil.models.classes.BertForMaskedLM"' in out

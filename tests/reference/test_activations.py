@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from minidistil.reference import blas, exact
+from minidistil.backends.reference import blas, exact
 from minidistil.weights import ACTIVATIONS
 from tests.bits import assert_same_bits
 from tests.goldens.operations import activation_inputs
@@ -85,7 +85,7 @@ def test_an_unknown_one_is_refused_with_those_that_are_known(ops: object) -> Non
 
 
 def test_the_tables_have_the_same_names() -> None:
+    from minidistil.backends.reference.activations import ACTIVATIONS as REFERENCE
     from minidistil.kernels import layout
-    from minidistil.reference.activations import ACTIVATIONS as REFERENCE
 
     assert list(layout.ACTIVATIONS) == list(REFERENCE) == list(ACTIVATIONS)

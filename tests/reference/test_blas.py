@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from minidistil.reference import blas
+from minidistil.backends.reference import blas
 from minidistil.weights.model_weights import Linear, Norm
 
 f32 = np.float32

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.reference import exact
+from minidistil.backends.reference import exact
 from minidistil.weights.model_weights import EmbeddingWeights, Linear, Norm
 from tests.bits import assert_same_bits
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.reference import exact
+from minidistil.backends.reference import exact
 from minidistil.weights.model_weights import Linear
 from tests.bits import assert_same_bits
 from tests.reference import rationals

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidistil.backend import Encoded
-from minidistil.batch import PackedBatch
-from minidistil.config import Config
-from minidistil.reference import Reference
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.protocol import Encoded
+from minidistil.backends.reference import Reference
 from minidistil.weights import open_checkpoint, read_model
+from minidistil.weights.config import Config
 from tests.goldens.cases import FAMILIES, MINILM, SYNTHETIC
 from tests.goldens.load import Case, assert_case, assert_matches, cases, checkpoint
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from minidistil.reference import Reference, blas, exact
+from minidistil.backends.reference import Reference, blas, exact
 from tests import build
 from tests.bits import assert_same_bits
 from tests.synthetic import BERT_SMALL, DISTILBERT_SMALL

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from minidistil.reference import exact
+from minidistil.backends.reference import exact
 from minidistil.weights.model_weights import Linear, Norm
 from tests.bits import canonical, digest
 from tests.goldens.load import FOLDER, OPERATIONS, inputs_digest

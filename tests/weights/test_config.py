@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from minidistil.config import Config
 from minidistil.weights import ACTIVATIONS, CheckpointError
+from minidistil.weights.config import Config
 from tests.synthetic import BERT_SMALL, DISTILBERT_BASE
 from tests.weights import files
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidistil.config import Config
 from minidistil.weights import (
     FAMILIES,
     CheckpointError,
@@ -21,6 +20,7 @@ from minidistil.weights import (
     open_checkpoint,
     read_model,
 )
+from minidistil.weights.config import Config
 from tests import synthetic
 from tests.weights import files
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from minidistil import load
-from minidistil.config import Config
 from minidistil.weights import CheckpointError, _pickle_subset, limits, open_checkpoint, read_config, read_model
+from minidistil.weights.config import Config
 from minidistil.weights.small_files import is_inside, parse_json, read_bytes
 from tests.synthetic import MOBILEBERT_SMALL, ROBERTA_SMALL, tensors
 from tests.weights import files

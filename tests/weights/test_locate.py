@@ -323,7 +323,7 @@ def test_only_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Config.from_pretrained of a hub id asks for no weights."""
     import huggingface_hub
 
-    from minidistil.config import Config
+    from minidistil.weights.config import Config
 
     folder = put_in_cache(tmp_path)
     asked: list[dict] = []

@@ -63,7 +63,7 @@ def test_a_mapped_file_is_what_was_packed(folder: Path) -> None:
 def test_models_load_what_is_packed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     want = minidistil.load(folder, threads=1)(IDS).logits
     pack(folder)
-    monkeypatch.setattr("minidistil.engine.engine.pack_model", lambda weights: pytest.fail("packed again"))
+    monkeypatch.setattr("minidistil.backends.engine.engine.pack_model", lambda weights: pytest.fail("packed again"))
     assert_same_bits(minidistil.load(folder, threads=1)(IDS).logits, want)
     bare = minidistil.AutoModel.from_pretrained(folder, threads=1)(IDS)  # a part of what is packed serves it
     assert bare.last_hidden_state.shape == (1, 20, 128)
@@ -73,7 +73,7 @@ def test_mobilebert_loads_what_is_packed(tmp_path: Path, monkeypatch: pytest.Mon
     folder = write_checkpoint(tmp_path, MOBILEBERT_SMALL)
     want = minidistil.load(folder, threads=1)(IDS).logits
     pack(folder)
-    monkeypatch.setattr("minidistil.engine.engine.pack_model", lambda weights: pytest.fail("packed again"))
+    monkeypatch.setattr("minidistil.backends.engine.engine.pack_model", lambda weights: pytest.fail("packed again"))
     assert_same_bits(minidistil.load(folder, threads=1)(IDS).logits, want)
 
 

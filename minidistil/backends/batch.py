@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from minidistil.config import Config
+    from minidistil.weights.config import Config
 
 Place = Callable[[int, int], str]
 """How errors call token t of sentence b; it follows the array's name."""

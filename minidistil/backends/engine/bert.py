@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidistil.engine.planner import (
+from minidistil.backends.engine.planner import (
     POSITION_IDS,
     TYPE_IDS,
     WANTED,

@@ -15,12 +15,12 @@ import numpy as np
 import minidistil  # its public names: what stands on a model, a floor above, is asked for by them
 from minidistil._float_mode import default_mode
 from minidistil._loading import loaded_once, loading
-from minidistil.backend import Encoded
-from minidistil.batch import PackedBatch
-from minidistil.choose_backend import RunOptions, check_device, create_backend, packed_beside
-from minidistil.config import Config
-from minidistil.inputs import ModelInputs, prepare
-from minidistil.outputs import BaseModelOutput, ModelOutput
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.choose import RunOptions, check_device, create_backend, packed_beside
+from minidistil.backends.protocol import Encoded
+from minidistil.models.inputs import ModelInputs, prepare
+from minidistil.models.outputs import BaseModelOutput, ModelOutput
+from minidistil.weights.config import Config
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import HubOptions, spelled_out
 

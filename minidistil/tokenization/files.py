@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidistil._tokenizer_json import added_token_faults, library, read_tokenizer_json
+from minidistil.tokenization.tokenizer_json import added_token_faults, library, read_tokenizer_json
 from minidistil.weights import CheckpointError, limits
 from minidistil.weights.errors import quoted
 from minidistil.weights.keys import Key, read_keys

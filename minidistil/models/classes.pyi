@@ -1,9 +1,9 @@
-"""The classes that minidistil.models makes of its tables, made by `python -m tests.project.make_stubs`."""
+"""The classes that minidistil.models.classes makes of its tables, made by `python -m tests.project.make_stubs`."""
 
 from typing import Any
 
-from minidistil.model import Model
-from minidistil.tasks import (
+from minidistil.models.base import Model
+from minidistil.models.tasks import (
     Discriminator,
     Encoder,
     MaskedLM,

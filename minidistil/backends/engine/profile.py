@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidistil.batch import PackedBatch
-from minidistil.engine.engine import Engine
-from minidistil.engine.plan import Stage
-from minidistil.engine.threads import Team
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.engine.engine import Engine
+from minidistil.backends.engine.plan import Stage
+from minidistil.backends.engine.threads import Team
 from minidistil.kernels import layout
 from minidistil.kernels.steps.multiply_adds import MultiplyAdds
 from minidistil.kernels.steps.read_memory import ReadMemory

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minidistil.batch import PackedBatch
-from minidistil.config import Config
+from minidistil.backends.batch import PackedBatch
+from minidistil.weights.config import Config
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
-from minidistil.reference.activations import activation, gelu
-from minidistil.reference.elementary import SUSPECT_SHIFT, exp_u20, expf, fma, round_to_odd
+from minidistil.backends.reference.activations import activation, gelu
+from minidistil.backends.reference.elementary import SUSPECT_SHIFT, exp_u20, expf, fma, round_to_odd
 from minidistil.weights.model_weights import EmbeddingWeights, Linear, Norm
 
 __all__ = [

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from minidistil.batch import PackedBatch
-from minidistil.engine.planner import (
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.engine.planner import (
     POSITION_IDS,
     TYPE_IDS,
     WANTED,

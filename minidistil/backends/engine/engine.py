@@ -8,16 +8,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from minidistil._float_mode import default_mode
-from minidistil.backend import Encoded, as_rows
-from minidistil.batch import PackedBatch
-from minidistil.config import Config
-from minidistil.engine.operations import Operations
-from minidistil.engine.plan import Plan, Written
-from minidistil.engine.planner import Asked
-from minidistil.engine.threads import Team, default_threads
-from minidistil.engine.workspace import WorkspacePool
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.engine.operations import Operations
+from minidistil.backends.engine.plan import Plan, Written
+from minidistil.backends.engine.planner import Asked
+from minidistil.backends.engine.threads import Team, default_threads
+from minidistil.backends.engine.workspace import WorkspacePool
+from minidistil.backends.protocol import Encoded, as_rows
 from minidistil.kernels.code import native
 from minidistil.kernels.layout import address
+from minidistil.weights.config import Config
 from minidistil.weights.model_weights import EmbeddingWeights, MobileEmbeddingWeights, ModelWeights
 from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
 
@@ -80,7 +80,7 @@ class Engine(Operations):
         attentions: bool = False,
         rows: np.ndarray | None = None,
     ) -> Encoded:
-        """Run the encoder; see `minidistil.backend.Backend`."""
+        """Run the encoder; see `minidistil.backends.protocol.Backend`."""
         batch.check(self.config)
         wanted = None if rows is None else batch.rows(rows)
         everything = hidden_states or attentions or batch.attention_bias is not None
@@ -121,7 +121,7 @@ class Engine(Operations):
 
         Returns:
             int64 [steps], nanoseconds of the monotonic clock; 0 where they did not meet. See
-            `minidistil.engine.profile`, which makes sense of it.
+            `minidistil.backends.engine.profile`, which makes sense of it.
         """
         batch.check(self.config)
         times = np.zeros(len(self.plan.encode().steps), np.int64)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.backend import Backend
+from minidistil.backends.protocol import Backend
 from minidistil.weights.model_weights import ClassifierWeights, Linear
 
 

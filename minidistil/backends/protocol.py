@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from minidistil.batch import PackedBatch
+from minidistil.backends.batch import PackedBatch
 from minidistil.weights.model_weights import Linear, Norm
 
 
@@ -59,7 +59,7 @@ class Backend(Protocol):
         """Logits float32 [R, V] of the masked-language-model head for hidden states float32 [R, D]."""
         ...
 
-    # What heads are made of (heads.py). No result depends on the rows that travel together, but in `blas`.
+    # What heads are made of (models/heads.py). No result depends on the rows that travel together, but in `blas`.
 
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
         """x W^T + b: float32 [M, K] -> [M, N], the exact rule of the product."""

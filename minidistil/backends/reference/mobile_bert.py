@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidistil.batch import PackedBatch
-from minidistil.reference.operations import Operations
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.reference.operations import Operations
 from minidistil.weights.model_weights import MobileEmbeddingWeights, MobileLayerWeights, NoNorm, Norm, Normalized
 
 Attend = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, tuple[np.ndarray, ...]]]

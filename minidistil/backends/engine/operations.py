@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidistil._float_mode import default_mode
-from minidistil.backend import as_columns, as_rows
+from minidistil.backends.protocol import as_columns, as_rows
 from minidistil.kernels import layout
 from minidistil.kernels.layout import address
 from minidistil.kernels.steps.activate import Activate
@@ -19,7 +19,7 @@ from minidistil.weights.packing import aligned_zeros
 
 
 class Operations:
-    """`linear`, `activation` and `layer_norm` of a backend; see `minidistil.backend.Backend`.
+    """`linear`, `activation` and `layer_norm` of a backend; see `minidistil.backends.protocol.Backend`.
 
     They run on the caller's thread, without the GIL, and share no memory that is written: callers run side by side.
     """

@@ -1,6 +1,6 @@
 """Which execution of the model a caller gets.
 
-Apart from `backend.py`, which the reference imports: the reference must not reach the engine, not even through here.
+Apart from `protocol.py`, which the reference imports: the reference must not reach the engine, not even through here.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from minidistil._loading import loading
 from minidistil._warn import warn_caller
-from minidistil.backend import Backend
-from minidistil.config import Config
+from minidistil.backends.protocol import Backend
+from minidistil.weights.config import Config
 from minidistil.weights.errors import CheckpointError
 from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.model_weights import ModelWeights
@@ -67,7 +67,7 @@ def create_backend(
     if name == "engine":
         return _engine(config, weights, threads, packed)
     with loading():
-        from minidistil.reference import Reference, blas, exact
+        from minidistil.backends.reference import Reference, blas, exact
 
     return Reference(config, weights, exact if name == "exact" else blas)
 
@@ -90,7 +90,7 @@ def packed_beside(name: str, checkpoint: Checkpoint) -> PackedWeights | None:
 
 def _engine(config: Config, weights: ModelWeights, threads: int | None, packed: PackedWeights | None) -> Backend:
     with loading():
-        from minidistil.engine import Engine, EngineUnavailable
+        from minidistil.backends.engine import Engine, EngineUnavailable
 
     try:
         return Engine(config, weights, threads=threads, packed=packed)

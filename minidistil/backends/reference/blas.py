@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidistil.reference.activations import named
-from minidistil.reference.exact import embed  # two additions: nothing there to make quicker
+from minidistil.backends.reference.activations import named
+from minidistil.backends.reference.exact import embed  # two additions: nothing there to make quicker
 from minidistil.weights.model_weights import Linear, Norm
 
 __all__ = ["activation", "attention", "embed", "erfc", "gelu", "layer_norm", "linear", "narrow", "product"]

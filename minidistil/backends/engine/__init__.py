@@ -1,6 +1,6 @@
 """The compiled engine: plans a forward pass over packed weights and runs it on a team of threads."""
 
-from minidistil.engine.engine import Engine, EngineUnavailable, warmup
-from minidistil.engine.threads import default_threads
+from minidistil.backends.engine.engine import Engine, EngineUnavailable, warmup
+from minidistil.backends.engine.threads import default_threads
 
 __all__ = ["Engine", "EngineUnavailable", "default_threads", "warmup"]

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from minidistil.reference.elementary import expf, fma, horner, log1pf, sleef_tanhf
-from minidistil.reference.tanh import tanhf
+from minidistil.backends.reference.elementary import expf, fma, horner, log1pf, sleef_tanhf
+from minidistil.backends.reference.tanh import tanhf
 
 f32 = np.float32
 _SQRT_2_PI = f32(math.sqrt(2 / math.pi))

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minidistil._float_mode import default_mode
-from minidistil.backend import Encoded, as_columns
-from minidistil.batch import PackedBatch
-from minidistil.reference import exact, mobile_bert
-from minidistil.reference.operations import Operations
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.protocol import Encoded, as_columns
+from minidistil.backends.reference import exact, mobile_bert
+from minidistil.backends.reference.operations import Operations
 from minidistil.weights.model_weights import (
     EmbeddingWeights,
     LayerWeights,
@@ -36,7 +36,7 @@ from minidistil.weights.model_weights import (
 )
 
 if TYPE_CHECKING:
-    from minidistil.config import Config
+    from minidistil.weights.config import Config
 
 # The layers that are others than `Reference._layer`, by the class of their weights.
 LAYERS: dict[type, Callable[..., tuple[np.ndarray, tuple[np.ndarray, ...]]]] = {
@@ -123,7 +123,7 @@ class Reference:
             return self.ops.product(x, head.projection()) + head.vocab_projector.bias  # [R, D] -> [R, V]
         return self.ops.linear(x, head.vocab_projector)  # [R, E] -> [R, V]
 
-    # The operations by themselves, for the heads (minidistil/heads.py), which every backend shares.
+    # The operations by themselves, for the heads (minidistil/models/heads.py), which every backend shares.
 
     @default_mode()
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:

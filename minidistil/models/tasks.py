@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minidistil.batch import PackedBatch
-from minidistil.heads import (
+from minidistil.backends.batch import PackedBatch
+from minidistil.models.base import Model, first_tokens
+from minidistil.models.heads import (
     discriminator,
     multiple_choice,
     pool,
@@ -21,9 +22,8 @@ from minidistil.heads import (
     sequence_classification,
     token_classification,
 )
-from minidistil.inputs import ModelInputs, flatten_choices, prepare
-from minidistil.model import Model, first_tokens
-from minidistil.outputs import (
+from minidistil.models.inputs import ModelInputs, flatten_choices, prepare
+from minidistil.models.outputs import (
     BaseModelOutput,
     BaseModelOutputWithPooling,
     ElectraForPreTrainingOutput,

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from minidistil.class_names import class_names
-from minidistil.model import Model
-from minidistil.tasks import (
+from minidistil.models.base import Model
+from minidistil.models.tasks import (
     Discriminator,
     Encoder,
     MaskedLM,

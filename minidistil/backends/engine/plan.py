@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidistil.batch import PackedBatch
-from minidistil.config import Config
-from minidistil.engine import bert, mobile_bert
-from minidistil.engine.planner import LAST, PLAIN, Array, Asked, Planned, Planner, state
+from minidistil.backends.batch import PackedBatch
+from minidistil.backends.engine import bert, mobile_bert
+from minidistil.backends.engine.planner import LAST, PLAIN, Array, Asked, Planned, Planner, state
 from minidistil.kernels.steps.table import Steps
+from minidistil.weights.config import Config
 from minidistil.weights.model_weights import (
     LayerWeights,
     MobileLayerWeights,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from minidistil import tasks
 from minidistil._float_mode import default_mode
-from minidistil.config import Config
-from minidistil.model import LoadOptions, Model, divided
-from minidistil.models import CLASSES
+from minidistil.models import tasks
+from minidistil.models.base import LoadOptions, Model, divided
+from minidistil.models.classes import CLASSES
+from minidistil.weights.config import Config
 from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from minidistil.weights import Checkpoint
 
-# Every class of models.py, by its head ("" for none) and its family.
+# Every class of classes.py, by its head ("" for none) and its family.
 _BY_HEAD: dict[str, dict[str, type[Model[Any]]]] = {}
 for _class in CLASSES.values():
     for _family in _class.families:

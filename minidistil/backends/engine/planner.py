@@ -11,12 +11,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from minidistil.config import Config
 from minidistil.kernels import layout
 from minidistil.kernels.steps.attend import Attend
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.sum_rows import GAIN_SHIFT, LAYER_NORM, NO_NORM, SumRows
 from minidistil.kernels.steps.table import Matrix, Number, Packed, Rows, Steps, Variable
+from minidistil.weights.config import Config
 from minidistil.weights.model_weights import NoNorm, Norm
 from minidistil.weights.packing import PackedWeights
 

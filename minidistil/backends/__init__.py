@@ -1,0 +1,1 @@
+"""What computes a model: the compiled engine, and the readable reference with the same bits."""

@@ -1,0 +1,1 @@
+"""A class for each family and task: a checkpoint's encoder and head, called with arrays."""

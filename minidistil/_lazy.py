@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from minidistil._loading import loading
+
 
 class LazyNames:
     """The public names of a package and where each is at home; a package takes its `__getattr__` and the like from it.
@@ -45,8 +47,9 @@ class LazyNames:
         if name not in self.places:
             raise AttributeError(f"module {self.package!r} has no attribute {name!r}")
         home, own = self.places[name]
-        module = importlib.import_module(home)
-        value = module if own is None else getattr(module, own)
+        with loading():
+            module = importlib.import_module(home)
+            value = module if own is None else getattr(module, own)
         setattr(sys.modules[self.package], name, value)
         return value
 

@@ -59,8 +59,9 @@ def check_table(name: str, value: Any) -> Mapping[str, Any]:
 
 
 def is_iterable(value: Any) -> bool:
-    """Whether there is something to iterate over; an array without an axis says so, and is not."""
-    return hasattr(value, "__iter__") and getattr(value, "ndim", 1) != 0
+    """Whether there is something to iterate over; an array without an axis, or memory of several, only says so."""
+    axes = getattr(value, "ndim", 1)
+    return hasattr(value, "__iter__") and (axes == 1 if isinstance(value, memoryview) else axes != 0)
 
 
 def is_one_of(value: Any, choices: Iterable[Any]) -> bool:

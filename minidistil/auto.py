@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from minidistil import tasks
+from minidistil._float_mode import default_mode
 from minidistil.config import Config
 from minidistil.model import LoadOptions, Model, divided
 from minidistil.models import CLASSES
@@ -30,6 +31,7 @@ class _Auto(Generic[Loaded]):
 
     @classmethod
     @spelled_out(LoadOptions)
+    @default_mode()
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> Loaded:
         """Load a checkpoint by the class that its model_type asks for.
 

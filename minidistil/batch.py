@@ -106,7 +106,7 @@ class PackedBatch:
             size, what = sizes[name]
             if largest >= size:
                 if name == "token_type_ids" and not config.type_vocab_size:
-                    what = f"{config.model_type} has no token types; leave them out"
+                    what = f"{config.model_type} has no token types (leave them out)"
                 raise ValueError(self._out_of_range(name, size, what.format(size), place or _of_sentence))
         if self.inputs_embeds is not None:
             self._check_shape("inputs_embeds", (self.tokens, config.embedding_size))

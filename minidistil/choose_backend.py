@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
+from minidistil._loading import loading
 from minidistil._warn import warn_caller
 from minidistil.backend import Backend
 from minidistil.config import Config
@@ -65,7 +66,8 @@ def create_backend(
         raise ValueError(f"threads must be at least 1, got {threads}")
     if name == "engine":
         return _engine(config, weights, threads, packed)
-    from minidistil.reference import Reference, blas, exact
+    with loading():
+        from minidistil.reference import Reference, blas, exact
 
     return Reference(config, weights, exact if name == "exact" else blas)
 
@@ -87,7 +89,8 @@ def packed_beside(name: str, checkpoint: Checkpoint) -> PackedWeights | None:
 
 
 def _engine(config: Config, weights: ModelWeights, threads: int | None, packed: PackedWeights | None) -> Backend:
-    from minidistil.engine import Engine, EngineUnavailable
+    with loading():
+        from minidistil.engine import Engine, EngineUnavailable
 
     try:
         return Engine(config, weights, threads=threads, packed=packed)

@@ -127,7 +127,7 @@ def prepare(
         input_ids=None if ids is None else _pack(ids.reshape(-1), kept),
         position_ids=_pack(positions.reshape(-1), kept),
         token_type_ids=None if types is None else _pack(types.reshape(-1), kept),
-        inputs_embeds=None if embeds is None else _pack(embeds.reshape(B * S, -1), kept),
+        inputs_embeds=None if embeds is None else _pack(embeds.reshape(B * S, config.embedding_size), kept),
         offsets=offsets,
         attention_bias=bias,
     )

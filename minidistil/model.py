@@ -7,13 +7,14 @@ sentence alone: tokens that the mask drops are not computed, and their rows in t
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
 import numpy as np
 
 import minidistil  # its public names: what stands on a model, a floor above, is asked for by them
+from minidistil._float_mode import default_mode
+from minidistil._loading import loaded_once, loading
 from minidistil.backend import Encoded
 from minidistil.batch import PackedBatch
 from minidistil.choose_backend import RunOptions, check_device, create_backend, packed_beside
@@ -62,6 +63,7 @@ class Model(Generic[Output]):
     reads_first_only: ClassVar[bool] = False
     _output: ClassVar[type[ModelOutput]] = BaseModelOutput
 
+    @default_mode()
     def __init__(
         self,
         config: Config,
@@ -82,6 +84,7 @@ class Model(Generic[Output]):
 
     @classmethod
     @spelled_out(LoadOptions)
+    @default_mode()
     def from_pretrained(
         cls: type[Loaded], name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]
     ) -> Loaded:
@@ -101,10 +104,16 @@ class Model(Generic[Output]):
         return cls.from_checkpoint(open_checkpoint(name_or_path, **hub), **run)
 
     @classmethod
+    @default_mode()
     def from_checkpoint(
         cls: type[Loaded], checkpoint: Checkpoint, *, threads: int | None = None, backend: str = "engine"
     ) -> Loaded:
         """Load from an opened checkpoint; see `from_pretrained`."""
+        with loading():
+            return cls._load(checkpoint, threads, backend)
+
+    @classmethod
+    def _load(cls: type[Loaded], checkpoint: Checkpoint, threads: int | None, backend: str) -> Loaded:
         from minidistil.weights import read_model
 
         config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
@@ -145,6 +154,7 @@ class Model(Generic[Output]):
         return_dict: Literal[True] | None = ...,
     ) -> Output: ...
 
+    @default_mode()
     def __call__(
         self,
         input_ids: Any = None,
@@ -186,7 +196,7 @@ class Model(Generic[Output]):
         output = self._output(**values)
         return output.to_tuple() if return_dict is False else output
 
-    @cached_property
+    @loaded_once
     def tokenizer(self) -> Tokenizer:
         """The checkpoint's tokenizer, loaded when first asked for."""
         from minidistil.tokenization import Tokenizer
@@ -195,7 +205,7 @@ class Model(Generic[Output]):
             raise ValueError("this model was made of weights in memory; there is no folder to load a tokenizer from")
         return Tokenizer.from_pretrained(self.folder)
 
-    @cached_property
+    @loaded_once
     def sentence_encoder(self) -> minidistil.SentenceEncoder:
         """The model as sentence-transformers would use it: by modules.json, or mean pooling where there is none."""
         return minidistil.SentenceEncoder(self, self.folder)

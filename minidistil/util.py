@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from minidistil._float_mode import default_mode
+from minidistil._loading import loading
 from minidistil._options import check_number
 from minidistil.sentences.comparison import rows, similarity, similarity_pairwise
 from minidistil.sentences.pooling import normalize
@@ -74,11 +76,13 @@ def pairwise_manhattan_sim(a: Any, b: Any) -> np.ndarray:
     return similarity_pairwise(a, b, "manhattan")
 
 
+@default_mode()
 def normalize_embeddings(embeddings: Any) -> np.ndarray:
     """Return embeddings [n, D] scaled to length 1, float32."""
     return normalize(np.asarray(embeddings, np.float32))
 
 
+@default_mode()
 def semantic_search(
     query_embeddings: Any,
     corpus_embeddings: Any,
@@ -128,8 +132,9 @@ def _best(ids: np.ndarray, scores: np.ndarray, most: int) -> tuple[np.ndarray, n
 
 def _products() -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
     """The engine's, or None where it cannot run."""
-    from minidistil.engine import EngineUnavailable
-    from minidistil.engine.operations import Operations
+    with loading():
+        from minidistil.engine import EngineUnavailable
+        from minidistil.engine.operations import Operations
 
     operations = Operations()
     try:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from minidistil._loading import loading
 from minidistil.weights.errors import CheckpointError
 from minidistil.weights.file_names import WEIGHT_FILES
 
@@ -56,8 +57,9 @@ def fetch(
     Raises:
         CheckpointError: not on the hub, not allowed, or not in the cache and the hub out of reach.
     """
-    import huggingface_hub
-    from huggingface_hub import constants
+    with loading():
+        import huggingface_hub
+        from huggingface_hub import constants  # what it has is loaded when asked for
 
     cached = _cached(repo_id, revision, cache_dir)
     cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minidistil._loading import loading
 from minidistil.weights.errors import CheckpointError, quoted
 from minidistil.weights.file_names import WEIGHT_FILES
 from minidistil.weights.options import HubOptions, spelled_out
@@ -50,7 +51,8 @@ def locate(
         raise CheckpointError(quoted(name), f"no such file or folder{_nearest(path)}")
     if not _HUB_ID.fullmatch(name) or "--" in name or ".." in name:
         raise CheckpointError(quoted(name), "neither an existing path nor a hub id (org/name or name)")
-    from minidistil.weights._hub import fetch
+    with loading():
+        from minidistil.weights._hub import fetch
 
     return fetch(name, config_only, **options)
 

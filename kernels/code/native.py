@@ -15,13 +15,13 @@ import hashlib
 import importlib
 import logging
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minidistil._loading import loading
 from minidistil.kernels.code import kept
-from minidistil.kernels.code.float_mode import default_mode, run_in_default_mode
+from minidistil.kernels.code.float_mode import run_in_default_mode
 
 logger = logging.getLogger("minidistil")
 
@@ -34,14 +34,13 @@ Entry = Callable[[int, int, int], bool]
 _FOLDER = Path(__file__).resolve().parents[1]  # of all kernels
 # Of the C library; the kernels need no other.
 _ALLOWED = ("sched_yield", "SwitchToThread", "clock_gettime", "memcpy", "memset", "memmove")
-_lock = threading.Lock()
+_entries: dict[str, Entry] = {}
 
 
 class Unavailable(RuntimeError):
     """There is no machine code here, and none can be made; the message says why."""
 
 
-@functools.cache
 def entry(name: str) -> Entry:
     """An entry by its name, from its object file or compiled now.
 
@@ -49,9 +48,13 @@ def entry(name: str) -> Entry:
         Unavailable: the CPU that code is compiled for has no fused multiply-add of vectors; or nothing is kept, and
             Numba is missing.
     """
-    with _lock:
+    if name in _entries:
+        return _entries[name]
+    with loading():
         try:
-            return _function(*(kept.read(name, _key()) or _compile(name)))
+            if name not in _entries:
+                _entries[name] = _function(*(kept.read(name, _key()) or _compile(name)))
+            return _entries[name]
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
                 raise
@@ -80,7 +83,6 @@ def cpu() -> tuple[str, str]:
     return name, features
 
 
-@default_mode()  # of constants, too, that are computed when the kernels are imported
 def _compile(name: str) -> tuple[str, bytes]:
     """Compile an entry with Numba and keep its object code where that is possible."""
     from minidistil.kernels.code.target import target

@@ -8,7 +8,9 @@ import numpy as np
 
 from minidistil.kernels import layout
 from minidistil.kernels.code import native
-from minidistil.kernels.steps.table import Run, written
+from minidistil.kernels.steps.table import Run, slots, written
+
+slots()  # imports every operation now, with the engine: a fork must not find one half imported
 
 
 def take(*operands: NamedTuple, scratch_floats: int = layout.ROW_BLOCK * layout.PANEL) -> None:

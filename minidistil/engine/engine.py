@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minidistil._float_mode import default_mode
 from minidistil.backend import Encoded, as_rows
 from minidistil.batch import PackedBatch
 from minidistil.config import Config
@@ -17,7 +18,7 @@ from minidistil.engine.threads import Team, default_threads
 from minidistil.engine.workspace import WorkspacePool
 from minidistil.kernels.code import native
 from minidistil.kernels.layout import address
-from minidistil.weights.model_weights import ModelWeights
+from minidistil.weights.model_weights import EmbeddingWeights, MobileEmbeddingWeights, ModelWeights
 from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
 
 # A pass has so many floating point operations and tokens at most (or one sentence). Enough that the weights' way from
@@ -40,6 +41,7 @@ class Engine(Operations):
     turns.
     """
 
+    @default_mode()
     def __init__(
         self, config: Config, weights: ModelWeights, threads: int | None = None, packed: PackedWeights | None = None
     ) -> None:
@@ -58,6 +60,7 @@ class Engine(Operations):
         self.config = config
         self.threads = default_threads() if threads is None else threads
         self._embeddings = weights.encoder.embeddings
+        _check_tables(config, self._embeddings)
         self._words = address(self._embeddings.word_embeddings)
         if packed is None or not is_packed_from(packed, weights):
             packed = pack_model(weights)
@@ -68,6 +71,7 @@ class Engine(Operations):
         self._team = Team(self.threads)
         self._workspaces = WorkspacePool(config.head_dim, self.threads)
 
+    @default_mode()
     def encode(
         self,
         batch: PackedBatch,
@@ -100,6 +104,7 @@ class Engine(Operations):
             last = last[wanted]
         return Encoded(last, states, maps)
 
+    @default_mode()
     def masked_lm(self, hidden: np.ndarray) -> np.ndarray:
         """Logits float32 [R, V] of the masked-language-model head for hidden states float32 [R, D]."""
         scoring, hidden = self.plan.masked_lm(), as_rows(hidden, self.config.dim)
@@ -110,6 +115,7 @@ class Engine(Operations):
             self._take(scoring, values, len(some), 1, (some, logits))
         return logits
 
+    @default_mode()
     def clock(self, batch: PackedBatch) -> np.ndarray:
         """Encode a batch of at most TOKEN_BUDGET tokens and tell when the threads met after each step.
 
@@ -209,7 +215,7 @@ def _passes(
     batch: PackedBatch, rows: np.ndarray | None, budget: int
 ) -> Iterator[tuple[PackedBatch, np.ndarray | None]]:
     """Cut a batch between sentences into parts of `budget` tokens at most (or one sentence); sort their rows."""
-    ordered = None if rows is None else np.unique(rows)
+    ordered = None if rows is None else _distinct(rows)
     first = 0
     while first < batch.sentences:
         limit = batch.offsets[first] + budget
@@ -241,5 +247,27 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 
 def _in_order_asked(last: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """From rows sorted and unique to the order, and the repetitions, in which they were asked for."""
-    ordered, place = np.unique(rows, return_inverse=True)
-    return last if np.array_equal(ordered, rows) else last[place]
+    ordered = _distinct(rows)
+    return last if np.array_equal(ordered, rows) else last[np.searchsorted(ordered, rows)]
+
+
+def _distinct(rows: np.ndarray) -> np.ndarray:
+    """Sorted, each once. np.unique imports more of NumPy when it is first called, which a fork may cut short."""
+    ordered = np.sort(rows)
+    return ordered[np.diff(ordered, prepend=-1) > 0]
+
+
+def _check_tables(config: Config, embeddings: EmbeddingWeights | MobileEmbeddingWeights) -> None:
+    """Refuse tables that are not as `PackedBatch.check` takes them to be: it goes by the config, and they are read."""
+    sizes = {
+        "word_embeddings": config.vocab_size,
+        "token_type_embeddings": config.type_vocab_size,
+        "position_embeddings": config.max_position_embeddings,
+    }
+    for name, rows in sizes.items():
+        table = getattr(embeddings, name)
+        if table is None:
+            continue
+        if len(table) < max(rows, 1) or table.dtype != np.float32 or not table.flags.c_contiguous:
+            found = f"{table.dtype} {list(table.shape)}{'' if table.flags.c_contiguous else ' with strides'}"
+            raise ValueError(f"{name} must be float32 of at least {rows} rows, contiguous, got {found}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidistil._float_mode import default_mode
 from minidistil.backend import as_columns, as_rows
 from minidistil.kernels import layout
 from minidistil.kernels.layout import address
@@ -27,14 +28,17 @@ class Operations:
         # By the identity of the Linear, which is kept, so that no other can come to have it.
         self._products: dict[int, tuple[Linear, np.ndarray, np.ndarray]] = {}
 
+    @default_mode()
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
         """x W^T + b: float32 [M, K] -> [M, N]; W is packed on first use and kept."""
         return _linear(x, self._products.get(id(w)) or self._products.setdefault(id(w), _pack(w)))
 
+    @default_mode()
     def products(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """x y^T of vectors: float32 [M, K], [N, K] -> [M, N]; each value by its two vectors alone. Keeps nothing."""
         return _linear(x, _pack(as_columns(y)))[:, : len(y)]
 
+    @default_mode()
     def activation(self, name: str, x: np.ndarray) -> np.ndarray:
         """An activation by its name in config.json: float32, any shape."""
         out = np.array(x, np.float32, order="C")
@@ -43,6 +47,7 @@ class Operations:
         take(Activate(address(out), out.size, layout.ACTIVATIONS[name]))
         return out
 
+    @default_mode()
     def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
         """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis: float32 [M, D] -> [M, D]."""
         (n,) = w.weight.shape

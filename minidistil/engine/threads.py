@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidistil._loading import renew_in_children
 from minidistil.kernels import layout
 from minidistil.kernels.code import native
 from minidistil.kernels.steps.table import Steps
@@ -64,9 +65,13 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begin anew, as in a forked child: locks and threads of the parent mean nothing there."""
         self._turn = threading.Lock()
         self._crew: _Crew | None = None
-        self._pid = 0
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -74,8 +79,6 @@ class Team:
         if self.threads == 1:
             yield
             return
-        if self._pid != os.getpid():  # first use, or a forked child: locks and threads of the parent mean nothing here
-            self._pid, self._turn, self._crew = os.getpid(), threading.Lock(), None
         with self._turn:
             yield
 

@@ -6,6 +6,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from minidistil._loading import loading
 from minidistil.choose_backend import check_device
 from minidistil.pipelines.base import Pipeline
 
@@ -84,6 +85,9 @@ def pipeline(
     if str(device) != "-1":  # transformers' number of the CPU
         check_device(device)
     module, class_name, loader = _TASKS[name]
+    with loading():
+        auto = importlib.import_module("minidistil.auto")
+        pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     # By name, not `**options: Unpack[LoadOptions]`: those are the task's, and any.
     fetching: HubOptions = {
         "revision": revision,
@@ -93,8 +97,7 @@ def pipeline(
     }
     loaded: Any = model
     if isinstance(model, (str, os.PathLike)):
-        auto = getattr(importlib.import_module("minidistil.auto"), loader)
-        loaded = auto.from_pretrained(model, **fetching, threads=threads, backend=backend)
+        loaded = getattr(auto, loader).from_pretrained(model, **fetching, threads=threads, backend=backend)
     if tokenizer is None:
         chosen = loaded.tokenizer
     elif isinstance(tokenizer, (str, os.PathLike)):
@@ -103,7 +106,6 @@ def pipeline(
         chosen = Tokenizer.from_pretrained(tokenizer, **fetching)
     else:
         chosen = tokenizer
-    pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     return pipeline_class(loaded, chosen, **options)
 
 

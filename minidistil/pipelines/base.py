@@ -9,13 +9,14 @@ each input. As a window's result never depends on its neighbours, neither does a
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from minidistil._float_mode import default_mode
+from minidistil._loading import Lock, loading
 from minidistil._options import check_number, is_iterable
 from minidistil.batch import PackedBatch
 from minidistil.inputs import pack_sentences, token_batches
@@ -92,7 +93,7 @@ class Pipeline:
         self.model = model
         self.tokenizer = tokenizer
         self.truncated = 0
-        self._count_lock = threading.Lock()
+        self._count_lock = Lock()
         self._general: dict[str, Any] = {
             "batch_size": batch_size,
             "batch_tokens": batch_tokens,
@@ -166,6 +167,7 @@ class Pipeline:
             yield from self._answer_all(some, {**general, "progress": False}, task, done)
             done += len(some)
 
+    @default_mode()
     def _answer_all(self, inputs: Sequence[Any], general: dict[str, Any], task: Any, first: int = 0) -> list[Any]:
         items = [self._read(item, f"text {first + i}", task) for i, item in enumerate(inputs)]
         limit = input_limit(self.tokenizer, self.model.config.longest_sentence)
@@ -262,7 +264,8 @@ def _has_items(inputs: Any) -> bool:
 
 @contextlib.contextmanager
 def _bar(total: int) -> Iterator[Any]:
-    from tqdm.auto import tqdm
+    with loading():
+        from tqdm.auto import tqdm
 
     with tqdm(total=total, unit=" texts") as bar:
         yield bar

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minidistil._float_mode import default_mode
 from minidistil.backend import Encoded, as_columns
 from minidistil.batch import PackedBatch
 from minidistil.reference import exact, mobile_bert
@@ -62,6 +63,7 @@ class Reference:
         self.ops = ops
 
     @np.errstate(over="ignore", invalid="ignore")  # infinities and NaN go through as they do in PyTorch
+    @default_mode()
     def encode(
         self,
         batch: PackedBatch,
@@ -99,6 +101,7 @@ class Reference:
             attentions=tuple(softmaxes) if attentions else None,
         )
 
+    @default_mode()
     def masked_lm(self, hidden: np.ndarray) -> np.ndarray:
         """Score every word of the vocabulary for each hidden state.
 
@@ -122,18 +125,22 @@ class Reference:
 
     # The operations by themselves, for the heads (minidistil/heads.py), which every backend shares.
 
+    @default_mode()
     def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
         """x W^T + b: [M, K] -> [M, N]."""
         return self.ops.narrow(x, w) if len(w.bias) in NARROW else self.ops.linear(x, w)
 
+    @default_mode()
     def products(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """x y^T of vectors: [M, K], [N, K] -> [M, N]."""
         return self.ops.linear(x, as_columns(y))[:, : len(y)]
 
+    @default_mode()
     def layer_norm(self, x: np.ndarray, w: Norm) -> np.ndarray:
         """(x - mean) / sqrt(var + eps) * gamma + beta: [M, D] -> [M, D]."""
         return self.ops.layer_norm(x, w)
 
+    @default_mode()
     def activation(self, name: str, x: np.ndarray) -> np.ndarray:
         """An activation by its name in config.json: any shape."""
         return self.ops.activation(name, x)

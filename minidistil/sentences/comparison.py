@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minidistil._float_mode import default_mode
 from minidistil.sentences.pooling import normalize
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
@@ -14,6 +15,7 @@ _BLOCK = 4096  # embeddings that all others are compared with at once: few megab
 Products = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+@default_mode()
 def similarity(a: Any, b: Any, name: str = "cosine", products: Products | None = None) -> np.ndarray:
     """Compare every embedding of one set with every one of another; no pair's result depends on the others.
 
@@ -48,6 +50,7 @@ def similarity(a: Any, b: Any, name: str = "cosine", products: Products | None =
     return compared
 
 
+@default_mode()
 def similarity_pairwise(a: Any, b: Any, name: str = "cosine") -> np.ndarray:
     """Compare embedding i of one set with embedding i of another; no pair's result depends on the others.
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidistil._float_mode import default_mode
+from minidistil._loading import loading
 from minidistil._options import check_number, is_iterable
 from minidistil._warn import warn_caller
 from minidistil.choose_backend import check_device
@@ -58,6 +60,7 @@ class CrossEncoder(Prompted):
     model: SequenceClassification
     _limit_name = "max_length"
 
+    @default_mode()
     def __init__(
         self,
         name_or_path: str | os.PathLike[str],
@@ -67,8 +70,9 @@ class CrossEncoder(Prompted):
         device: Any = None,
         **options: Unpack[LoadOptions],
     ) -> None:
-        from minidistil.auto import AutoModelForSequenceClassification
-        from minidistil.weights import locate
+        with loading():
+            from minidistil.auto import AutoModelForSequenceClassification
+            from minidistil.weights import locate
 
         check_device(device)
         hub, run = divided(options)
@@ -87,6 +91,7 @@ class CrossEncoder(Prompted):
 
     max_length = Prompted.max_seq_length
 
+    @default_mode()
     def predict(
         self,
         sentences: Any,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from minidistil._float_mode import default_mode
+from minidistil._loading import loaded_once, loading
 from minidistil._options import check_number, is_iterable, is_one_of
 from minidistil.batch import PackedBatch
 from minidistil.choose_backend import check_device
@@ -59,6 +60,7 @@ class SentenceEncoder(Prompted):
         truncated: how many sentences have been cut since the model was loaded.
     """
 
+    @default_mode()
     def __init__(self, model: Model, folder: Path | None, files: SentenceFiles | None = None) -> None:
         self._files = read_sentence_files(folder) if files is None else files
         super().__init__(model, self._files.prompts, self._files.default_prompt, self._files.max_seq_length)
@@ -67,6 +69,7 @@ class SentenceEncoder(Prompted):
         self._similarity_fn_name = self._files.similarity
 
     @classmethod
+    @default_mode()
     def from_folder(cls, folder: str | Path, *, threads: int | None = None, backend: str = "engine") -> SentenceEncoder:
         """Load a sentence-transformers folder, or any encoder's (mean pooling).
 
@@ -79,14 +82,15 @@ class SentenceEncoder(Prompted):
             CheckpointError: a damaged checkpoint, or modules that do not fit together; lists every fault.
             ValueError: a module that minidistil does not have.
         """
-        from minidistil.auto import AutoModel
+        with loading():
+            from minidistil.auto import AutoModel
 
         folder = Path(folder)
         files = read_sentence_files(folder)
         model = AutoModel.from_pretrained(files.transformer or folder, threads=threads, backend=backend)
         return cls(model, folder, files)
 
-    @cached_property
+    @loaded_once
     def tokenizer(self) -> Tokenizer:
         """The encoder's tokenizer, lower-casing where the folder asks for it."""
         if not self._files.lower_case or self.model.folder is None:
@@ -120,6 +124,7 @@ class SentenceEncoder(Prompted):
         """Run the encoder alone; see `Model.__call__`."""
         return self.model(*args, **inputs)
 
+    @default_mode()
     def encode(
         self,
         sentences: str | Iterable[str],
@@ -215,6 +220,7 @@ class SentenceEncoder(Prompted):
         """Embed documents: `encode` with the prompt named "document", else "passage" or "corpus"."""
         return self.encode(sentences, **self._task_prompt(("document", "passage", "corpus"), options))
 
+    @default_mode()
     def similarity(self, a: Any, b: Any) -> np.ndarray:
         """Return float32 [n, m]: how similar each of n embeddings is to each of m, by `similarity_fn_name`.
 
@@ -222,6 +228,7 @@ class SentenceEncoder(Prompted):
         """
         return similarity(a, b, self.similarity_fn_name, self.model._backend.products)
 
+    @default_mode()
     def similarity_pairwise(self, a: Any, b: Any) -> np.ndarray:
         """Return float32 [n]: how similar embedding i of one set is to embedding i of the other."""
         return similarity_pairwise(a, b, self.similarity_fn_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from minidistil._float_mode import default_mode
 from minidistil.auto import class_of
 from minidistil.model import LoadOptions, Model, divided
 from minidistil.sentences.cross_encoder import CrossEncoder
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @spelled_out(LoadOptions)
+@default_mode()
 def load(
     name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]
 ) -> Model[Any] | SentenceEncoder | CrossEncoder:

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minidistil._float_mode import default_mode
+
 POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
 
+@default_mode()
 def pool(hidden: np.ndarray, offsets: np.ndarray, modes: Sequence[str], skip: int = 0) -> np.ndarray:
     """Make one row of each sentence's token rows.
 
@@ -50,6 +53,7 @@ def check_skip(offsets: np.ndarray, skip: int) -> None:
         raise ValueError(f"the prompt takes all {shortest} tokens of a sentence and nothing is left to pool")
 
 
+@default_mode()
 def normalize(x: np.ndarray) -> np.ndarray:
     """Scale float32 [B, D] rows to length 1; a row shorter than 1e-12 is divided by that."""
     lengths = np.sqrt(np.add.reduce(x * x, axis=1))

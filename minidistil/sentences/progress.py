@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from minidistil._loading import loading
+
 
 class _NoBar:
     def update(self, count: int) -> None:
@@ -23,6 +25,7 @@ def progress(total: int | None, show: bool | None, unit: str = "sentences", done
     """
     if not show:
         return contextlib.nullcontext(_NoBar())
-    from tqdm.auto import tqdm
+    with loading():
+        from tqdm.auto import tqdm
 
     return tqdm(total=total, initial=done, desc="Encoding", unit=f" {unit}", delay=delay, leave=not delay)

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from minidistil._float_mode import default_mode
 from minidistil._options import is_one_of
 
 PRECISIONS = {"float32": np.float32, "int8": np.int8, "uint8": np.uint8, "binary": np.int8, "ubinary": np.uint8}
 """Element type by name. "binary" and "ubinary" hold eight dimensions in a byte."""
 
 
+@default_mode()
 def quantize_embeddings(
     embeddings: Any, precision: str, ranges: Any = None, calibration_embeddings: Any = None
 ) -> np.ndarray:
@@ -58,6 +60,7 @@ def quantize_embeddings(
     return levels if precision == "uint8" else (levels ^ 0x80).view(np.int8)
 
 
+@default_mode()
 def calibration_ranges(embeddings: Any) -> np.ndarray:
     """Each dimension's least and greatest value: float32 [2, D], for `quantize_embeddings`.
 

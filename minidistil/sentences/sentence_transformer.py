@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minidistil._float_mode import default_mode
+from minidistil._loading import loading
 from minidistil.choose_backend import check_device
 from minidistil.model import LoadOptions, divided
 from minidistil.sentences.encoder import SentenceEncoder
@@ -36,6 +38,7 @@ class SentenceTransformer(SentenceEncoder):
         ValueError: an unknown option, or a module that minidistil does not have.
     """
 
+    @default_mode()
     def __init__(
         self,
         model_name_or_path: str | os.PathLike[str],
@@ -48,8 +51,9 @@ class SentenceTransformer(SentenceEncoder):
         truncate_dim: int | None = None,
         **options: Unpack[LoadOptions],
     ) -> None:
-        from minidistil.auto import AutoModel
-        from minidistil.weights import locate
+        with loading():
+            from minidistil.auto import AutoModel
+            from minidistil.weights import locate
 
         check_device(device)
         if cache_folder is not None:

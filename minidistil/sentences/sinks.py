@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minidistil._loading import loading
 from minidistil.sentences.disk import sync, sync_folder, write_at
 
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
@@ -148,7 +149,8 @@ class ArrowSink(Sink):
 
     def __init__(self, path: Path, width: int, dtype: Any, *, done: tuple[int, int] = (0, 0)) -> None:
         try:
-            import pyarrow
+            with loading():
+                import pyarrow
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f"writing {path.name} needs pyarrow: pip install pyarrow, or write a .npy or .jsonl file",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minidistil._options import is_iterable
+
 
 def is_pair(item: Any, split: bool) -> bool:
     """Return whether an item of `read_texts` is a pair; `split` says that texts are lists of words."""
@@ -33,8 +35,9 @@ def read_texts(text: Any, pair: Any, split: bool) -> tuple[bool, list[Any]]:
     texts = list(text) if batched else [text]
     pairs: list[Any] | None = None
     if pair is not None:
-        if batched and isinstance(pair, str):
-            raise TypeError("text is a list, so text_pair must be a list of as many texts, got one str")
+        if batched and (isinstance(pair, str) or not is_iterable(pair)):
+            found = "one str" if isinstance(pair, str) else type(pair).__name__
+            raise TypeError(f"text is a list, so text_pair must be a list of as many texts, got {found}")
         pairs = list(pair) if batched else [pair]
         if len(pairs) != len(texts):
             raise ValueError(f"text has {len(texts)} texts and text_pair {len(pairs)}; they must match one to one")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidistil._loading import loading
 from minidistil._options import check_number, is_iterable, is_one_of
 from minidistil._tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minidistil._tokenizer_json import library
@@ -104,7 +105,9 @@ class Tokenizer:
         """
         from minidistil.weights.locate import locate
 
-        return cls(read_tokenizer_files(locate(name_or_path, config_only=True, **options)), str(name_or_path))
+        folder = locate(name_or_path, config_only=True, **options)
+        with loading():
+            return cls(read_tokenizer_files(folder), str(name_or_path))
 
     def __call__(
         self,

@@ -36,6 +36,7 @@ class Kept:
         monkeypatch.setattr(native, "_key", lambda: KEY)
         monkeypatch.setattr(native, "_object_code", self._compile)
         monkeypatch.setattr(native, "_function", lambda *made: self.executed.append(made))
+        monkeypatch.setattr(native, "_entries", {})
 
     def _compile(self, dispatcher: object) -> tuple[str, bytes]:
         self.compiled += 1
@@ -47,7 +48,8 @@ class Kept:
         kept._tell.cache_clear()
         native._announce.cache_clear()
         before = self.compiled
-        native.entry.__wrapped__("run")
+        native._entries.clear()
+        native.entry("run")
         assert self.executed.pop() == (SYMBOL, CODE)
         return self.compiled > before
 
@@ -292,6 +294,7 @@ def test_umask_002_of_an_ordinary_user(code: Kept, monkeypatch: pytest.MonkeyPat
 def test_new_folders_are_closed_whatever_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's cache is the user's alone; a folder that was chosen may be read by all, written by none."""
     monkeypatch.setattr(kept, "_BESIDE", tmp_path / "file" / "__pycache__")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     (tmp_path / "file").write_text("")
     before = os.umask(0)
     try:

@@ -7,13 +7,16 @@ import math
 import os
 import sys
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from minidistil.engine import Engine, threads
-from tests import build, synthetic
+from minidistil.weights.packing import pack_model
+from tests import build, forks, synthetic
 from tests.bits import assert_same_bits
 from tests.processes import forked, join, python
 
@@ -49,6 +52,49 @@ def test_eight_callers_at_once(parts: tuple, count: int) -> None:
         caller.start()
     join(callers)
     assert not wrong, wrong
+
+
+def first_calls(parts: tuple, engines: int) -> None:
+    """Of fresh engines, each by four threads at the same moment."""
+    packed = pack_model(parts[1])
+    want = Engine(*parts, threads=1, packed=packed).encode(batch()).last
+    for _ in range(engines):
+        engine, together, wrong = Engine(*parts, threads=2, packed=packed), threading.Barrier(4), list[Exception]()
+
+        def call(engine: Engine = engine, together: threading.Barrier = together, wrong: list = wrong) -> None:
+            try:
+                together.wait(60)
+                assert_same_bits(engine.encode(batch()).last, want)
+            except Exception as error:
+                wrong.append(error)
+
+        callers = [threading.Thread(target=call, daemon=True) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(60)
+        assert not any(caller.is_alive() for caller in callers), "callers hang"
+        assert not wrong, wrong
+
+
+def test_the_first_call_comes_from_several_threads(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a lock is made, all threads get so far before it is there."""
+
+    def lock() -> threading.Lock:
+        time.sleep(0.001)
+        return threading.Lock()
+
+    monkeypatch.setattr(threads, "threading", SimpleNamespace(Lock=lock, Thread=threading.Thread))
+    first_calls(parts, 200)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_first_call_of_a_forked_child_comes_from_several_threads(parts: tuple) -> None:
+    engine = Engine(*parts, threads=2)
+    engine.encode(batch())
+    with engine._team.turn():  # as while another thread computes
+        assert forks.ended(forks.child(lambda: [first_calls(parts, 20), engine.encode(batch())])) == [0]
 
 
 def test_a_worker_that_fails_sends_all_home(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +168,7 @@ _LONG = """
 import numpy as np, os, signal, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell starts with it ignored
 from minidistil.engine import Engine, threads
-from tests import build, synthetic
+from tests import build, forks, synthetic
 config = {**synthetic.DISTILBERT_BASE, "n_layers": 1, "vocab_size": 100, "architectures": ["DistilBertModel"]}
 engine = Engine(build.config(config), build.model_weights(config), threads=2)
 sentences = build.batch([np.zeros(512, np.int64)] * 600)

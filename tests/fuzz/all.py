@@ -19,4 +19,3 @@ TARGETS = {
     )
 }
 OF_THE_HARNESS = {evil.Evil.name: evil.Evil}
-CALLS = calls.Calls.name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 
@@ -59,23 +58,26 @@ def parse(text: bytes | str) -> Any:
 
 def dump(tree: Any) -> bytes:
     """A tree as text; surrogates are written as the three bytes that UTF-8 has no place for."""
-    return "".join(_pieces(tree)).encode("utf-8", "surrogatepass")
+    pieces: list[str] = []
+    _write(tree, pieces)
+    return "".join(pieces).encode("utf-8", "surrogatepass")
 
 
-def _pieces(tree: Any) -> Iterator[str]:
-    if isinstance(tree, Raw):
-        yield tree
+def _write(tree: Any, pieces: list[str]) -> None:
+    if isinstance(tree, Pairs):
+        pieces.append("{")
+        for i, (key, value) in enumerate(tree):
+            pieces += ["," if i else "", key if isinstance(key, Raw) else json.dumps(key), ":"]
+            _write(value, pieces)
+        pieces.append("}")
     elif isinstance(tree, list):
-        keyed = isinstance(tree, Pairs)
-        yield "{" if keyed else "["
-        for i, element in enumerate(tree):
-            yield ", " if i else ""
-            if keyed:
-                yield f"{element[0] if isinstance(element[0], Raw) else json.dumps(element[0])}: "
-            yield from _pieces(element[1] if keyed else element)
-        yield "}" if keyed else "]"
+        pieces.append("[")
+        for i, value in enumerate(tree):
+            pieces.append("," if i else "")
+            _write(value, pieces)
+        pieces.append("]")
     else:
-        yield json.dumps(tree)
+        pieces.append(tree if isinstance(tree, Raw) else json.dumps(tree))
 
 
 def find(tree: Any, *keys: str | int) -> Any:
@@ -181,7 +183,8 @@ def _repeat(tree: Any, place: Place, rng: random.Random) -> None:
     element = place.container[place.index]
     if isinstance(place.container, Pairs):
         element = [element[0], element[1] if rng.random() < 0.5 else odd_value(rng)]
-    place.container[place.index : place.index] = [element] * rng.choice((1, 1, 2, 5, 300))
+    times = rng.choice((1, 1, 2, 5, 300))
+    place.container[place.index : place.index] = [element] * (times if len(dump(element)) < 10_000 else 1)
 
 
 def _rename(tree: Any, place: Place, rng: random.Random) -> None:

@@ -14,6 +14,8 @@ from tests.fuzz.evil import DEEDS
 from tests.fuzz.outcomes import BAD, HEAD, ROOT, Counts
 from tests.processes import run
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are watched through Linux's /proc")
+
 
 @pytest.fixture(scope="module")
 def evil(tmp_path_factory: pytest.TempPathFactory) -> Counts:

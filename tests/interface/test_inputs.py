@@ -232,6 +232,7 @@ def test_the_longest_sentence_leaves_room_for_padding() -> None:
 def test_embeddings_are_as_wide_as_the_tables() -> None:
     albert = Config.from_dict(ALBERT_SMALL)
     assert prepare(albert, inputs_embeds=np.zeros((1, 2, 48), np.float32)).batch.inputs_embeds.shape == (2, 48)
+    assert prepare(albert, inputs_embeds=np.zeros((0, 2, 48), np.float32)).batch.inputs_embeds.shape == (0, 48)
     with pytest.raises(ValueError, match=r"inputs_embeds must be \[sentences, tokens, 48\], got shape \(1, 2, 128\)"):
         prepare(albert, inputs_embeds=np.zeros((1, 2, 128), np.float32))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def test_numbers_outside_a_table(size: str, number: int | None, dtype: type) -> 
 
 def test_types_for_a_model_without() -> None:
     batch = PackedBatch(np.zeros(2, int), np.zeros(2, int), np.array([0, 1]), None, np.array([0, 2]))
-    with pytest.raises(ValueError, match="distilbert has no token types; leave them out"):
+    with pytest.raises(ValueError, match="distilbert has no token types \\(leave them out\\)"):
         batch.check(DISTILBERT)
     PackedBatch(np.zeros(2, int), np.zeros(2, int), np.zeros(2, int), None, np.array([0, 2])).check(DISTILBERT)
 
@@ -257,3 +258,15 @@ def test_rows_of_another_width() -> None:
             act()
     with pytest.raises(ValueError, match="a product of 3 columns has a bias of shape"):
         operations.linear(x, Linear(np.zeros((3, 64), np.float32), np.zeros(2, np.float32)))
+
+
+@pytest.mark.parametrize("name", ["word_embeddings", "token_type_embeddings", "position_embeddings"])
+@pytest.mark.parametrize(
+    "change", [lambda x: x[:-1], lambda x: x.astype(np.float16), lambda x: np.repeat(x, 2, 1)[:, ::2]]
+)
+def test_tables_that_are_not_as_the_config_says(name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    weights = build.model_weights(BERT_SMALL)
+    embeddings = weights.encoder.embeddings
+    changed = replace(embeddings, **{name: change(getattr(embeddings, name))})
+    with pytest.raises(ValueError, match=f"{name} must be float32 of at least"):
+        Engine(BERT, replace(weights, encoder=replace(weights.encoder, embeddings=changed)), threads=1)

@@ -144,5 +144,8 @@ def test_ids_and_tokens_of_any_kind(distilbert_small: Path) -> None:
     for value in (1, None, b"ab", 1.5, np.array("a")):
         with pytest.raises(TypeError, match="a token is a str"):
             tokenizer.convert_tokens_to_ids(value)
-    with pytest.raises(TypeError, match="batch_decode takes lists of ids, got int"):
-        tokenizer.batch_decode(3)
+    for value in (3, memoryview(np.ones((2, 2), int)), np.array(3)):
+        with pytest.raises(TypeError, match=f"batch_decode takes lists of ids, got {type(value).__name__}"):
+            tokenizer.batch_decode(value)
+    with pytest.raises(TypeError, match="text_pair must be a list of as many texts, got int"):
+        tokenizer(["a"], 1)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minidistil._float_mode import default_mode
 from minidistil.kernels.code import native
-from minidistil.kernels.code.float_mode import default_mode
 from tests import float_modes
 
 
@@ -63,6 +63,8 @@ def test_kernels_are_compiled_in_the_default_mode(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(native.kept, "write", lambda *_: None)
     monkeypatch.setattr(native, "_object_code", lambda dispatcher: ("symbol", str(float_modes.current()).encode()))
+    monkeypatch.setattr(native, "_entries", {})
+    monkeypatch.setattr(native.kept, "read", lambda name, key: None)
+    monkeypatch.setattr(native, "_function", lambda symbol, code: code)
     with float_modes.entered(mode):
-        _, code = native._compile("run")
-    assert int(code) == float_modes.DEFAULT
+        assert int(native.entry("run")) == float_modes.DEFAULT

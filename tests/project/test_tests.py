@@ -81,5 +81,5 @@ def test_every_process_of_a_test_is_started_in_one_place() -> None:
         for path in (ROOT / "tests").rglob("*.py")
         if starts.search(path.read_text(encoding="utf-8"))
     }
-    others = found - {"tests/processes.py", "tests/fuzz/server.py", "tests/project/test_tests.py"}
+    others = found - {"tests/processes.py", "tests/forks.py", "tests/fuzz/server.py", "tests/project/test_tests.py"}
     assert not others, f"{others}: tests/processes.py starts processes, and sees to it that they end"

@@ -112,19 +112,20 @@ class Steps:
         self.team = len(numbers)  # where its memory begins
         numbers += layout.team_memory(len(steps)).tolist()
         variables = {i: number for i, number in enumerate(numbers) if isinstance(number, Variable)}
-        places = {name: i for i, name in enumerate(dict.fromkeys(v.name for v in variables.values()), 1)}
+        places = {name: i for i, name in enumerate(dict.fromkeys(v.name for v in variables.values()))}
         self._length, self._names = len(steps), tuple(places)
-        self._which = np.zeros(len(numbers), np.intp)
-        self._which[[*variables]] = [places[v.name] for v in variables.values()]
-        self._constants = np.array([n.plus if isinstance(n, Variable) else n for n in numbers], np.int64)
+        self._filled = np.array([*variables], np.intp)  # where a variable stands, which, and what is added to it
+        self._which = np.array([places[v.name] for v in variables.values()], np.intp)
+        self._plus = np.array([v.plus for v in variables.values()], np.int64)
+        self._constants = np.array([0 if isinstance(n, Variable) else n for n in numbers], np.int64)
 
     def __len__(self) -> int:
         return self._length
 
     def call(self, values: Mapping[str, int]) -> np.ndarray:
         """What `run` takes the address of, once: int64 [n]; `values` has the variables by name, and perhaps more."""
-        numbers = np.array([0, *[values[name] for name in self._names]], np.int64).take(self._which)
-        numbers += self._constants
+        numbers, given = self._constants.copy(), np.array([values[name] for name in self._names], np.int64)
+        numbers[self._filled] = given.take(self._which) + self._plus
         return numbers
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -99,9 +100,9 @@ def nobody_left() -> Iterator[None]:
 
     The workers of an engine may stay: they end with it (tests/engine/test_threads.py), and fixtures keep engines.
     """
-    processes, threads = _children(), set(threading.enumerate())
+    processes, threads, begin = _children(), set(threading.enumerate()), _ticks()
     yield
-    left = [f"process {pid}: {_end(pid)}" for pid in sorted(_children() - processes)]
+    left = [f"process {pid}: {_end(pid)}" for pid in sorted(_children() - processes) if not _is_older(pid, begin)]
     left += [f"thread {t.name}" for t in threading.enumerate() if t not in threads and not _may_stay(t)]
     assert not left, f"left behind: {'; '.join(left)}"
 
@@ -114,6 +115,20 @@ def _children() -> set[int]:
     except (AttributeError, OSError):
         return set()
     return found - {getattr(resource_tracker._resource_tracker, "_pid", None)}  # multiprocessing's, while Python runs
+
+
+def _ticks() -> int:
+    """Now, as /proc/PID/stat tells times."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return int(time.clock_gettime(clock) * os.sysconf("SC_CLK_TCK"))
+
+
+def _is_older(pid: int, moment: int) -> bool:
+    """Whether a process began before a moment: now and then the list of children lacks one that runs (proc(5))."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) < moment
+    except OSError:
+        return False
 
 
 def _end(pid: int) -> str:

@@ -209,9 +209,11 @@ def _shuffle(tree: Any, place: Place, rng: random.Random) -> None:
 
 def _holds(value: Any, container: list) -> bool:
     """Whether a value is, or has within it, that very container: putting it there would close a circle."""
-    if not isinstance(value, list):
-        return False
-    if value is container:
-        return True
-    inner = (pair[1] for pair in value) if isinstance(value, Pairs) else value
-    return any(_holds(element, container) for element in inner)
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if one is container:
+            return True
+        if isinstance(one, list):
+            waiting += [pair[1] for pair in one] if isinstance(one, Pairs) else one
+    return False

@@ -6,6 +6,7 @@ is made of them.
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
@@ -69,7 +70,7 @@ def parse_json(content: bytes) -> Any:
         ValueError: says what is wrong, as the end of a sentence.
     """
     try:
-        text = content.decode("utf-8-sig")
+        text = content.removeprefix(codecs.BOM_UTF8).decode()  # the codec for both would be imported here
         value = json.loads(
             text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_float, parse_constant=_no_constant
         )

@@ -7,6 +7,7 @@ verified: PyTorch does not either, and can write archives without them.
 
 from __future__ import annotations
 
+import codecs
 import io
 import math
 import mmap
@@ -18,6 +19,8 @@ from minidistil.weights import limits
 from minidistil.weights._pickle_subset import PickleError, TensorRecord, load
 from minidistil.weights._storage import DTYPE_BITS, StoredTensor, impossible_shape
 from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
+
+codecs.lookup("cp437")  # of names in archives: imported now, as a fork may cut short what is imported later
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch < 1.6
 _LEGACY_TAR = b"ustar"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from minidistil._loading import loading
 from minidistil._warn import warn_caller
 from minidistil.sentences.disk import sync, sync_folder, write_at
 
@@ -192,7 +193,8 @@ class Journal:
 
     def _lock(self) -> None:
         try:
-            import fcntl
+            with loading():
+                import fcntl
         except ModuleNotFoundError:
             return
         try:

@@ -64,6 +64,39 @@ def test_forks_while_another_thread_loads_its_first_model(
     assert "Error" not in done.stderr
 
 
+_WATCH_IMPORTS = """
+import sys
+import minidistil
+from minidistil import _loading
+inside, outside = [], []
+def watch(event, arguments):
+    if event == "import":  # of a module that is not there yet: its lock is held meanwhile
+        (inside if _loading._loading._is_owned() else outside).append(arguments[0])
+sys.addaudithook(watch)
+sentences, words, reranker, folder = sys.argv[1:]
+ranges = [-1.0] * 128, [1.0] * 128
+for options in {"threads": 2}, {"backend": "exact"}, {"backend": "blas"}:
+    minidistil.load(sentences, **options).encode(["music", "wine"], precision="int8", ranges=ranges)
+minidistil.pipeline("fill-mask", model=words, threads=2)("music [MASK]")
+minidistil.pipeline("feature-extraction", model=words, threads=2)("music")
+minidistil.CrossEncoder(reranker, threads=2).rank("music", ["wine", "rain"])
+model = minidistil.AutoModel.from_pretrained(words)
+model(**model.tokenizer(["music"], return_tensors="np"), output_attentions=True)
+for name in "vectors.npy", "vectors.jsonl":
+    minidistil.encode_to_file(minidistil.load(sentences), ["music"], f"{folder}/{name}")
+minidistil.util.semantic_search([[1.0, 0.0]], [[1.0, 0.0]])
+assert len(inside) > 50, inside
+assert not outside, outside
+"""
+
+
+def test_everything_is_imported_where_a_fork_waits_for_it(
+    sentence_small: Path, distilbert_small: Path, reranker_small: Path, tmp_path: Path
+) -> None:
+    """Modules of Python's own, too: a codec is one (`"utf-8-sig"`)."""
+    python(_WATCH_IMPORTS, sentence_small, distilbert_small, reranker_small, tmp_path)
+
+
 def test_a_fork_waits_for_what_is_being_loaded() -> None:
     inside, order, children = threading.Event(), list[str](), list[int]()
 

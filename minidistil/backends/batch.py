@@ -50,7 +50,7 @@ class PackedBatch:
         if (self.input_ids is None) == (self.inputs_embeds is None):
             raise ValueError("a batch has input_ids or inputs_embeds, one of them")
         offsets = _integers(self.offsets, "offsets").astype(np.int64, copy=False)
-        lengths = np.diff(offsets)
+        lengths = offsets[1:] - offsets[:-1]
         if len(offsets) == 0 or offsets[0] != 0 or lengths.min(initial=1) < 1:
             raise ValueError(
                 f"offsets must begin with 0 and grow from sentence to sentence, got {offsets[:9].tolist()}"

@@ -71,7 +71,6 @@ class Engine(Operations):
         self._team = Team(self.threads)
         self._workspaces = WorkspacePool(config.head_dim, self.threads)
 
-    @default_mode()
     def encode(
         self,
         batch: PackedBatch,
@@ -115,7 +114,6 @@ class Engine(Operations):
             self._take(scoring, values, len(some), 1, (some, logits))
         return logits
 
-    @default_mode()
     def clock(self, batch: PackedBatch) -> np.ndarray:
         """Encode a batch of at most TOKEN_BUDGET tokens and tell when the threads met after each step.
 
@@ -138,7 +136,7 @@ class Engine(Operations):
     ) -> Encoded:
         """One pass over a few sentences; `rows` in increasing order."""
         config, T = self.config, batch.tokens
-        lengths = np.diff(batch.offsets)
+        lengths = batch.offsets[1:] - batch.offsets[:-1]
         last = np.empty((T if rows is None else len(rows), config.dim), np.float32)
         states = np.empty((config.n_layers, T, config.dim), np.float32) if hidden_states else None
         places = maps = None

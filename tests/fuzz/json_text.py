@@ -147,7 +147,8 @@ def _nudge(tree: Any, place: Place, rng: random.Random) -> None:
     if isinstance(value, bool) or value is None:
         place.put(rng.choice((not value, int(bool(value)), str(value).lower())))
     elif isinstance(value, int):
-        place.put(rng.choice((value + 1, value - 1, -value, value * 2, value // 2, float(value), str(value), [value])))
+        others = [float(value), str(value)] if abs(value) < 1 << 1000 else []  # beyond, neither has room for it
+        place.put(rng.choice([value + 1, value - 1, -value, value * 2, value // 2, [value], *others]))
     elif isinstance(value, float):
         place.put(rng.choice((-value, value * 2, value // 1, value + 1e-9, str(value))))
     elif isinstance(value, str) and not isinstance(value, Raw):

@@ -14,7 +14,6 @@ import functools
 import hashlib
 import importlib
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,9 @@ from typing import Any
 from minidistil._loading import loading
 from minidistil.kernels.code import kept
 from minidistil.kernels.code.float_mode import run_in_default_mode
+from minidistil.kernels.code.target import Unavailable, cpu, target
+
+__all__ = ("ENTRIES", "Entry", "Unavailable", "closed_module", "cpu", "entry")
 
 logger = logging.getLogger("minidistil")
 
@@ -35,10 +37,6 @@ _FOLDER = Path(__file__).resolve().parents[1]  # of all kernels
 # Of the C library; the kernels need no other.
 _ALLOWED = ("sched_yield", "SwitchToThread", "clock_gettime", "memcpy", "memset", "memmove")
 _entries: dict[str, Entry] = {}
-
-
-class Unavailable(RuntimeError):
-    """There is no machine code here, and none can be made; the message says why."""
 
 
 def entry(name: str) -> Entry:
@@ -72,21 +70,8 @@ def _key() -> str:
     return digest.hexdigest()
 
 
-def cpu() -> tuple[str, str]:
-    """LLVM's name and features of the CPU to make code for: the host's, or what NUMBA_CPU_NAME and _FEATURES say."""
-    from llvmlite import binding
-
-    name = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES")
-    if features is None:
-        features = "" if name == "generic" else binding.get_host_cpu_features().flatten()
-    return name, features
-
-
 def _compile(name: str) -> tuple[str, bytes]:
     """Compile an entry with Numba and keep its object code where that is possible."""
-    from minidistil.kernels.code.target import target
-
     if not target().lanes:
         raise Unavailable(
             f"the CPU that code is compiled for ({target().name}) has no fused multiply-add of vectors, without which "

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
-from minidistil.kernels.code import native
+from minidistil.kernels.code import native, target
 from tests import steps
 from tests.processes import run
 
@@ -56,6 +57,11 @@ class Emulator:
     def __init__(self, folder: Path, mode: int = 0) -> None:
         self.folder, self.mode = folder, mode
         self.runs: list[list[str]] = []
+
+    def takes_over(self, patch: pytest.MonkeyPatch) -> None:
+        """From here on the engine runs on the emulated machine, and weights are packed for it."""
+        patch.setattr(native, "entry", self.entry)
+        patch.setattr(target, "sliver", lambda: target.TILES[4].sliver)
 
     def entry(self, name: str) -> native.Entry:
         """What `native.entry` gives."""

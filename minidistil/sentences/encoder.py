@@ -34,7 +34,9 @@ from minidistil.tokenization import (
 )
 
 if TYPE_CHECKING:
-    from minidistil.models.base import Model
+    from typing_extensions import Unpack
+
+    from minidistil.models.base import Model, ModelOptions
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
 _WINDOW = 8192  # sentences that are tokenized and sorted by length together
@@ -70,13 +72,12 @@ class SentenceEncoder(Prompted):
 
     @classmethod
     @default_mode()
-    def from_folder(cls, folder: str | Path, *, threads: int | None = None, backend: str = "engine") -> SentenceEncoder:
+    def from_folder(cls, folder: str | Path, **options: Unpack[ModelOptions]) -> SentenceEncoder:
         """Load a sentence-transformers folder, or any encoder's (mean pooling).
 
         Args:
             folder: with or without modules.json.
-            threads: to compute with; None for what the process may use.
-            backend: "engine", "exact" or "blas".
+            **options: `ModelOptions`.
 
         Raises:
             CheckpointError: a damaged checkpoint, or modules that do not fit together; lists every fault.
@@ -87,7 +88,7 @@ class SentenceEncoder(Prompted):
 
         folder = Path(folder)
         files = read_sentence_files(folder)
-        model = AutoModel.from_pretrained(files.transformer or folder, threads=threads, backend=backend)
+        model = AutoModel.from_pretrained(files.transformer or folder, **options)
         return cls(model, folder, files)
 
     @loaded_once

@@ -156,7 +156,8 @@ class SentenceEncoder(Prompted):
             show_progress_bar: show one on standard error.
             output_value: "sentence_embedding"; "token_embeddings" for the rows that are pooled; None for both, and the
                 token ids, in a dictionary per sentence.
-            precision: "float32"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see `quantize_embeddings`).
+            precision: "float32"; "float16"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see
+                `quantize_embeddings`).
             convert_to_numpy: True; there is nothing else to convert to.
             convert_to_tensor: False.
             device: None or "cpu".

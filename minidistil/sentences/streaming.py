@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -61,7 +62,7 @@ def encode_chunks(
         TypeError, ValueError: as `SentenceEncoder.encode`.
     """
     _check(sentences, chunk_size)
-    return _chunks(_encoder(model), iter(sentences), 0, chunk_size, options)
+    return _chunks(as_encoder(model), iter(sentences), 0, chunk_size, options)
 
 
 def encode_to_file(
@@ -109,7 +110,7 @@ def encode_to_file(
         OSError: the file cannot be written.
     """
     _check(sentences, chunk_size)
-    encoder, path = _encoder(model), Path(path)
+    encoder, path = as_encoder(model), Path(path)
     for name in ("output_value", "first_index"):
         if name in options:
             raise TypeError(f"encode_to_file has no {name}: it writes the embeddings of all sentences")
@@ -143,6 +144,46 @@ def encode_to_file(
     return Written(path, sink.rows, resumed, cut)
 
 
+def as_encoder(model: SentenceEncoder | Model[Any]) -> SentenceEncoder:
+    """Return what makes the embeddings (TypeError where nothing does)."""
+    from minidistil.models.base import Model
+    from minidistil.sentences.encoder import SentenceEncoder
+
+    if isinstance(model, Model):
+        return model.sentence_encoder
+    if not isinstance(model, SentenceEncoder):
+        raise TypeError(f"model must be what minidistil.load(...) returns, got {type(model).__name__}")
+    return model
+
+
+def encode_with_gaps(
+    encoder: SentenceEncoder, texts: Sequence[str | None], first: int, options: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed the texts that are there.
+
+    Args:
+        encoder: what makes the embeddings.
+        texts: with None where there is none.
+        first: what errors call the first of them.
+        options: `SentenceEncoder.encode`'s.
+
+    Returns:
+        The embeddings [n, D], zeros for None; and bool [n], which of them are texts.
+    """
+    present = np.array([text is not None for text in texts], bool)
+    precision = options.get("precision", "float32")
+    width = encoder.embedding_width(precision, options.get("truncate_dim"))
+    embeddings = np.zeros((len(texts), width), PRECISIONS[precision])
+    start = 0
+    for there, run in itertools.groupby(present.tolist()):  # in runs, so that an error names the right row
+        stop = start + len(list(run))
+        if there:
+            run_texts = [text for text in texts[start:stop] if text is not None]
+            embeddings[start:stop] = encoder.encode(run_texts, first_index=first + start, **options)
+        start = stop
+    return embeddings, present
+
+
 def _keep(journal: Journal, sink: Sink) -> str:
     """Close the file with all embeddings that a later call can go on with; says how many they are."""
     with contextlib.suppress(OSError):  # a full disk may be what brought us here: then the last commit's are kept
@@ -154,17 +195,6 @@ def _check(sentences: Any, chunk_size: int) -> None:
     check_number("chunk_size", chunk_size)
     if isinstance(sentences, str):
         raise TypeError("sentences must be an iterable of str, got one str: put it into a list")
-
-
-def _encoder(model: SentenceEncoder | Model[Any]) -> SentenceEncoder:
-    from minidistil.models.base import Model
-    from minidistil.sentences.encoder import SentenceEncoder
-
-    if isinstance(model, Model):
-        return model.sentence_encoder
-    if not isinstance(model, SentenceEncoder):
-        raise TypeError(f"model must be what minidistil.load(...) returns, got {type(model).__name__}")
-    return model
 
 
 def _chunks(

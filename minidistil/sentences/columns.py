@@ -24,6 +24,7 @@ def import_pyarrow() -> Any:
     try:
         with loading():
             import pyarrow
+            import pyarrow.ipc
     except ModuleNotFoundError as error:
         if error.name != "pyarrow":
             raise
@@ -31,6 +32,14 @@ def import_pyarrow() -> Any:
             'Arrow and Parquet need pyarrow, which is not installed: pip install "minidistil[arrow]"', name="pyarrow"
         ) from error
     return pyarrow
+
+
+def import_parquet() -> Any:
+    """Return pyarrow.parquet; ModuleNotFoundError says how to install it."""
+    import_pyarrow()
+    with loading():
+        import pyarrow.parquet
+    return pyarrow.parquet
 
 
 def vector_type(

@@ -14,7 +14,7 @@ import numpy as np
 
 from minidistil._float_mode import default_mode
 from minidistil._loading import loaded_once, loading
-from minidistil._options import check_number, is_iterable, is_one_of
+from minidistil._options import check_number, is_iterable, is_one_of, refuse_table
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.choose import check_device
 from minidistil.models.inputs import pack_sentences, token_batches
@@ -186,6 +186,7 @@ class SentenceEncoder(Prompted):
         if precision in ("int8", "uint8"):
             ranges = check_ranges(ranges, precision, keep)
         single = isinstance(sentences, str)
+        refuse_table("sentences", sentences)
         if isinstance(sentences, Mapping) or not (single or is_iterable(sentences)):
             raise TypeError(f"sentences must be a str or an iterable of str, got {type(sentences).__name__}")
         texts = [sentences] if isinstance(sentences, str) else list(sentences)

@@ -176,6 +176,21 @@ def test_refused(encoder: SentenceEncoder, case: str) -> None:
         list(minidistil.arrow.embed(batches, encoder, **options))
 
 
+def test_a_table_is_no_list_of_sentences(encoder: SentenceEncoder, tmp_path: Path) -> None:
+    """Iterated, a DataFrame gives the names of its columns."""
+
+    class DataFrame:
+        columns = ("text",)
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(self.columns)
+
+    for table in (DataFrame(), pa.table({"text": ["a"]})):
+        for call in (encoder.encode, lambda t: minidistil.encode_to_file(encoder, t, tmp_path / "out.npy")):
+            with pytest.raises(TypeError, match=f"sentences must be text, got a {type(table).__name__}: pass one of"):
+                call(table)
+
+
 def test_a_reranker_has_no_embeddings(reranker_small: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(reranker_small, tmp_path / "reranker")
     (folder / "config_sentence_transformers.json").write_text('{"model_type": "CrossEncoder"}')

@@ -26,7 +26,7 @@ BACKENDS = ("engine", "exact", "blas")
 class RunOptions(TypedDict, total=False):
     """How a model is computed."""
 
-    threads: Annotated[int | None, Option("to compute with; None for what the process may use.")]
+    threads: Annotated[int | None, Option("to compute with; None for OMP_NUM_THREADS where set, else all.")]
     backend: Annotated[str, Option('"engine", "exact" or "blas".', "engine")]
 
 
@@ -54,7 +54,8 @@ def create_backend(
             BLAS, float tolerance). Where Numba or hardware FMA is missing, "engine" becomes "blas" with a warning.
         config: the model's.
         weights: the model's.
-        threads: of the engine; None for what the process may use. NumPy's BLAS has settings of its own.
+        threads: of the engine; None for OMP_NUM_THREADS where it is set, else what the process may use (affinity and
+            control groups). NumPy's BLAS has settings of its own.
         packed: the weights in the engine's layout, from `packed_beside`; None to make them.
 
     Raises:

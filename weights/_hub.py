@@ -47,6 +47,16 @@ def wanted(files: Iterable[str], config_only: bool = False, subfolder: str | Non
     return chosen
 
 
+def is_small(name: str) -> bool:
+    """Whether a file of that name says something about a model, and is none of its weights."""
+    return _SMALL.fullmatch(name) is not None
+
+
+def is_shard(name: str, *, of: str) -> bool:
+    """Whether a file of that name holds weights that the table of contents `of` speaks of."""
+    return of in _SHARDS and _SHARDS[of].fullmatch(name) is not None
+
+
 def fetch(
     repo_id: str,
     config_only: bool,

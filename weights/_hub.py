@@ -17,6 +17,7 @@ _SMALL = re.compile(
     r"|vocab\.txt|vocab\.json|merges\.txt|modules\.json|config_sentence_transformers\.json|sentence_\w+_config\.json"
     r"|\d+_\w+/config\.json"
 )
+_PIECES = ("spiece.model", "sentencepiece.bpe.model")  # vocabularies that tokenizer.json has as well
 _MODULE_WEIGHTS = re.compile(r"(\d+_\w+)/(model\.safetensors|pytorch_model\.bin)")
 _TIMEOUT = 10.0  # seconds
 _SHARDS = {
@@ -29,6 +30,8 @@ def wanted(files: Iterable[str], config_only: bool = False) -> list[str]:
     """The files of a repository that a checkpoint needs: its weights in one format only, nothing for training."""
     present = sorted(files)
     chosen = [name for name in present if _SMALL.fullmatch(name)]
+    if "tokenizer.json" not in present:
+        chosen += [name for name in _PIECES if name in present]
     if config_only:
         return chosen
     weights = next((name for name in WEIGHT_FILES if name in present), None)

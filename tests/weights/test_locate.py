@@ -224,6 +224,8 @@ def test_what_is_downloaded() -> None:
     assert chosen("2_Dense/model.safetensors", "2_Dense/pytorch_model.bin") == {"2_Dense/model.safetensors"}
     assert chosen() == set()
     assert wanted(["config.json", "model.safetensors"], config_only=True) == ["config.json"]
+    assert wanted(["config.json", "spiece.model"], config_only=True) == ["config.json", "spiece.model"]
+    assert wanted(["config.json", "spiece.model", "tokenizer.json"]) == ["config.json", "tokenizer.json"]
 
 
 class Hub(http.server.BaseHTTPRequestHandler):

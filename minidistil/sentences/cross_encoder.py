@@ -204,7 +204,7 @@ class CrossEncoder(Prompted):
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]
                 encoded = [windows[i][0] for i in places]
-                types = np.concatenate([e.type_ids for e in encoded]) if self.config.type_vocab_size > 1 else None
+                types = self.tokenizer.token_types(encoded, self.config.type_vocab_size)
                 numbers = start + places
                 batch = pack_sentences(self.config, [e.ids for e in encoded], types, "pair {}", numbers)
                 yield numbers, self.model.logits_packed(batch)

@@ -97,13 +97,12 @@ class Tokenizer(ByReference):
         self.padding_side = files.padding_side
         self.truncation_side = files.truncation_side
         self.clean_up_tokenization_spaces = files.clean_up
-        names = ["input_ids", "token_type_ids", "attention_mask"]
-        self.model_input_names = names if files.token_types else [n for n in names if n != "token_type_ids"]
+        self.model_input_names = list(files.model_input_names)
 
     @classmethod
     @spelled_out(HubOptions)
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Tokenizer:
-        """Load the tokenizer of a checkpoint: tokenizer.json, else vocab.txt, with tokenizer_config.json.
+        """Load the tokenizer of a checkpoint: its vocabulary, by the rules of its class and its files of settings.
 
         Args:
             name_or_path: a folder, `package:NAME`, or a hub id.
@@ -286,6 +285,15 @@ class Tokenizer(ByReference):
             if len(windows) > 1 and max(map(len, windows)) > limit:
                 raise ValueError(f"text {i}: windows of {limit} tokens leave no room for its text")
         return encoded
+
+    def token_types(self, encodings: Sequence[Encoding], types: int) -> np.ndarray | None:
+        """Return the token types int64 [T] of encodings, one after another.
+
+        None, which stands for zeros, where a model has no `types` to tell apart, or the tokenizer gives it none.
+        """
+        if types < 2 or "token_type_ids" not in self.model_input_names:
+            return None
+        return np.concatenate([e.type_ids for e in encodings])
 
     def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
         """Return the tokens of one text or pair, without special tokens unless asked for."""

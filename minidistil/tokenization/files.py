@@ -55,6 +55,7 @@ class TokenizerFiles:
     Attributes:
         backend: the compiled tokenizer, without padding and truncation.
         special_tokens: token by role ("mask_token": "[MASK]"); roles that the tokenizer lacks are absent.
+        more_special_tokens: special tokens without a role.
         model_max_length: longest input in tokens, special ones included.
         token_types: whether the model takes token_type_ids.
         padding_side: "right" or "left".
@@ -64,6 +65,7 @@ class TokenizerFiles:
 
     backend: Backend
     special_tokens: dict[str, str]
+    more_special_tokens: tuple[str, ...]
     model_max_length: int
     token_types: bool
     padding_side: str
@@ -107,6 +109,7 @@ def read_tokenizer_files(folder: Path, settings: Mapping[str, Any] | None = None
     return TokenizerFiles(
         backend=backend,
         special_tokens=special,
+        more_special_tokens=tuple(token["content"] for token in added[len(options["added_tokens"]) :]),
         model_max_length=int(min(options["model_max_length"] or UNLIMITED, UNLIMITED)),
         token_types=_has_token_types(folder, options),
         padding_side=options["padding_side"],

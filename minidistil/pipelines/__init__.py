@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from minidistil._loading import loading
-from minidistil.backends.choose import check_device
+from minidistil._options import check_device
 from minidistil.pipelines.base import Pipeline
 
 if TYPE_CHECKING:

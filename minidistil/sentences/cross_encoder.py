@@ -10,9 +10,8 @@ import numpy as np
 
 from minidistil._float_mode import default_mode
 from minidistil._loading import loading
-from minidistil._options import check_number, is_iterable
+from minidistil._options import check_device, check_number, is_iterable
 from minidistil._warn import warn_caller
-from minidistil.backends.choose import check_device
 from minidistil.models.base import LoadOptions, divided
 from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.models.probabilities import softmax

@@ -7,6 +7,7 @@ import click
 from minidistil.cli.answers import qa
 from minidistil.cli.bench import bench, pack
 from minidistil.cli.checkpoints import inspect, verify, warmup
+from minidistil.cli.completion import completion
 from minidistil.cli.entities import ner
 from minidistil.cli.labels import classify, zero_shot
 from minidistil.cli.masks import fill_mask
@@ -36,7 +37,7 @@ def app(context: click.Context) -> None:
 
     \b
     Example:
-      minidistil search "free speech" docs/examples/amendments.txt
+      minidistil search "free speech" example:amendments
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -56,6 +57,7 @@ COMMANDS = (
     warmup,
     pack,
     bench,
+    completion,
 )
 for command in COMMANDS:
     app.add_command(traceback_option(command))

@@ -17,6 +17,7 @@ from minidistil.backends.choose import check_device
 from minidistil.models.base import LoadOptions, divided
 from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.models.probabilities import softmax
+from minidistil.models.purpose import refuse_without_head
 from minidistil.models.tasks import SequenceClassification
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
@@ -72,12 +73,13 @@ class CrossEncoder(Prompted):
     ) -> None:
         with loading():
             from minidistil.models.auto import AutoModelForSequenceClassification
-            from minidistil.weights import locate
+            from minidistil.weights import locate, open_checkpoint
 
         check_device(device)
         hub, run = divided(options)
         folder = locate(name_or_path, **hub)
         files: RerankerFiles = read_reranker_files(Path(folder))
+        refuse_without_head(open_checkpoint(files.transformer), "sequence_classification", "CrossEncoder(...)")
         model = AutoModelForSequenceClassification.from_pretrained(files.transformer, **run)
         super().__init__(model, files.prompts, files.default_prompt, files.max_seq_length)
         if max_length is not None:

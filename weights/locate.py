@@ -13,7 +13,7 @@ from minidistil._loading import loading
 from minidistil.weights.errors import CheckpointError, quoted
 from minidistil.weights.file_names import WEIGHT_FILES
 from minidistil.weights.options import HubOptions, spelled_out
-from minidistil.weights.small_files import is_folder, is_there
+from minidistil.weights.small_files import is_folder, is_inside, is_there
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -42,6 +42,20 @@ def locate(
     Raises:
         CheckpointError: nothing is there, or it cannot be told which of several is meant.
     """
+    below = options.get("subfolder")
+    if below:
+        if not isinstance(below, str) or not is_inside(below):
+            raise ValueError(
+                f"subfolder must be the name of a folder within the checkpoint's, got {quoted(repr(below))}"
+            )
+        folder = _folder(name_or_path, config_only, options) / below
+        if not is_folder(folder):
+            raise CheckpointError(quoted(os.fspath(name_or_path)), f"has no folder {quoted(below)}")
+        return folder
+    return _folder(name_or_path, config_only, options)
+
+
+def _folder(name_or_path: str | os.PathLike[str], config_only: bool, options: HubOptions) -> Path:
     name = os.fspath(name_or_path)
     if name.startswith(PACKAGE):
         return _in_package(name)

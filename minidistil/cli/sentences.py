@@ -153,7 +153,7 @@ def _print(texts: list[str], embeddings: np.ndarray) -> None:
     """A line of JSON for each text, as the others of its chunk are there."""
     from minidistil.sentences.sinks import json_lines
 
-    sys.stdout.buffer.write(json_lines(texts, embeddings))
+    sys.stdout.buffer.write(json_lines([{"text": text} for text in texts], embeddings, np.ones(len(texts), bool)))
     sys.stdout.buffer.flush()
 
 

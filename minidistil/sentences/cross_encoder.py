@@ -76,11 +76,11 @@ class CrossEncoder(Prompted):
             from minidistil.weights import locate, open_checkpoint
 
         check_device(device)
-        hub, run = divided(options)
+        hub, own = divided(options)
         folder = locate(name_or_path, **hub)
         files: RerankerFiles = read_reranker_files(Path(folder))
         refuse_without_head(open_checkpoint(files.transformer), "sequence_classification", "CrossEncoder(...)")
-        model = AutoModelForSequenceClassification.from_pretrained(files.transformer, **run)
+        model = AutoModelForSequenceClassification.from_pretrained(files.transformer, **own)
         super().__init__(model, files.prompts, files.default_prompt, files.max_seq_length)
         if max_length is not None:
             self.max_length = max_length

@@ -14,7 +14,7 @@ import numpy as np
 
 from minidistil._float_mode import default_mode
 from minidistil._loading import loaded_once, loading
-from minidistil._options import check_number, is_iterable, is_one_of
+from minidistil._options import check_number, is_iterable, is_one_of, refuse_table
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.choose import check_device
 from minidistil.models.inputs import pack_sentences, token_batches
@@ -34,7 +34,9 @@ from minidistil.tokenization import (
 )
 
 if TYPE_CHECKING:
-    from minidistil.models.base import Model
+    from typing_extensions import Unpack
+
+    from minidistil.models.base import Model, ModelOptions
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
 _WINDOW = 8192  # sentences that are tokenized and sorted by length together
@@ -70,13 +72,12 @@ class SentenceEncoder(Prompted):
 
     @classmethod
     @default_mode()
-    def from_folder(cls, folder: str | Path, *, threads: int | None = None, backend: str = "engine") -> SentenceEncoder:
+    def from_folder(cls, folder: str | Path, **options: Unpack[ModelOptions]) -> SentenceEncoder:
         """Load a sentence-transformers folder, or any encoder's (mean pooling).
 
         Args:
             folder: with or without modules.json.
-            threads: to compute with; None for what the process may use.
-            backend: "engine", "exact" or "blas".
+            **options: `ModelOptions`.
 
         Raises:
             CheckpointError: a damaged checkpoint, or modules that do not fit together; lists every fault.
@@ -87,7 +88,7 @@ class SentenceEncoder(Prompted):
 
         folder = Path(folder)
         files = read_sentence_files(folder)
-        model = AutoModel.from_pretrained(files.transformer or folder, threads=threads, backend=backend)
+        model = AutoModel.from_pretrained(files.transformer or folder, **options)
         return cls(model, folder, files)
 
     @loaded_once
@@ -156,7 +157,8 @@ class SentenceEncoder(Prompted):
             show_progress_bar: show one on standard error.
             output_value: "sentence_embedding"; "token_embeddings" for the rows that are pooled; None for both, and the
                 token ids, in a dictionary per sentence.
-            precision: "float32"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see `quantize_embeddings`).
+            precision: "float32"; "float16"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see
+                `quantize_embeddings`).
             convert_to_numpy: True; there is nothing else to convert to.
             convert_to_tensor: False.
             device: None or "cpu".
@@ -185,6 +187,7 @@ class SentenceEncoder(Prompted):
         if precision in ("int8", "uint8"):
             ranges = check_ranges(ranges, precision, keep)
         single = isinstance(sentences, str)
+        refuse_table("sentences", sentences)
         if isinstance(sentences, Mapping) or not (single or is_iterable(sentences)):
             raise TypeError(f"sentences must be a str or an iterable of str, got {type(sentences).__name__}")
         texts = [sentences] if isinstance(sentences, str) else list(sentences)

@@ -39,11 +39,11 @@ def load(
         CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
         ValueError: an unknown option, or a module that minidistil does not have.
     """
-    hub, run = divided(options)
+    hub, own = divided(options)
     folder = locate(name_or_path, **hub)
     if is_reranker(folder):
-        return CrossEncoder(folder, **run)
+        return CrossEncoder(folder, **own)
     if is_there(folder / "modules.json"):
-        return SentenceEncoder.from_folder(folder, **run)
+        return SentenceEncoder.from_folder(folder, **own)
     checkpoint = open_checkpoint(folder)
-    return class_of(checkpoint).from_checkpoint(checkpoint, **run)
+    return class_of(checkpoint).from_checkpoint(checkpoint, name_or_path, **own)

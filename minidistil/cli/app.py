@@ -8,6 +8,7 @@ from minidistil.cli.answers import qa
 from minidistil.cli.bench import bench, pack
 from minidistil.cli.checkpoints import inspect, verify, warmup
 from minidistil.cli.completion import completion
+from minidistil.cli.demo import demo
 from minidistil.cli.entities import ner
 from minidistil.cli.labels import classify, zero_shot
 from minidistil.cli.masks import fill_mask
@@ -44,6 +45,7 @@ def app(context: click.Context) -> None:
 
 
 COMMANDS = (
+    demo,
     classify,
     ner,
     qa,

@@ -94,18 +94,22 @@ _fetching = (
 )
 
 
-def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
-    """Add --model and how to run it; with `default_sentence_model` the option may be left out."""
+def model_option(default_sentence_model: bool) -> Decorator:
+    """Add --model, which may be left out with `default_sentence_model`."""
     about = (
         "Folder, hub id, or package:NAME of an installed package that carries a checkpoint; or a word for a "
         f"well-known model of the hub: {', '.join(MODELS)}."
     )
     if default_sentence_model:
         about += f" [default: package:{SENTENCE_PACKAGE}, where installed]"
-    model = click.option(
+    return click.option(
         "--model", "-m", type=MODEL, required=not default_sentence_model, envvar="MINIDISTIL_MODEL", help=about
     )
-    return shared(model, threads_option(), _backend_option, *_fetching)
+
+
+def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
+    """Add --model and how to run it; with `default_sentence_model` the option may be left out."""
+    return shared(model_option(default_sentence_model), threads_option(), _backend_option, *_fetching)
 
 
 def checkpoint_options(command: Command) -> Command:
@@ -149,7 +153,7 @@ def load_sentence_encoder(
     from minidistil.sentences import CrossEncoder, SentenceEncoder, load
 
     loaded = load(
-        model or _default_sentence_model(),
+        sentence_model(model),
         threads=threads,
         backend=backend,
         revision=revision,
@@ -160,7 +164,14 @@ def load_sentence_encoder(
     return loaded if isinstance(loaded, SentenceEncoder) else loaded.sentence_encoder
 
 
-def _default_sentence_model() -> str:
+def sentence_model(model: str | None) -> str:
+    """Return --model, or the default one.
+
+    Raises:
+        click.UsageError: no model was given, and the default one is not installed.
+    """
+    if model is not None:
+        return model
     if importlib.util.find_spec(SENTENCE_PACKAGE) is None:
         raise click.UsageError(
             "no --model was given, and the package of the default one is not installed: "

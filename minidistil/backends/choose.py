@@ -28,7 +28,7 @@ _CPUS = ("cpu", "cpu:0", "-1")  # the last is transformers' number of it
 class RunOptions(TypedDict, total=False):
     """How a model is computed."""
 
-    threads: Annotated[int | None, Option("to compute with; None for what the process may use.")]
+    threads: Annotated[int | None, Option("to compute with; None for OMP_NUM_THREADS where set, else all.")]
     backend: Annotated[
         str | None,
         Option('"engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.'),
@@ -64,7 +64,8 @@ def create_backend(
             BLAS, float tolerance); None for "engine", or "blas" with a warning where Numba or hardware FMA is missing.
         config: the model's.
         weights: the model's.
-        threads: of the engine; None for what the process may use. NumPy's BLAS has settings of its own.
+        threads: of the engine; None for OMP_NUM_THREADS where it is set, else what the process may use (affinity and
+            control groups). NumPy's BLAS has settings of its own.
         packed: the weights in the engine's layout, from `packed_beside`; None to make them.
 
     Raises:

@@ -65,7 +65,7 @@ def pipeline(
         cache_dir: where hub files are kept.
         local_files_only: never open a connection.
         token: hub credentials.
-        threads: to compute with; None for what the process may use.
+        threads: to compute with; None for OMP_NUM_THREADS where it is set, else what the process may use.
         backend: "engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.
         device: None, -1 or "cpu", for code written for other libraries.
         **options: the task's own, and those of every pipeline: `truncation`, `max_length`, `batch_size`,
@@ -103,7 +103,7 @@ def pipeline(
         opened = open_checkpoint(model, **fetching)
         if head := getattr(auto, loader)._head:
             refuse_without_head(opened, head, f'pipeline("{name}")')
-        loaded = getattr(auto, loader).from_pretrained(opened.folder, threads=threads, backend=backend)
+        loaded = getattr(auto, loader).from_pretrained(opened.source, threads=threads, backend=backend)
     if tokenizer is None:
         chosen = loaded.tokenizer
     elif isinstance(tokenizer, (str, os.PathLike)):

@@ -249,6 +249,8 @@ def test_what_is_downloaded() -> None:
         ["config.json", "a/b/config.json", "a/b/model.safetensors", "a/b/c.onnx", "a/model.safetensors"], False, "a/b"
     )
     assert below == ["a/b/config.json", "a/b/model.safetensors"]
+    assert wanted(["config.json", "spiece.model"], config_only=True) == ["config.json", "spiece.model"]
+    assert wanted(["config.json", "spiece.model", "tokenizer.json"]) == ["config.json", "tokenizer.json"]
 
 
 class Hub(http.server.BaseHTTPRequestHandler):

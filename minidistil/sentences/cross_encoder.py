@@ -15,6 +15,7 @@ from minidistil._warn import warn_caller
 from minidistil.models.base import LoadOptions, divided
 from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.models.probabilities import softmax
+from minidistil.models.purpose import refuse_without_head
 from minidistil.models.tasks import SequenceClassification
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
@@ -71,12 +72,14 @@ class CrossEncoder(Prompted):
     ) -> None:
         with loading():
             from minidistil.models.auto import AutoModelForSequenceClassification
+            from minidistil.weights import open_checkpoint
             from minidistil.weights.locate import find
 
         check_device(device)
         hub, own = divided(options)
         source = find(name_or_path, **hub)
         files: RerankerFiles = read_reranker_files(source.folder)
+        refuse_without_head(open_checkpoint(files.transformer), "sequence_classification", "CrossEncoder(...)")
         model = AutoModelForSequenceClassification.from_pretrained(source.at(files.transformer), **own)
         super().__init__(model, files.prompts, files.default_prompt, files.max_seq_length)
         if max_length is not None:

@@ -58,6 +58,13 @@ def check_table(name: str, value: Any) -> Mapping[str, Any]:
     return value
 
 
+def refuse_table(name: str, value: Any) -> None:
+    """Refuse a table, such as a DataFrame, which has columns and iterates over their names (TypeError)."""
+    if hasattr(value, "columns"):
+        kind = type(value).__name__
+        raise TypeError(f'{name} must be text, got a {kind}: pass one of its columns, such as table["text"].tolist()')
+
+
 def is_iterable(value: Any) -> bool:
     """Whether there is something to iterate over; an array without an axis, or memory of several, only says so."""
     axes = getattr(value, "ndim", 1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import mmap
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,12 @@ class Checkpoint:
             raise CheckpointError(self.folder, faults)
         self.names = tuple(sorted(self._tensors))
         self._digest: str | None = None
+
+    def with_config(self, config: Mapping[str, Any]) -> Checkpoint:
+        """The same files, read by another configuration."""
+        other = copy.copy(self)
+        other.config = dict(config)
+        return other
 
     def stored(self, name: str) -> tuple[str, tuple[int, ...]]:
         """Element type (F32, F16, BF16, I64, ...) and shape of a tensor as stored; KeyError where there is none."""

@@ -75,7 +75,9 @@ def embed(
     texts = (text for _, text in read_lines(file, encoding))
     if output is None:
         for chunk, embeddings in encode_chunks(encoder, texts, **wanted):
-            sys.stdout.buffer.write(json_lines(chunk, embeddings))
+            sys.stdout.buffer.write(
+                json_lines([{"text": text} for text in chunk], embeddings, np.ones(len(chunk), bool))
+            )
             sys.stdout.buffer.flush()
     else:
         encode_to_file(

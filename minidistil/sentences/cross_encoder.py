@@ -75,10 +75,10 @@ class CrossEncoder(Prompted):
             from minidistil.weights.locate import find
 
         check_device(device)
-        hub, run = divided(options)
+        hub, own = divided(options)
         source = find(name_or_path, **hub)
         files: RerankerFiles = read_reranker_files(source.folder)
-        model = AutoModelForSequenceClassification.from_pretrained(source.at(files.transformer), **run)
+        model = AutoModelForSequenceClassification.from_pretrained(source.at(files.transformer), **own)
         super().__init__(model, files.prompts, files.default_prompt, files.max_seq_length)
         if max_length is not None:
             self.max_length = max_length

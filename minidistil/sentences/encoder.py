@@ -14,7 +14,7 @@ import numpy as np
 
 from minidistil._float_mode import default_mode
 from minidistil._loading import loaded_once, loading
-from minidistil._options import check_number, is_iterable, is_one_of
+from minidistil._options import check_number, is_iterable, is_one_of, refuse_table
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.choose import check_device
 from minidistil.models.inputs import pack_sentences, token_batches
@@ -36,7 +36,9 @@ from minidistil.weights.by_reference import ByReference
 from minidistil.weights.locate import find
 
 if TYPE_CHECKING:
-    from minidistil.models.base import Model
+    from typing_extensions import Unpack
+
+    from minidistil.models.base import Model, ModelOptions
     from minidistil.weights.source import Source
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
@@ -79,15 +81,12 @@ class SentenceEncoder(ByReference, Prompted):
 
     @classmethod
     @default_mode()
-    def from_folder(
-        cls, folder: str | os.PathLike[str], *, threads: int | None = None, backend: str = "engine"
-    ) -> SentenceEncoder:
+    def from_folder(cls, folder: str | os.PathLike[str], **options: Unpack[ModelOptions]) -> SentenceEncoder:
         """Load a sentence-transformers folder, or any encoder's (mean pooling).
 
         Args:
             folder: with or without modules.json.
-            threads: to compute with; None for OMP_NUM_THREADS where it is set, else what the process may use.
-            backend: "engine", "exact" or "blas".
+            **options: `ModelOptions`.
 
         Raises:
             CheckpointError: a damaged checkpoint, or modules that do not fit together; lists every fault.
@@ -98,9 +97,7 @@ class SentenceEncoder(ByReference, Prompted):
 
         source = find(folder)
         files = read_sentence_files(source.folder)
-        model = AutoModel.from_pretrained(
-            source.at(files.transformer or source.folder), threads=threads, backend=backend
-        )
+        model = AutoModel.from_pretrained(source.at(files.transformer or source.folder), **options)
         return cls(model, source, files)
 
     @classmethod
@@ -177,7 +174,8 @@ class SentenceEncoder(ByReference, Prompted):
             show_progress_bar: show one on standard error.
             output_value: "sentence_embedding"; "token_embeddings" for the rows that are pooled; None for both, and the
                 token ids, in a dictionary per sentence.
-            precision: "float32"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see `quantize_embeddings`).
+            precision: "float32"; "float16"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see
+                `quantize_embeddings`).
             convert_to_numpy: True; there is nothing else to convert to.
             convert_to_tensor: False.
             device: None or "cpu".
@@ -206,6 +204,7 @@ class SentenceEncoder(ByReference, Prompted):
         if precision in ("int8", "uint8"):
             ranges = check_ranges(ranges, precision, keep)
         single = isinstance(sentences, str)
+        refuse_table("sentences", sentences)
         if isinstance(sentences, Mapping) or not (single or is_iterable(sentences)):
             raise TypeError(f"sentences must be a str or an iterable of str, got {type(sentences).__name__}")
         texts = [sentences] if isinstance(sentences, str) else list(sentences)

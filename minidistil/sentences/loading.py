@@ -40,11 +40,11 @@ def load(
         CheckpointError: files that are missing, damaged or contradict each other; lists every fault.
         ValueError: an unknown option, or a module that minidistil does not have.
     """
-    hub, run = divided(options)
+    hub, own = divided(options)
     source = find(name_or_path, **hub)
     if is_reranker(source.folder):
-        return CrossEncoder(source, **run)
+        return CrossEncoder(source, **own)
     if is_there(source.folder / "modules.json"):
-        return SentenceEncoder.from_folder(source, **run)
+        return SentenceEncoder.from_folder(source, **own)
     checkpoint = open_checkpoint(source)
-    return class_of(checkpoint).from_checkpoint(checkpoint, **run)
+    return class_of(checkpoint).from_checkpoint(checkpoint, name_or_path, **own)

@@ -29,7 +29,6 @@ class SentenceTransformer(SentenceEncoder):
         prompts: text by name, over those of the checkpoint.
         default_prompt_name: the one that is used unless told otherwise; unset, the checkpoint's.
         similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; unset, the checkpoint's.
-        cache_folder: another name for `cache_dir`.
         truncate_dim: dimensions that are kept; unset, what the checkpoint says.
         **options: `LoadOptions`.
 
@@ -47,7 +46,6 @@ class SentenceTransformer(SentenceEncoder):
         prompts: dict[str, str] | None = None,
         default_prompt_name: str | None = None,
         similarity_fn_name: str | None = None,
-        cache_folder: str | os.PathLike[str] | None = None,
         truncate_dim: int | None = None,
         **options: Unpack[LoadOptions],
     ) -> None:
@@ -56,12 +54,10 @@ class SentenceTransformer(SentenceEncoder):
             from minidistil.weights.locate import find
 
         check_device(device)
-        if cache_folder is not None:
-            options["cache_dir"] = cache_folder
-        hub, run = divided(options)
+        hub, own = divided(options)
         source = find(_full_name(model_name_or_path), **hub)
         files = read_sentence_files(source.folder)
-        model = AutoModel.from_pretrained(source.at(files.transformer or source.folder), **run)
+        model = AutoModel.from_pretrained(source.at(files.transformer or source.folder), **own)
         super().__init__(model, source, files)
         self.prompts.update(prompts or {})
         if default_prompt_name is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,21 +71,27 @@ class TokenizerFiles:
     clean_up: bool
 
 
-def read_tokenizer_files(folder: Path) -> TokenizerFiles:
+def read_tokenizer_files(folder: Path, settings: Mapping[str, Any] | None = None) -> TokenizerFiles:
     """Read tokenizer.json, or vocab.txt, with tokenizer_config.json and special_tokens_map.json beside it.
 
     Args:
         folder: a checkpoint folder.
+        settings: what the caller wants otherwise than tokenizer_config.json says, by the names that stand there, such
+            as {"do_lower_case": False}. A name with None as its value is as if it were not there.
 
     Raises:
         CheckpointError: neither tokenizer.json nor vocab.txt is there; or a file cannot be read, or says what no
             tokenizer is. It names the file.
+        ValueError: a setting that is none, or has an impossible value.
     """
+    given = {name: value for name, value in (settings or {}).items() if value is not None}
+    _check_settings(given)
     path = folder / "tokenizer_config.json"
-    content = read_object_if_there(path)
+    content = {**read_object_if_there(path), **given}
     faults: list[str] = []
     options = read_keys(_OPTIONS, content, "", faults)
     declared = _special_tokens(folder / "special_tokens_map.json") | _special_tokens(path)
+    declared |= {role: token for role, token in given.items() if role in SPECIAL_NAMES}
     added = _added_tokens(content, options, faults)
     if faults:
         raise CheckpointError(path, faults)
@@ -106,6 +113,15 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         truncation_side=options["truncation_side"],
         clean_up=options["clean_up"],
     )
+
+
+def _check_settings(given: Mapping[str, Any]) -> None:
+    faults: list[str] = []
+    names = {key.names[0]: key for key in _OPTIONS.values()} | {role: Key((role,), str) for role in SPECIAL_NAMES}
+    faults += [f"a tokenizer has no setting {name!r}; it has {', '.join(names)}" for name in given.keys() - names]
+    read_keys({name: key for name, key in names.items() if name in given}, given, "", faults)
+    if faults:
+        raise ValueError("; ".join(faults))
 
 
 def _special_tokens(path: Path) -> dict[str, str]:

@@ -222,3 +222,17 @@ def test_words_with_any_line_ends(folder: Path) -> None:
     (folder / "vocab.txt").write_bytes(b"[PAD]\n\xff\n")
     with pytest.raises(CheckpointError, match=r"vocab\.txt: is not UTF-8 text: invalid start byte at byte 6"):
         Tokenizer.from_pretrained(folder)
+
+
+def test_settings_go_before_the_file(folder: Path) -> None:
+    read = _tokenizer_files.read_tokenizer_files
+    change(folder, "tokenizer_config.json", lambda c: {**c, "model_max_length": 512, "padding_side": "left"})
+    files = read(folder, {"model_max_length": 20, "pad_token": "[unused1]", "truncation_side": None})
+    assert (files.model_max_length, files.padding_side, files.truncation_side) == (20, "left", "right")
+    assert files.special_tokens["pad_token"] == "[unused1]"
+    with pytest.raises(
+        ValueError, match=r"model_max_length = -1, expected a number; padding_side = 'up', expected one"
+    ):
+        read(folder, {"model_max_length": -1, "padding_side": "up"})
+    with pytest.raises(ValueError, match=r"a tokenizer has no setting 'lowercase'; it has model_max_length, padding_"):
+        read(folder, {"lowercase": True})

@@ -254,7 +254,7 @@ REFUSED = [
     ({"a": "b"}, {}, TypeError, "sentences must be a str or an iterable of str, got dict"),
     (["the", "\ud83d"], {}, UnicodeError, "half of a surrogate pair"),
     ("a", {"batch_size": 0}, ValueError, "batch_size must be positive, got 0"),
-    ("a", {"precision": "int4"}, ValueError, "precision must be one of float32, int8, uint8, binary, ubinary"),
+    ("a", {"precision": "int4"}, ValueError, "precision must be one of float32, float16, int8, uint8, binary, ubinary"),
     ("a", {"precision": "int8"}, ValueError, 'precision="int8" needs ranges'),
     ("a", {"precision": "uint8", "ranges": np.zeros((2, 5))}, ValueError, "ranges must be [2, 128]"),
     ("a", {"precision": "uint8", "ranges": np.ones((2, 8)), "truncate_dim": 9}, ValueError, "ranges must be [2, 9]"),

@@ -5,18 +5,17 @@ The order of every sum is fixed by the sentence alone (`pooling`), so its embedd
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minidistil._float_mode import default_mode
 from minidistil._loading import loaded_once, loading
-from minidistil._options import check_number, is_iterable, is_one_of
+from minidistil._options import check_device, check_number, is_iterable, is_one_of, refuse_table
 from minidistil.backends.batch import PackedBatch
-from minidistil.backends.choose import check_device
 from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.sentences.comparison import check_similarity, similarity, similarity_pairwise
 from minidistil.sentences.files import SENTENCE, TOKENS, SentenceFiles, read_sentence_files
@@ -32,9 +31,14 @@ from minidistil.tokenization import (
     refuse_without_tokens,
     warn_of_truncation,
 )
+from minidistil.weights.by_reference import ByReference
+from minidistil.weights.locate import find
 
 if TYPE_CHECKING:
-    from minidistil.models.base import Model
+    from typing_extensions import Unpack
+
+    from minidistil.models.base import Model, ModelOptions
+    from minidistil.weights.source import Source
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
 _WINDOW = 8192  # sentences that are tokenized and sorted by length together
@@ -49,8 +53,10 @@ class _Batch(NamedTuple):
     packed: PackedBatch
 
 
-class SentenceEncoder(Prompted):
+class SentenceEncoder(ByReference, Prompted):
     """A model that makes one vector of a sentence: encoder, pooling, and what modules.json has after them.
+
+    Copies share the weights. A pickle says where to load from (`minidistil.weights.by_reference`).
 
     Attributes:
         model: the encoder.
@@ -61,22 +67,25 @@ class SentenceEncoder(Prompted):
     """
 
     @default_mode()
-    def __init__(self, model: Model, folder: Path | None, files: SentenceFiles | None = None) -> None:
+    def __init__(self, model: Model, folder: str | os.PathLike[str] | None, files: SentenceFiles | None = None) -> None:
+        self.source = None if folder is None else find(folder)
+        folder = self.source.folder if self.source else None
         self._files = read_sentence_files(folder) if files is None else files
         super().__init__(model, self._files.prompts, self._files.default_prompt, self._files.max_seq_length)
         self._modules: Modules = read_modules(self._files, model.config.dim, model.config.n_layers)
         self.truncate_dim = self._files.truncate_dim
         self._similarity_fn_name = self._files.similarity
 
+    _shared = ("source", "_files", "_modules")
+
     @classmethod
     @default_mode()
-    def from_folder(cls, folder: str | Path, *, threads: int | None = None, backend: str = "engine") -> SentenceEncoder:
+    def from_folder(cls, folder: str | os.PathLike[str], **options: Unpack[ModelOptions]) -> SentenceEncoder:
         """Load a sentence-transformers folder, or any encoder's (mean pooling).
 
         Args:
             folder: with or without modules.json.
-            threads: to compute with; None for what the process may use.
-            backend: "engine", "exact" or "blas".
+            **options: `ModelOptions`.
 
         Raises:
             CheckpointError: a damaged checkpoint, or modules that do not fit together; lists every fault.
@@ -85,19 +94,27 @@ class SentenceEncoder(Prompted):
         with loading():
             from minidistil.models.auto import AutoModel
 
-        folder = Path(folder)
-        files = read_sentence_files(folder)
-        model = AutoModel.from_pretrained(files.transformer or folder, threads=threads, backend=backend)
-        return cls(model, folder, files)
+        source = find(folder)
+        files = read_sentence_files(source.folder)
+        model = AutoModel.from_pretrained(source.at(files.transformer or source.folder), **options)
+        return cls(model, source, files)
+
+    @classmethod
+    def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
+        files = read_sentence_files(source.folder)
+        return {"source": source, "_files": files, "_modules": read_modules(files, **options)}
+
+    def _load_options(self) -> dict[str, Any]:
+        return {"dim": self.config.dim, "n_layers": self.config.n_layers}
 
     @loaded_once
     def tokenizer(self) -> Tokenizer:
         """The encoder's tokenizer, lower-casing where the folder asks for it."""
-        if not self._files.lower_case or self.model.folder is None:
+        if not self._files.lower_case or self.model.source is None:
             return self.model.tokenizer
         from tokenizers import normalizers
 
-        own = Tokenizer.from_pretrained(self.model.folder)  # not the model's: this one is changed
+        own = Tokenizer.from_pretrained(self.model.source)  # not the model's: this one is changed
         present = own.backend_tokenizer.normalizer
         steps = [normalizers.Lowercase()] + ([] if present is None else [present])
         own.backend_tokenizer.normalizer = normalizers.Sequence(steps)
@@ -156,7 +173,8 @@ class SentenceEncoder(Prompted):
             show_progress_bar: show one on standard error.
             output_value: "sentence_embedding"; "token_embeddings" for the rows that are pooled; None for both, and the
                 token ids, in a dictionary per sentence.
-            precision: "float32"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see `quantize_embeddings`).
+            precision: "float32"; "float16"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see
+                `quantize_embeddings`).
             convert_to_numpy: True; there is nothing else to convert to.
             convert_to_tensor: False.
             device: None or "cpu".
@@ -185,6 +203,7 @@ class SentenceEncoder(Prompted):
         if precision in ("int8", "uint8"):
             ranges = check_ranges(ranges, precision, keep)
         single = isinstance(sentences, str)
+        refuse_table("sentences", sentences)
         if isinstance(sentences, Mapping) or not (single or is_iterable(sentences)):
             raise TypeError(f"sentences must be a str or an iterable of str, got {type(sentences).__name__}")
         texts = [sentences] if isinstance(sentences, str) else list(sentences)

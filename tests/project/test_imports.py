@@ -17,7 +17,11 @@ ALLOWED = {
     "minidistil/backends/reference": {"numpy"},
     "minidistil/backends/engine": {"numpy", "numba", "llvmlite"},
     "minidistil/cli": {"numpy", "click", "tqdm"},
-    "minidistil/sentences/sinks": {"numpy", "pyarrow"},  # the extra `arrow`, imported where such a file is asked for
+    "minidistil/arrow": {"pyarrow"},  # for types alone
+    "minidistil/sentences/columns": {"numpy", "pyarrow"},  # the extra `arrow`, imported where it is asked for
+    "minidistil/sentences/sinks": {"numpy", "pyarrow"},  # for types alone, like the next two
+    "minidistil/sentences/streaming": {"numpy", "pyarrow"},
+    "minidistil/sentences/tables": {"pyarrow"},
     "minidistil": {"numpy", "tokenizers", "huggingface_hub", "tqdm"},
 }
 TYPES_ONLY = {"typing_extensions"}  # type checkers bring it; nobody loads it when code runs

@@ -101,11 +101,11 @@ def test_contents(wheel):
 
 
 def test_manylinux_takes_it(wheel, tmp_path):
-    auditwheel = shutil.which("auditwheel")
-    if auditwheel is None:
-        pytest.skip("auditwheel is not installed")
-    said = " ".join(_run(auditwheel, "show", wheel, cwd=tmp_path).split())
-    assert f'consistent with the following platform tag: "manylinux_2_5_{MACHINE}"' in said or "manylinux_2_17" in said
+    """It names no library and no version of a symbol, so that the oldest tag of the machine would do."""
+    pytest.importorskip("auditwheel")
+    said = " ".join(_run(sys.executable, "-m", "auditwheel", "show", wheel, cwd=tmp_path).split())
+    oldest = {"x86_64": "2_5", "aarch64": "2_17"}[MACHINE]
+    assert f'is consistent with the following platform tag: "manylinux_{oldest}_{MACHINE}"' in said
     assert "requires no external shared libraries" in said
 
 

@@ -63,7 +63,7 @@ def find(
         raise ValueError(f"subfolder must be the name of a folder within the checkpoint's, got {quoted(repr(below))}")
     if not is_folder(source.folder / below):
         raise CheckpointError(quoted(os.fspath(name_or_path)), f"has no folder {quoted(below)}")
-    return source.at(source.folder / below)
+    return Source(source.folder / below, source.name, {**source.hub, "subfolder": below})
 
 
 def _find(name_or_path: str | os.PathLike[str], config_only: bool, options: HubOptions) -> Source:

@@ -17,8 +17,9 @@ import minidistil  # its public names: what stands on a model, a floor above, is
 from minidistil._float_mode import default_mode
 from minidistil._keywords import CallKeywords, LoadingKeywords, SavingKeywords
 from minidistil._loading import loaded_once, loading
+from minidistil._options import check_device
 from minidistil.backends.batch import PackedBatch
-from minidistil.backends.choose import RunOptions, check_device, create_backend, packed_beside
+from minidistil.backends.choose import RunOptions, create_backend, packed_beside
 from minidistil.backends.protocol import Encoded
 from minidistil.models.inputs import ModelInputs, prepare
 from minidistil.models.outputs import BaseModelOutput, ModelOutput

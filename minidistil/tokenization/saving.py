@@ -28,6 +28,7 @@ _SETTINGS = (
     "truncation_side",
     "clean_up_tokenization_spaces",
     "model_input_names",
+    "extra_special_tokens",
 )
 
 
@@ -61,7 +62,8 @@ def files_of(now: Described, loaded: Described | None = None, folder: Path | Non
     changed = {name: value for name, value in now.settings.items() if before.get(name) != value}
     if loaded is None or now.compiled != loaded.compiled:
         files["tokenizer.json"] = now.compiled.encode()
-        changed["tokenizer_class"] = "PreTrainedTokenizerFast"  # which takes tokenizer.json as it is
+        # The class that takes tokenizer.json as it is, and knows nothing of the settings of another.
+        changed = {**now.settings, "tokenizer_class": "PreTrainedTokenizerFast"}
     if changed:
         files["tokenizer_config.json"] = as_json({**stored, **changed})
     return files

@@ -105,7 +105,7 @@ def read_stored(mapped: mmap.mmap, tensor: StoredTensor) -> np.ndarray:
     if tensor.strides is None or 0 in tensor.shape:
         return _frozen(values[: math.prod(tensor.shape)].reshape(tensor.shape))
     steps = tuple(step * kind.itemsize for step in tensor.strides)
-    return _frozen(np.ascontiguousarray(np.lib.stride_tricks.as_strided(values, tensor.shape, steps, writeable=False)))
+    return _frozen(np.array(np.lib.stride_tricks.as_strided(values, tensor.shape, steps, writeable=False), order="C"))
 
 
 def release_pages(array: np.ndarray) -> None:

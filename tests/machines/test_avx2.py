@@ -17,7 +17,7 @@ AVX512 = "+avx512f,+avx512vl,+avx512dq,+avx512bw"
 
 def test_c_is_fetched_where_tiles_are_small() -> None:
     """The two ends of each row, in every shape: 12 shapes of 1 to 4 rows, of 3 numbers of vectors each."""
-    fetches = cross.tile_assembly(TILES[8], cross.machine(cross.X86_64, "haswell")).count("prefetcht0")
+    fetches = cross.tile_assembly(TILES[8], any_machine(cross.X86_64, "haswell")).count("prefetcht0")
     assert fetches == 3 * (1 + 2 + 3 + 4) * 2
 
 

@@ -53,7 +53,7 @@ def count_lines(name: str) -> int | None:
     Raises:
         click.ClickException: the file cannot be opened.
     """
-    if name == STANDARD_INPUT or (Path(name).exists() and not Path(name).is_file() and not Path(name).is_dir()):
+    if is_stream(name):
         return None
     last = b"\n"
     lines = 0
@@ -62,6 +62,11 @@ def count_lines(name: str) -> int | None:
             lines += block.count(b"\n")
             last = block[-1:]
     return lines + (last != b"\n")
+
+
+def is_stream(name: str) -> bool:
+    """Whether it can be read only once: standard input, a pipe."""
+    return name == STANDARD_INPUT or (Path(name).exists() and not Path(name).is_file() and not Path(name).is_dir())
 
 
 def chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import mmap
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,10 @@ from minidistil.weights import limits, safetensors_file, torch_file
 from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32
 from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import WEIGHT_FILES
-from minidistil.weights.locate import locate
+from minidistil.weights.locate import find
 from minidistil.weights.options import HubOptions, spelled_out
 from minidistil.weights.small_files import is_folder, is_inside, is_there, read_bytes, read_object
+from minidistil.weights.source import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -43,7 +45,7 @@ def open_checkpoint(name_or_path: str | os.PathLike[str], **options: Unpack[HubO
     Raises:
         CheckpointError: not found; or config.json and weight files with everything that is wrong with them.
     """
-    return Checkpoint(locate(name_or_path, **options))
+    return Checkpoint(find(name_or_path, **options))
 
 
 class Checkpoint:
@@ -58,10 +60,12 @@ class Checkpoint:
         config: the content of config.json.
         names: every stored tensor, sorted.
         files: the weight files.
+        source: how the folder was found.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self.source = folder if isinstance(folder, Source) else Source(self.folder, str(self.folder.absolute()))
         faults: list[str] = []
         self.config: dict[str, Any] = _collect(faults, self.folder, partial(read_config, self.folder)) or {}
         self.names: tuple[str, ...] = ()
@@ -80,6 +84,12 @@ class Checkpoint:
             raise CheckpointError(self.folder, faults)
         self.names = tuple(sorted(self._tensors))
         self._digest: str | None = None
+
+    def with_config(self, config: Mapping[str, Any]) -> Checkpoint:
+        """The same files, read by another configuration."""
+        other = copy.copy(self)
+        other.config = dict(config)
+        return other
 
     def stored(self, name: str) -> tuple[str, tuple[int, ...]]:
         """Element type (F32, F16, BF16, I64, ...) and shape of a tensor as stored; KeyError where there is none."""

@@ -83,9 +83,8 @@ encoding_option = click.option(
 _backend_option = click.option(
     "--backend",
     type=click.Choice(BACKENDS),
-    default="engine",
-    show_default=True,
-    help="engine: compiled; exact: NumPy, the same bits, slow; blas: NumPy, nearly the same numbers.",
+    help="engine: compiled; exact: NumPy, the same bits, slow; blas: NumPy, nearly the same numbers.  "
+    "[default: engine, or blas with a warning where it cannot run]",
 )
 _fetching = (
     click.option("--revision", help="Branch, tag or commit of a hub id."),
@@ -130,7 +129,7 @@ def traceback_option(command: Command) -> Command:
 
 
 def load_sentence_encoder(
-    model: str | None, *, threads: int | None, backend: str, revision: str | None, local_files_only: bool
+    model: str | None, *, threads: int | None, backend: str | None, revision: str | None, local_files_only: bool
 ) -> SentenceEncoder:
     """Load --model as what makes sentence embeddings: what its modules.json says, else mean pooling.
 

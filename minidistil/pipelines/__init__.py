@@ -50,7 +50,7 @@ def pipeline(
     local_files_only: bool = False,
     token: str | bool | None = None,
     threads: int | None = None,
-    backend: str = "engine",
+    backend: str | None = None,
     device: Any = None,
     **options: Any,
 ) -> Any:
@@ -65,8 +65,8 @@ def pipeline(
         cache_dir: where hub files are kept.
         local_files_only: never open a connection.
         token: hub credentials.
-        threads: to compute with; None for what the process may use.
-        backend: "engine", "exact" or "blas".
+        threads: to compute with; None for OMP_NUM_THREADS where it is set, else what the process may use.
+        backend: "engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.
         device: None, -1 or "cpu", for code written for other libraries.
         **options: the task's own, and those of every pipeline: `truncation`, `max_length`, `batch_size`,
             `batch_tokens`, `progress`; see `Pipeline`.

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from minidistil._float_mode import default_mode
 from minidistil._loading import Lock, loading
 from minidistil._options import check_number, is_iterable
@@ -212,7 +210,7 @@ class Pipeline:
     def _pack(self, windows: list[Encoding], numbers: list[int]) -> PackedBatch:
         """Pack windows; `numbers` are those of the texts that they are of."""
         config = self.model.config
-        types = np.concatenate([w.type_ids for w in windows]) if config.type_vocab_size > 1 else None
+        types = self.tokenizer.token_types(windows, config.type_vocab_size)
         return pack_sentences(config, [w.ids for w in windows], types, "text {}", numbers)
 
     def _apply_truncation(self, cut: list[int], total: int, limit: int, truncation: Any, first: int) -> None:

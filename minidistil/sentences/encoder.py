@@ -5,9 +5,9 @@ The order of every sum is fixed by the sentence alone (`pooling`), so its embedd
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,9 +32,14 @@ from minidistil.tokenization import (
     refuse_without_tokens,
     warn_of_truncation,
 )
+from minidistil.weights.by_reference import ByReference
+from minidistil.weights.locate import find
 
 if TYPE_CHECKING:
-    from minidistil.models.base import Model
+    from typing_extensions import Unpack
+
+    from minidistil.models.base import Model, ModelOptions
+    from minidistil.weights.source import Source
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
 _WINDOW = 8192  # sentences that are tokenized and sorted by length together
@@ -49,8 +54,10 @@ class _Batch(NamedTuple):
     packed: PackedBatch
 
 
-class SentenceEncoder(Prompted):
+class SentenceEncoder(ByReference, Prompted):
     """A model that makes one vector of a sentence: encoder, pooling, and what modules.json has after them.
+
+    Copies share the weights. A pickle says where to load from (`minidistil.weights.by_reference`).
 
     Attributes:
         model: the encoder.
@@ -61,22 +68,25 @@ class SentenceEncoder(Prompted):
     """
 
     @default_mode()
-    def __init__(self, model: Model, folder: Path | None, files: SentenceFiles | None = None) -> None:
+    def __init__(self, model: Model, folder: str | os.PathLike[str] | None, files: SentenceFiles | None = None) -> None:
+        self.source = None if folder is None else find(folder)
+        folder = self.source.folder if self.source else None
         self._files = read_sentence_files(folder) if files is None else files
         super().__init__(model, self._files.prompts, self._files.default_prompt, self._files.max_seq_length)
         self._modules: Modules = read_modules(self._files, model.config.dim, model.config.n_layers)
         self.truncate_dim = self._files.truncate_dim
         self._similarity_fn_name = self._files.similarity
 
+    _shared = ("source", "_files", "_modules")
+
     @classmethod
     @default_mode()
-    def from_folder(cls, folder: str | Path, *, threads: int | None = None, backend: str = "engine") -> SentenceEncoder:
+    def from_folder(cls, folder: str | os.PathLike[str], **options: Unpack[ModelOptions]) -> SentenceEncoder:
         """Load a sentence-transformers folder, or any encoder's (mean pooling).
 
         Args:
             folder: with or without modules.json.
-            threads: to compute with; None for what the process may use.
-            backend: "engine", "exact" or "blas".
+            **options: `ModelOptions`.
 
         Raises:
             CheckpointError: a damaged checkpoint, or modules that do not fit together; lists every fault.
@@ -85,19 +95,27 @@ class SentenceEncoder(Prompted):
         with loading():
             from minidistil.models.auto import AutoModel
 
-        folder = Path(folder)
-        files = read_sentence_files(folder)
-        model = AutoModel.from_pretrained(files.transformer or folder, threads=threads, backend=backend)
-        return cls(model, folder, files)
+        source = find(folder)
+        files = read_sentence_files(source.folder)
+        model = AutoModel.from_pretrained(source.at(files.transformer or source.folder), **options)
+        return cls(model, source, files)
+
+    @classmethod
+    def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
+        files = read_sentence_files(source.folder)
+        return {"source": source, "_files": files, "_modules": read_modules(files, **options)}
+
+    def _load_options(self) -> dict[str, Any]:
+        return {"dim": self.config.dim, "n_layers": self.config.n_layers}
 
     @loaded_once
     def tokenizer(self) -> Tokenizer:
         """The encoder's tokenizer, lower-casing where the folder asks for it."""
-        if not self._files.lower_case or self.model.folder is None:
+        if not self._files.lower_case or self.model.source is None:
             return self.model.tokenizer
         from tokenizers import normalizers
 
-        own = Tokenizer.from_pretrained(self.model.folder)  # not the model's: this one is changed
+        own = Tokenizer.from_pretrained(self.model.source)  # not the model's: this one is changed
         present = own.backend_tokenizer.normalizer
         steps = [normalizers.Lowercase()] + ([] if present is None else [present])
         own.backend_tokenizer.normalizer = normalizers.Sequence(steps)

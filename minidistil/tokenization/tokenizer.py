@@ -7,7 +7,7 @@ object, so that any number of threads may use one tokenizer at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +19,15 @@ from minidistil.tokenization.files import TokenizerFiles, read_tokenizer_files
 from minidistil.tokenization.texts import read_texts, refuse_half_characters
 from minidistil.tokenization.tokenizer_json import library
 from minidistil.tokenization.windows import encode, encode_windows
+from minidistil.weights.by_reference import ByReference, Loaded
 from minidistil.weights.options import HubOptions, spelled_out
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from tokenizers import Tokenizer as Backend
     from typing_extensions import Unpack
+
+    from minidistil.weights.source import Source
 
 _PADDING = {
     False: None,
@@ -58,8 +61,11 @@ def _special_token_id(role: str) -> property:
     return property(read, doc=f"The id of the {role.replace('_', ' ')}, or None.")
 
 
-class Tokenizer:
+class Tokenizer(ByReference):
     """Text to token ids and back. `AutoTokenizer.from_pretrained` makes one.
+
+    A pickle says where to load from (`minidistil.weights.by_reference`); one of a tokenizer that was made in memory, or
+    whose compiled one was changed, holds it.
 
     Attributes:
         backend_tokenizer: the compiled tokenizer; its own padding and truncation are off and stay off.
@@ -68,8 +74,11 @@ class Tokenizer:
         model_input_names: what a call returns unless told otherwise.
         padding_side: "right" or "left".
         truncation_side: "right" or "left".
+        source: where it was loaded from, or None for one made in memory.
     """
 
+    _shared = ("source",)
+    _reads_weights = False
     bos_token, bos_token_id = _special_token("bos_token"), _special_token_id("bos_token")
     eos_token, eos_token_id = _special_token("eos_token"), _special_token_id("eos_token")
     unk_token, unk_token_id = _special_token("unk_token"), _special_token_id("unk_token")
@@ -79,7 +88,8 @@ class Tokenizer:
     mask_token, mask_token_id = _special_token("mask_token"), _special_token_id("mask_token")
     is_fast = True
 
-    def __init__(self, files: TokenizerFiles, name_or_path: str = "") -> None:
+    def __init__(self, files: TokenizerFiles, name_or_path: str = "", source: Source | None = None) -> None:
+        self.source = source
         self.name_or_path = name_or_path
         self.backend_tokenizer: Backend = files.backend
         self.special_tokens = dict(files.special_tokens)
@@ -87,13 +97,12 @@ class Tokenizer:
         self.padding_side = files.padding_side
         self.truncation_side = files.truncation_side
         self.clean_up_tokenization_spaces = files.clean_up
-        names = ["input_ids", "token_type_ids", "attention_mask"]
-        self.model_input_names = names if files.token_types else [n for n in names if n != "token_type_ids"]
+        self.model_input_names = list(files.model_input_names)
 
     @classmethod
     @spelled_out(HubOptions)
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Tokenizer:
-        """Load the tokenizer of a checkpoint: tokenizer.json, else vocab.txt, with tokenizer_config.json.
+        """Load the tokenizer of a checkpoint: its vocabulary, by the rules of its class and its files of settings.
 
         Args:
             name_or_path: a folder, `package:NAME`, or a hub id.
@@ -103,11 +112,39 @@ class Tokenizer:
             CheckpointError: there is no such folder, package or hub id, or it has no tokenizer; or with every fault of
                 a file that is damaged.
         """
-        from minidistil.weights.locate import locate
+        from minidistil.weights.locate import find
 
-        folder = locate(name_or_path, config_only=True, **options)
+        source = find(name_or_path, config_only=True, **options)
         with loading():
-            return cls(read_tokenizer_files(folder), str(name_or_path))
+            return cls(read_tokenizer_files(source.folder), str(name_or_path), source)
+
+    @classmethod
+    def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
+        with loading():
+            return {"source": source, "_description": read_tokenizer_files(source.folder).backend.to_str()}
+
+    @classmethod
+    def _restored(cls, loaded: Loaded) -> Tokenizer:
+        made = super()._restored(loaded)
+        with loading():
+            from tokenizers import Tokenizer as Backend
+
+            # Each has a compiled one of its own, as its user may change it.
+            made.backend_tokenizer = Backend.from_str(made.__dict__.pop("_description"))
+        return made
+
+    def _what_is_shared(self) -> Loaded:
+        if self._loaded is None and self.source is not None:  # what the files give, whatever became of it here
+            self._loaded = Loaded(self._load_again(self.source))
+        return super()._what_is_shared()
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if self.source is not None:
+            function, arguments, own = super().__reduce_ex__(protocol)
+            if self.backend_tokenizer.to_str() == self._what_is_shared().values["_description"]:
+                del own["backend_tokenizer"]
+                return function, arguments, own
+        return object.__new__, (type(self),), {**self._own(), "source": None}
 
     def __call__(
         self,
@@ -248,6 +285,15 @@ class Tokenizer:
             if len(windows) > 1 and max(map(len, windows)) > limit:
                 raise ValueError(f"text {i}: windows of {limit} tokens leave no room for its text")
         return encoded
+
+    def token_types(self, encodings: Sequence[Encoding], types: int) -> np.ndarray | None:
+        """Return the token types int64 [T] of encodings, one after another.
+
+        None, which stands for zeros, where a model has no `types` to tell apart, or the tokenizer gives it none.
+        """
+        if types < 2 or "token_type_ids" not in self.model_input_names:
+            return None
+        return np.concatenate([e.type_ids for e in encodings])
 
     def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
         """Return the tokens of one text or pair, without special tokens unless asked for."""

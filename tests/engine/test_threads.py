@@ -225,9 +225,30 @@ def test_quota_of_control_groups(tmp_path: Path, group: str, files: dict, cpus: 
 
 @pytest.mark.parametrize(("quota", "count"), [(math.inf, 4), (0.5, 1), (1.9, 1), (3, 3), (16, 4)])
 def test_default_threads(monkeypatch: pytest.MonkeyPatch, quota: float, count: int) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5}, raising=False)
     monkeypatch.setattr(threads, "_quota", lambda: quota)
     assert threads.default_threads() == count
+
+
+@pytest.mark.parametrize(
+    ("said", "count"),
+    [
+        ("1", 1), ("3", 3), (" 12 ", 12), ("2,4", 2), ("32768", 32768),
+        ("", 4), ("0", 4), ("-1", 4), ("2.5", 4), ("many", 4), (",2", 4), ("32769", 4), ("9" * 40, 4), ("\u0662", 4),
+    ],
+)  # fmt: skip
+def test_default_threads_as_the_environment_says(monkeypatch: pytest.MonkeyPatch, said: str, count: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5}, raising=False)
+    monkeypatch.setattr(threads, "_quota", lambda: math.inf)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert threads.default_threads() == count
+
+
+def test_an_argument_wins_over_the_environment(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert Engine(*parts).threads == 3
+    assert Engine(*parts, threads=2).threads == 2
 
 
 def test_callers_that_take_turns_share_one_workspace(parts: tuple) -> None:

@@ -68,9 +68,15 @@ def _(at: Any) -> None:
     assert minidistil.BertTokenizer.from_pretrained(at("bert"))(TEXTS) == want
 
 
-@row("`AutoConfig.from_pretrained(name)`")
+@row("`AutoConfig.from_pretrained(name, num_labels=, output_hidden_states=, ...)`")
 def _(at: Any) -> None:
-    assert minidistil.AutoConfig.from_pretrained(at("bert")).num_hidden_layers == 2
+    assert minidistil.AutoConfig.from_pretrained(at("bert"), num_labels=4).num_hidden_layers == 2
+
+
+@row("`from_pretrained(name, dtype=, device_map=, config=, subfolder=, add_pooling_layer=, ...)`")
+def _(at: Any) -> None:
+    options = {"dtype": "auto", "device_map": "auto", "subfolder": "", "add_pooling_layer": False}
+    assert "pooler_output" not in minidistil.AutoModel.from_pretrained(at("bert"), **options)([[2, 3]])
 
 
 @row('`tokenizer(texts, return_tensors="pt")`')
@@ -115,7 +121,7 @@ def _(at: Any) -> None:
 @row("`model(..., labels=...)`, `model.generate`, `save_pretrained`")
 def _(at: Any) -> None:
     model = minidistil.load(at("sentiment"), backend="blas")
-    with pytest.raises(TypeError, match="labels"):
+    with pytest.raises(ValueError, match="nothing is trained here"):
         model([[1, 2]], labels=[0])
     assert not hasattr(model, "generate")
     assert not hasattr(model, "save_pretrained")

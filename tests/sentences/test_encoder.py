@@ -239,9 +239,8 @@ def test_truncation_is_counted_and_said(sentence_small: Path) -> None:
 
 def test_lower_case_is_put_before_the_tokenizer(changed: Change) -> None:
     folder = changed(sentence_bert_config={"max_seq_length": 64, "do_lower_case": True})
-    saved = json.loads((folder / "tokenizer.json").read_text())
-    saved["normalizer"]["lowercase"] = False
-    (folder / "tokenizer.json").write_text(json.dumps(saved))
+    saved = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**saved, "do_lower_case": False}))
     encoder = minidistil.load(folder, backend="blas")
     assert encoder.tokenizer.tokenize("The City") == ["the", "city"]
     assert encoder.model.tokenizer.tokenize("The City") != ["the", "city"]

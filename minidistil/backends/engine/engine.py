@@ -50,7 +50,7 @@ class Engine(Operations):
         Args:
             config: the model's numbers.
             weights: the model's arrays; the embedding tables are kept, the rest is packed and may be let go.
-            threads: threads of a team; None for what the process may use (affinity and control-group quota).
+            threads: threads of a team; None for what `default_threads` says.
             packed: the weights, packed already; where something is missing in them, they are packed anew.
 
         Raises:

@@ -36,7 +36,7 @@ _names = LazyNames(
             "load",
             "quantize_embeddings",
         ),
-        "tokenization": ("AutoTokenizer", "Tokenizer", "TruncationWarning"),
+        "tokenization": ("AutoTokenizer", "BatchEncoding", "Tokenizer", "TruncationWarning"),
         "weights": ("CheckpointError",),
     },
     aliases=dict.fromkeys(tokenizer_names(), "Tokenizer"),  # a checkpoint's files say what its tokenizer is

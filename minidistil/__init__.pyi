@@ -69,6 +69,7 @@ from minidistil.sentences import encode_to_file as encode_to_file
 from minidistil.sentences import load as load
 from minidistil.sentences import quantize_embeddings as quantize_embeddings
 from minidistil.tokenization import AutoTokenizer as AutoTokenizer
+from minidistil.tokenization import BatchEncoding as BatchEncoding
 from minidistil.tokenization import Tokenizer as Tokenizer
 from minidistil.tokenization import TruncationWarning as TruncationWarning
 from minidistil.weights import CheckpointError as CheckpointError

@@ -133,6 +133,31 @@ class ConfigKeywords(HubKeywords, total=False):
     ]
 
 
+class TokenizerKeywords(HubKeywords, total=False):
+    """Of AutoTokenizer.from_pretrained."""
+
+    pretrained_model_name_or_path: Annotated[Any, SameAs("name_or_path")]
+    use_fast: _any
+    legacy: _any
+    from_slow: _any
+    config: _any
+    max_len: Annotated[int | None, SameAs("model_max_length")]
+    tokenizer_type: Annotated[Any, Neutral((), "the checkpoint's files say what its tokenizer is: leave it out")]
+    tokenizer_file: Annotated[Any, Neutral((), "put the file into a folder as tokenizer.json, and pass the folder")]
+    vocab_file: Annotated[Any, Neutral((), "put the file into a folder as vocab.txt, and pass the folder")]
+
+
+class TokenizeKeywords(TypedDict, total=False):
+    """Of a tokenizer's call."""
+
+    verbose: _any
+    split_special_tokens: Annotated[
+        bool | None, Neutral((False,), "special tokens in a text are always whole ones: leave it out")
+    ]
+    text_target: Annotated[Any, Neutral((), "the models here write no text: leave it out")]
+    text_pair_target: Annotated[Any, Neutral((), "the models here write no text: leave it out")]
+
+
 class CallKeywords(TypedDict, total=False):
     """Of a model's call in transformers."""
 

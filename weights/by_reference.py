@@ -12,7 +12,6 @@ import pickle
 import weakref
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from minidistil._loading import Lock
@@ -147,8 +146,7 @@ def restored(
 def _found(kind: type[ByReference], where: tuple[str, Mapping[str, Any], str]) -> Source:
     name, hub, inside = where
     source = find(name, config_only=not kind._reads_weights, **hub)
-    below = Path(inside).relative_to(source.inside)  # a hub id's options may name a folder inside already
-    return source.at(locate(source.folder / below)) if below.parts else source
+    return source.at(locate(source.folder / inside)) if inside else source
 
 
 def _key(

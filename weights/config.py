@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict, TypeVar, 
 
 from minidistil._keywords import ConfigKeywords
 from minidistil.weights import FAMILIES, CheckpointError, locate, read_config
-from minidistil.weights.config_values import architectures, family_of, labels, parse
+from minidistil.weights.config_values import architectures, family_of, labels, parse, refuse_own_code
 from minidistil.weights.errors import quoted
 from minidistil.weights.keys import Key, read_keys
 from minidistil.weights.options import HubOptions, Option, spelled_out
@@ -247,13 +247,8 @@ def replaced(raw: Mapping[str, Any], options: ConfigOptions, where: str | os.Pat
         ValueError: labels and their number contradict each other.
     """
     said: dict[str, Any] = {name: options.get(name) for name in ConfigOptions.__annotations__}
-    own = raw.get("auto_map")
-    if said.pop("trust_remote_code") and own:
-        raise CheckpointError(
-            os.fspath(where),
-            f"asks for code of its own (auto_map in config.json: {quoted(str(own))}), and minidistil runs none; leave "
-            f"trust_remote_code out to read it as {quoted(str(raw.get('model_type')))}",
-        )
+    if said.pop("trust_remote_code"):
+        refuse_own_code(raw, where)
     new = {name: value for name, value in said.items() if value is not None}
     number, table = new.pop("num_labels", None), new.get("id2label")
     if number is not None and table is not None and len(table) != number:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from minidistil.weights import keys, limits
-from minidistil.weights.errors import quoted
+from minidistil.weights.errors import CheckpointError, quoted
 from minidistil.weights.families import ACTIVATIONS, FAMILIES, Family
 from minidistil.weights.keys import read_keys
 
@@ -75,6 +76,21 @@ def architectures(config: Mapping[str, Any]) -> list[str]:
     """The names of classes that saved the checkpoint; what is none is left out."""
     names = config.get("architectures")
     return [name for name in names if isinstance(name, str)] if isinstance(names, (list, tuple)) else []
+
+
+def refuse_own_code(content: Mapping[str, Any], where: str | os.PathLike[str]) -> None:
+    """Refuse a file of a checkpoint that asks for code of its own, where a caller wants it to be run.
+
+    Raises:
+        CheckpointError: it does.
+    """
+    own = content.get("auto_map")
+    if own:
+        raise CheckpointError(
+            os.fspath(where),
+            f"asks for code of its own (auto_map: {quoted(str(own))}), and minidistil runs none; leave "
+            "trust_remote_code out to read it without",
+        )
 
 
 def key_name(family: Family, canonical: str, config: Mapping[str, Any]) -> str:

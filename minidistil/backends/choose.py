@@ -5,7 +5,7 @@ Apart from `protocol.py`, which the reference imports: the reference must not re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from minidistil._loading import loading
 from minidistil._options import is_one_of
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from minidistil.weights.packing import PackedWeights
 
 BACKENDS = ("engine", "exact", "blas")
-_CPUS = ("cpu", "cpu:0", "-1")  # the last is transformers' number of it
 
 
 class RunOptions(TypedDict, total=False):
@@ -33,21 +32,6 @@ class RunOptions(TypedDict, total=False):
         str | None,
         Option('"engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.'),
     ]
-
-
-def check_device(device: Any) -> None:
-    """Refuse a device other than the CPU; None, where nobody named one, is fine, and so is a list of CPUs.
-
-    Raises:
-        ValueError: any other.
-    """
-    if isinstance(device, (list, tuple)):
-        for one in device:
-            check_device(one)
-    elif device is not None and str(device) not in _CPUS:
-        raise ValueError(
-            f'minidistil computes on the CPU only, got device {str(device)!r}: leave it out, or pass "cpu"'
-        )
 
 
 def create_backend(

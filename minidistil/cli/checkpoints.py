@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minidistil.cli.options import checkpoint_options, json_option, threads_option
+from minidistil.cli.options import checkpoint_argument, checkpoint_options, json_option, threads_option
 
 if TYPE_CHECKING:
     from minidistil.cli.verification import Stage
@@ -21,7 +21,7 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 @click.command(short_help="Show what a checkpoint holds.")
-@click.argument("checkpoint")
+@checkpoint_argument
 @click.option("--tensors", is_flag=True, help="List every tensor.")
 @json_option("Print a JSON object, tensors included.")
 @checkpoint_options
@@ -55,7 +55,7 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
 
 
 @click.command(short_help="Compare the engine with NumPy, bit by bit.")
-@click.argument("checkpoint")
+@checkpoint_argument
 @threads_option("of the engine")
 @json_option("Print a JSON object.")
 @checkpoint_options

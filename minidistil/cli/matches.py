@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from minidistil.cli.kinds import TEXT_FILE
 from minidistil.cli.options import (
     Decorator,
     column_option,
@@ -24,7 +25,7 @@ from minidistil.cli.options import (
 )
 from minidistil.cli.records import format_option, prefix_option, records_output_option
 from minidistil.cli.sources import Record, Source
-from minidistil.cli.text import chunks, display_name, printable
+from minidistil.cli.text import display_name, printable
 from minidistil.cli.writing import Form, Layout, Result, output_kind, write
 
 _SCORED = Layout({"score": float}, prefix="found_")
@@ -87,7 +88,7 @@ def ranking_options(matches: str, min_score: str) -> Decorator:
         "ranking",
         Ranking,
         click.argument("query"),
-        click.argument("files", metavar="FILE...", nargs=-1, required=True),
+        click.argument("files", type=TEXT_FILE, metavar="FILE...", nargs=-1, required=True),
         top_k_option(5, f"{matches} to print"),
         click.option("--min-score", type=float, help=min_score),
         click.option("--full", is_flag=True, help="Never shorten a line, even on a terminal."),
@@ -127,7 +128,7 @@ def find(
     best = Matches(ranking.top_k, ranking.min_score)
     with progress(total_of([source.scan.records for source in sources]), sys.stderr.isatty(), "lines", delay=1) as bar:
         for source in sources:
-            for chunk in chunks(source.read(), chunk_size):
+            for chunk in source.batches(chunk_size):
                 texts = [record.values[source.columns[0]] for record in chunk]
                 filled = [(r, text) for r, text in zip(chunk, texts, strict=True) if text is not None and text.strip()]
                 if filled:

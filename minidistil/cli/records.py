@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import click
 
+from minidistil.cli.kinds import TEXT_FILE
 from minidistil.cli.options import encoding_option, gathered, json_option, output_option
-from minidistil.cli.sources import KINDS, TYPED, Record, Source
-from minidistil.cli.text import STANDARD_INPUT, chunks
+from minidistil.cli.sources import KINDS, TYPED, Record, Source, peek
+from minidistil.cli.text import STANDARD_INPUT, batches
 from minidistil.cli.writing import Form, Layout, Result, output_kind, write
 
 _CHUNK = 64  # texts at once: their windows fill the cores, and the bar moves
@@ -73,7 +74,7 @@ class Streams(NamedTuple):
 record_options = gathered(
     "streams",
     Streams,
-    click.argument("file", default=STANDARD_INPUT),
+    click.argument("file", type=TEXT_FILE, default=STANDARD_INPUT),
     click.option("--text", "-t", "texts", multiple=True, help="A text, in place of FILE; may be repeated."),
     format_option,
     encoding_option,
@@ -108,12 +109,12 @@ def process(
 
     form = Form(layout, output, as_json, prefix, source.scan)
     show = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
-    records = source.read()
-    first = list(itertools.islice(records, 1))
+    records = source.records()
+    first = peek(records, 1)
     with progress(source.scan.records, show, "texts", delay=1) as bar:
 
         def answers() -> Iterator[list[tuple[Record, Result]]]:
-            for chunk in chunks(itertools.chain(first, records), _CHUNK):
+            for chunk in batches(itertools.chain(first, records), _CHUNK):
                 answered = list(zip(chunk, answer_all(chunk, source.columns, answer), strict=True))
                 if watch is not None:
                     for record, result in answered:

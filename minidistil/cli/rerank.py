@@ -31,7 +31,7 @@ def rerank(
 
     \b
     Example:
-      minidistil rerank "who may vote?" docs/examples/amendments.txt -m cross-encoder/ms-marco-MiniLM-L6-v2
+      minidistil rerank "who may vote?" example:amendments -m rerank
     """
     from minidistil.sentences import CrossEncoder
 
@@ -39,7 +39,10 @@ def rerank(
     sources = searched.sources(ranking.files)  # what is wrong with them is told before a model is loaded
     reader = CrossEncoder(model, **options)
     if reader.num_labels != 1:
-        raise click.UsageError(f"{model} gives {reader.num_labels} scores for a pair; to rank takes a model with one")
+        raise click.UsageError(
+            f"{model} gives {reader.num_labels} scores for a pair; to rank takes a model with one; "
+            "`minidistil classify` is for it"
+        )
 
     def scores(texts: list[str]) -> Any:
         return reader.predict([(ranking.query, text) for text in texts], truncation=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from minidistil.cli.kinds import TEXT_FILE
 from minidistil.cli.matches import Ranking, Searched, find, ranking_options, searched_options, tell
 from minidistil.cli.options import (
     column_option,
@@ -20,8 +21,8 @@ from minidistil.cli.options import (
     output_option,
 )
 from minidistil.cli.records import format_option, prefix_option, shard_option
-from minidistil.cli.sources import TYPED, Record, Source
-from minidistil.cli.text import STANDARD_INPUT, chunks, warn_of_cut
+from minidistil.cli.sources import TYPED, Record, Source, peek
+from minidistil.cli.text import STANDARD_INPUT, batches, printable, shortened, warn_of_cut
 from minidistil.cli.writing import Form, Layout, output_kind, refuse_overwriting
 from minidistil.sentences.quantization import PRECISIONS
 
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
     from minidistil.sentences.rows import Row
 
 _CHUNK = 256  # texts at once: enough to sort by length and fill the cores, little enough to show progress
+_SHOWN = 4  # numbers of an embedding, on a terminal
 _LAYOUT = Layout({"embedding": list}, prefix="new_")
 
 
 @click.command(short_help="Embed each line of a file.")
-@click.argument("file", default=STANDARD_INPUT)
+@click.argument("file", type=TEXT_FILE, default=STANDARD_INPUT)
 @output_option("A .npy, .parquet, .arrow or .jsonl file")
 @format_option
 @column_option
@@ -73,14 +75,14 @@ def embed(
 
     OUTPUT ending in .npy becomes an array with a row per text, empty lines included; .parquet, .arrow or .feather (with
     pyarrow) get the input's own columns and the column embedding; .jsonl, and standard output, a line of JSON per text
-    with the same. While it is written, the file is called OUTPUT.partial, and holds all that is finished: stop when you
-    like, and the same command goes on from there.
+    with the same; a terminal is shown the first numbers only. While it is written, the file is called OUTPUT.partial,
+    and holds all that is finished: stop when you like, and the same command goes on from there.
 
     \b
     Example:
-      minidistil embed docs/examples/amendments.txt -o amendments.npy
+      minidistil embed example:amendments -o amendments.npy
     """
-    from minidistil.sentences.sinks import json_lines, sink_kind
+    from minidistil.sentences.sinks import sink_kind
     from minidistil.sentences.streaming import encode_rows_to_file, encode_with_gaps
 
     written = None if output is None else sink_kind(output)  # wrong names and files are told before a model is loaded
@@ -101,16 +103,21 @@ def embed(
         "truncation": True,
     }
     if output is None:
-        first = 0
-        for chunk in chunks(rows, _CHUNK):
-            embeddings, present = encode_with_gaps(encoder, [row.text for row in chunk], first, wanted)
-            sys.stdout.buffer.write(json_lines([row.values for row in chunk], embeddings, present, into))
-            sys.stdout.buffer.flush()
-            first += len(chunk)
+        people = sys.stdout.isatty()
+        done = 0
+        for chunk in batches(rows, _CHUNK):
+            embeddings, present = encode_with_gaps(encoder, [row.text for row in chunk], done, wanted)
+            if people:
+                _show(chunk, embeddings)
+            else:
+                _print(chunk, embeddings, present, into)
+            done += len(chunk)
+        if people:
+            click.echo("minidistil: -o FILE keeps the embeddings, and a pipe gets them as JSON lines", err=True)
     else:
         encode_rows_to_file(
             encoder,
-            rows,
+            (row for row in rows if row is not None),
             output,
             into=into,
             schema=schema,
@@ -140,7 +147,7 @@ def search(
 
     \b
     Example:
-      minidistil search "can the police search my home?" docs/examples/amendments.txt
+      minidistil search "can the police search my home?" example:amendments
     """
     ranking.check()
     sources = searched.sources(ranking.files)  # what is wrong with them is told before a model is loaded
@@ -151,14 +158,14 @@ def search(
     tell(matches, ranking, searched)
 
 
-def _rows(source: Source, prefix: str | None) -> tuple[Iterator[Row], str, Any]:
+def _rows(source: Source, prefix: str | None) -> tuple[Iterator[Row | None], str, Any]:
     """What is to be embedded, what the embeddings are called, and the schema of the rest, where one is wanted."""
     from minidistil.sentences.rows import Row
 
-    column, records, schema = source.columns[0], source.read(), source.scan.schema
+    column, records, schema = source.columns[0], source.records(), source.scan.schema
     columns, begun = source.scan.columns, list[Record]()
     if columns is None:  # a stream: its beginning tells
-        begun = next(chunks(records, 1 if schema is not None or not source.typed else _CHUNK), [])
+        begun = peek(records, 1 if schema is not None or not source.typed else _CHUNK)
         columns = tuple(dict.fromkeys(name for record in begun for name in record.values))
     if source.typed and schema is None:
         from minidistil.sentences.tables import schema_of
@@ -166,8 +173,11 @@ def _rows(source: Source, prefix: str | None) -> tuple[Iterator[Row], str, Any]:
         schema = schema_of([record.values for record in begun])
     into = Form(_LAYOUT, prefix=prefix).chosen(columns) + "embedding"
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Row | None]:
         for record in itertools.chain(begun, records):
+            if record is None:
+                yield None
+                continue
             text = record.values[column]
             refuse_overwriting(record.values, [into], record.place)
             yield Row(text, record.values, text if source.form == "text" else repr(dict(record.values)))
@@ -179,6 +189,26 @@ def _told(source: Source, into: str) -> dict[str, Any]:
     """What a file of embeddings depends on beside the rows; nothing of lines of text alone."""
     told: dict[str, Any] = {} if source.form == "text" else {"column": source.columns[0], "into": into}
     return told if source.shard is None else {**told, "shard": "/".join(map(str, source.shard))}
+
+
+def _print(rows: list[Row], embeddings: np.ndarray, present: np.ndarray, into: str) -> None:
+    """A line of JSON for each row, as the others of its chunk are there."""
+    from minidistil.sentences.sinks import json_lines
+
+    sys.stdout.buffer.write(json_lines([row.values for row in rows], embeddings, present, into))
+    sys.stdout.buffer.flush()
+
+
+def _show(rows: list[Row], embeddings: np.ndarray) -> None:
+    """A line for people: how the embedding begins, how long it is, and the text."""
+    for (text, *_), numbers in zip(rows, embeddings, strict=True):
+        if text is None:
+            continue
+        shown = [f"{number:6.3f}" if numbers.dtype.kind == "f" else f"{number:4}" for number in numbers[:_SHOWN]]
+        begin = " ".join(shown)
+        line = shortened(f"{begin} … {len(numbers)} numbers  {printable(text)}")
+        click.echo(click.style(line[: len(begin)], fg="green") + line[len(begin) :])
+    sys.stdout.flush()
 
 
 def _load_ranges(path: Path) -> np.ndarray:

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from minidistil.cli.text import STANDARD_INPUT, chunks, count_lines, display_name, is_stream, read_lines
+from minidistil.cli.text import (
+    STANDARD_INPUT,
+    Lines,
+    batches,
+    count_lines,
+    display_name,
+    is_stream,
+    path_of,
+    read_lines,
+)
 
 if TYPE_CHECKING:
     from minidistil.sentences.tables import TableFile
@@ -35,6 +44,7 @@ FORMATS = {
 KINDS = ("text", *dict.fromkeys(FORMATS.values()))
 TYPED = ("arrow", "parquet")  # their columns have types
 _MOST_FAULTS = 20  # that are told; more are counted
+_END = object()
 _SCHEMA_ROWS = 1024  # lines of JSON whose types are looked at together
 
 
@@ -115,12 +125,18 @@ class Source:
         start, stop = self._part
         return self._whole if stop is None else self._whole._replace(records=stop - start)
 
-    def read(self) -> Iterator[Record]:
-        """The records; a text is a str, or None where a table has none."""
+    def batches(self, size: int) -> Iterator[list[Record]]:
+        """The records, as many at once as are there, at most `size`."""
+        return batches(self.records(), size)
+
+    def records(self) -> Iterator[Record | None]:
+        """The records, and None where the next one is waited for; a text is a str, or None where a table has none."""
         start, stop = self._part
         if self.form in TYPED:
-            found = self._of_a_table_file(start, stop)
-        else:
+            found: Iterator[Record | _Fault | None] = self._of_a_table_file(start, stop)
+        elif stop is None:
+            found = self._items()
+        else:  # of a file, which nobody waits for
             found = itertools.islice(self._items(), start, stop)
         for item in found:
             if isinstance(item, _Fault):
@@ -164,9 +180,9 @@ class Source:
             return TableFile(sys.stdin.buffer, self.form, display_name(self.file))
         if is_stream(self.file):
             raise click.UsageError(f"{display_name(self.file)}: {self.form} cannot be read from a stream: give a file")
-        return TableFile(Path(self.file), self.form, self.file)
+        return TableFile(path_of(self.file), self.form, self.file)
 
-    def _items(self) -> Iterator[Record | _Fault]:
+    def _items(self) -> Iterator[Record | _Fault | None]:
         if self.texts:
             return (Record("", {self.columns[0]: text}) for text in self.texts)
         if self.form == "text":
@@ -175,14 +191,16 @@ class Source:
             return self._of_json()
         return self._of_rows("," if self.form == "csv" else "\t")
 
-    def _of_lines(self) -> Iterator[Record | _Fault]:
-        for number, text in read_lines(self.file, self.encoding):
-            if self.blank or text.strip():
-                yield Record(self._place(number), {self.columns[0]: text}, number)
+    def _of_lines(self) -> Iterator[Record | None]:
+        for line in Lines(self.file, self.encoding).as_they_come():
+            if line is None:
+                yield None
+            elif self.blank or line[1].strip():
+                yield Record(self._place(line[0]), {self.columns[0]: line[1]}, line[0])
 
-    def _of_rows(self, delimiter: str) -> Iterator[Record | _Fault]:
-        lines = (f"{text}\n" for _, text in read_lines(self.file, self.encoding))
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    def _of_rows(self, delimiter: str) -> Iterator[Record | _Fault | None]:
+        lines = Lines(self.file, self.encoding)
+        reader = csv.reader((f"{text}\n" for _, text in lines), delimiter=delimiter, strict=True)
         try:
             header = next(reader, [])
             missing = self._missing(header, 1)
@@ -192,7 +210,12 @@ class Source:
             if len(set(header)) < len(header):
                 yield _Fault(f"{self._place(1)}: two columns have the same name: {', '.join(header)}")
                 return
-            for row in reader:
+            while True:
+                if lines.wait():
+                    yield None
+                row = next(reader, None)
+                if row is None:
+                    return
                 if not row:
                     continue
                 place = self._place(reader.line_num)
@@ -203,8 +226,12 @@ class Source:
         except csv.Error as error:
             yield _Fault(f"{self._place(reader.line_num)}: {error}")
 
-    def _of_json(self) -> Iterator[Record | _Fault]:
-        for number, line in read_lines(self.file, self.encoding):
+    def _of_json(self) -> Iterator[Record | _Fault | None]:
+        for numbered in Lines(self.file, self.encoding).as_they_come():
+            if numbered is None:
+                yield None
+                continue
+            number, line = numbered
             if not line.strip():
                 continue
             place = self._place(number)
@@ -240,7 +267,7 @@ class Source:
         labels: dict[Any, str] = {}
         without, count, schema, faults = None, 0, None, _Faults()
         header: Iterable[str] = self._header() if self.form != "jsonl" else ()
-        for chunk in chunks(self._items(), _SCHEMA_ROWS):
+        for chunk in batches(self._items(), _SCHEMA_ROWS):
             records = [item for item in chunk if isinstance(item, Record)]
             faults.add(item.what for item in chunk if isinstance(item, _Fault))
             count += len(records)
@@ -334,6 +361,18 @@ class Source:
 
     def _place(self, number: int) -> str:
         return f"{display_name(self.file)}:{number}"
+
+
+def peek(records: Iterator[Record | None], count: int) -> list[Record]:
+    """Take `count` records from their beginning, or fewer: those that are there when others are waited for."""
+    begun: list[Record] = []
+    while len(begun) < count:
+        record = next(records, _END)
+        if record is _END or (record is None and begun):
+            break
+        if isinstance(record, Record):
+            begun.append(record)
+    return begun
 
 
 def hashable(value: Any) -> Any:

@@ -17,8 +17,9 @@ import minidistil  # its public names: what stands on a model, a floor above, is
 from minidistil._float_mode import default_mode
 from minidistil._keywords import CallKeywords, LoadingKeywords
 from minidistil._loading import loaded_once, loading
+from minidistil._options import check_device
 from minidistil.backends.batch import PackedBatch
-from minidistil.backends.choose import RunOptions, check_device, create_backend, packed_beside
+from minidistil.backends.choose import RunOptions, create_backend, packed_beside
 from minidistil.backends.protocol import Encoded
 from minidistil.models.inputs import ModelInputs, prepare
 from minidistil.models.outputs import BaseModelOutput, ModelOutput
@@ -116,7 +117,7 @@ class Model(ByReference, Generic[Output]):
         self.config = config
         self.source = source
         self.folder = source.folder if source else None
-        self._options: ModelOptions = {"threads": threads, "backend": backend}
+        self._options: dict[str, Any] = {}
         self._pooler = weights.pooler
         self._head: Any = getattr(weights, self.heads[0]) if self.heads else None
         if self.heads and self._head is None:
@@ -178,19 +179,22 @@ class Model(ByReference, Generic[Output]):
                 f"add_pooling_layer=True: {checkpoint.folder} has no pooler, and none is made up: leave it out"
             )
         model = cls(config, weights, threads=threads, backend=backend, source=checkpoint.source, packed=packed)
-        given: ModelOptions = {} if options.get("config") is None else {"config": config.raw}
-        model._options = {**options, **given}
+        model._options = {**options, "name_or_path": name_or_path}
+        if options.get("config") is not None:
+            model._options["config"] = dict(config.raw)
         return model
 
     @classmethod
     def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
         from minidistil.weights import Checkpoint
 
-        loaded = cls.from_checkpoint(Checkpoint(source), **options).__dict__
+        name = options.pop("name_or_path") or os.fspath(source)
+        loaded = cls.from_checkpoint(Checkpoint(source), name, **options).__dict__
         return {name: loaded[name] for name in cls._shared}
 
     def _load_options(self) -> dict[str, Any]:
-        return dict(self._options)
+        own = self._options.get("name_or_path") != str(self.folder)
+        return {**self._options, "name_or_path": self._options.get("name_or_path") if own else None}
 
     @overload
     def __call__(

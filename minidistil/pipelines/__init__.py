@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from minidistil._loading import loading
-from minidistil.backends.choose import check_device
+from minidistil._options import check_device
 from minidistil.pipelines.base import Pipeline
 
 if TYPE_CHECKING:
@@ -86,6 +86,9 @@ def pipeline(
         check_device(device)
     module, class_name, loader = _TASKS[name]
     with loading():
+        from minidistil.models.purpose import refuse_without_head
+        from minidistil.weights import open_checkpoint
+
         auto = importlib.import_module("minidistil.models.auto")
         pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     # By name, not `**options: Unpack[LoadOptions]`: those are the task's, and any.
@@ -97,7 +100,10 @@ def pipeline(
     }
     loaded: Any = model
     if isinstance(model, (str, os.PathLike)):
-        loaded = getattr(auto, loader).from_pretrained(model, **fetching, threads=threads, backend=backend)
+        opened = open_checkpoint(model, **fetching)
+        if head := getattr(auto, loader)._head:
+            refuse_without_head(opened, head, f'pipeline("{name}")')
+        loaded = getattr(auto, loader).from_pretrained(opened.source, threads=threads, backend=backend)
     if tokenizer is None:
         chosen = loaded.tokenizer
     elif isinstance(tokenizer, (str, os.PathLike)):

@@ -18,6 +18,7 @@ from minidistil._loading import Lock, loading
 from minidistil._options import check_number, is_iterable
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.inputs import pack_sentences, token_batches
+from minidistil.models.purpose import good_for
 from minidistil.tokenization import (
     Tokenizer,
     check_truncation,
@@ -252,7 +253,9 @@ def needs_head(task: str, model: Any, has: type, what: str, loader: str) -> None
         TypeError: the model lacks the head.
     """
     if not isinstance(model, has):
-        raise TypeError(f"{task} needs a model with {what}, got {type(model).__name__}: load it with {loader}")
+        heads = getattr(model, "heads", None)
+        use = f"; this one is for {good_for(heads)}" if heads else ""
+        raise TypeError(f"{task} needs a model with {what}, got {type(model).__name__}: load it with {loader}{use}")
 
 
 def _has_items(inputs: Any) -> bool:

@@ -10,12 +10,12 @@ import numpy as np
 
 from minidistil._float_mode import default_mode
 from minidistil._loading import loading
-from minidistil._options import check_number, is_iterable
+from minidistil._options import check_device, check_number, is_iterable
 from minidistil._warn import warn_caller
-from minidistil.backends.choose import check_device
 from minidistil.models.base import LoadOptions, divided
 from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.models.probabilities import softmax
+from minidistil.models.purpose import refuse_without_head
 from minidistil.models.tasks import SequenceClassification
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
@@ -72,12 +72,14 @@ class CrossEncoder(Prompted):
     ) -> None:
         with loading():
             from minidistil.models.auto import AutoModelForSequenceClassification
+            from minidistil.weights import open_checkpoint
             from minidistil.weights.locate import find
 
         check_device(device)
         hub, own = divided(options)
         source = find(name_or_path, **hub)
         files: RerankerFiles = read_reranker_files(source.folder)
+        refuse_without_head(open_checkpoint(files.transformer), "sequence_classification", "CrossEncoder(...)")
         model = AutoModelForSequenceClassification.from_pretrained(source.at(files.transformer), **own)
         super().__init__(model, files.prompts, files.default_prompt, files.max_seq_length)
         if max_length is not None:

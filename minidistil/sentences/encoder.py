@@ -14,9 +14,8 @@ import numpy as np
 
 from minidistil._float_mode import default_mode
 from minidistil._loading import loaded_once, loading
-from minidistil._options import check_number, is_iterable, is_one_of, refuse_table
+from minidistil._options import check_device, check_number, is_iterable, is_one_of, refuse_table
 from minidistil.backends.batch import PackedBatch
-from minidistil.backends.choose import check_device
 from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.sentences.comparison import check_similarity, similarity, similarity_pairwise
 from minidistil.sentences.files import SENTENCE, TOKENS, SentenceFiles, read_sentence_files

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidistil._float_mode import default_mode
 from minidistil._loading import loading
-from minidistil.backends.choose import check_device
+from minidistil._options import check_device
 from minidistil.models.base import LoadOptions, divided
 from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import read_sentence_files

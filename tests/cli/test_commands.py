@@ -60,7 +60,7 @@ def test_a_hub_id_from_the_cache_alone(offline):
     assert run_process(*asked, "--revision", commit, **home).status == 0
     missing = run_process(*asked, "--revision", commit[::-1], **home)
     assert missing.status == 2
-    assert "local_files_only" in missing.err
+    assert "--local-files-only" in missing.err
 
 
 def test_fill_mask_targets(capsys, distilbert_small):
@@ -158,7 +158,7 @@ def test_embed_in_fewer_bits(capsys, tmp_path, lines, sentence_small):
     assert np.abs(np.load(out).astype(int) - expected).max() <= 1  # BLAS: a chunk's last bits are its own
     missing = run(capsys, "embed", lines, "-o", out, "-m", sentence_small, "--precision", "int8", *QUICK)
     assert missing.status == 2
-    assert "needs ranges" in missing.err
+    assert "needs --ranges" in missing.err
     (tmp_path / "ranges.npy").write_text("nothing")
     assert "is no .npy file" in run(capsys, "embed", lines, "-o", out, "-m", sentence_small, *options, *QUICK).err
 

@@ -54,6 +54,26 @@ def test_eight_callers_at_once(parts: tuple, count: int) -> None:
     assert not wrong, wrong
 
 
+@pytest.mark.parametrize("count", [5, 64])
+@pytest.mark.parametrize("lengths", [(1,), (3, 50, 17), (150, 2)])
+def test_more_threads_than_cores_and_tasks(parts: tuple, count: int, lengths: tuple[int, ...]) -> None:
+    """Rows and queries are shared out in smaller blocks then; every result there is has the bits of one thread."""
+    rng = np.random.default_rng(len(lengths))
+    alone, many = Engine(*parts, threads=1), Engine(*parts, threads=count)
+    some = build.batch([rng.integers(0, 1200, n) for n in lengths])
+    want, got = (engine.encode(some, hidden_states=True, attentions=True) for engine in (alone, many))
+    assert_same_bits(np.stack(got.hidden_states), np.stack(want.hidden_states))
+    for ours, others in zip(got.attentions, want.attentions, strict=True):
+        for a, b in zip(ours, others, strict=True):
+            assert_same_bits(a, b, "attentions")
+    rows = np.array([0, some.tokens - 1])  # of the sentences between, none
+    assert_same_bits(many.encode(some, rows=rows).last, want.last[rows])
+    square = [rng.integers(0, 1200, max(lengths))] * 2
+    bias = rng.standard_normal((2, 4, max(lengths), max(lengths)), np.float32)
+    biased = build.batch(square, attention_bias=bias)
+    assert_same_bits(many.encode(biased).last, alone.encode(biased).last)
+
+
 def first_calls(parts: tuple, engines: int) -> None:
     """Of fresh engines, each by four threads at the same moment."""
     packed = pack_model(parts[1])

@@ -16,7 +16,7 @@ from tests.pipelines.tokenizers import write_bytes_tokenizer, write_pieces_token
 from tests.sentences import folders
 from tests.synthetic import MOBILEBERT_SMALL, tensors, write_tensors
 from tests.synthetic_tokenizer import write_tokenizer
-from tests.weights.files import BERT, DISTILBERT, bfloat16, safetensors_bytes, torch_bytes
+from tests.weights.files import BERT, DISTILBERT, bfloat16, old_torch_bytes, safetensors_bytes, torch_bytes
 from tests.zoo.vocabularies import sentencepiece_model
 
 Files = dict[str, bytes]
@@ -76,9 +76,11 @@ def stored_as(arrays: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndar
     }
 
 
-def single(dtype: str = "F32", torch: bool = False) -> dict[str, Files]:
-    """Every family with one weight file."""
+def single(dtype: str = "F32", torch: bool = False, old: bool = False) -> dict[str, Files]:
+    """Every family with one weight file; `old` as torch wrote it before 1.6."""
     write, name = (torch_bytes, "pytorch_model.bin") if torch else (safetensors_bytes, "model.safetensors")
+    if old:
+        write, name = old_torch_bytes, "pytorch_model.bin"
     return {
         f"{family} {dtype}": {"config.json": json.dumps(config).encode(), name: write(stored_as(arrays, dtype))}
         for family, (config, arrays) in models().items()

@@ -89,6 +89,8 @@ def _odd_floats(data: bytes, rng: random.Random) -> tuple[bytes, str]:
 
 def mutate_torch(content: bytes, rng: random.Random) -> tuple[bytes, str]:
     """A torch file with another pickle, another zip archive, or bytes changed anywhere."""
+    if content.startswith(writers.OLD_MAGIC):
+        return _mutate_old_torch(content, rng)
     change = rng.randrange(10)
     try:
         records = _unzip(content)
@@ -109,6 +111,35 @@ def mutate_torch(content: bytes, rng: random.Random) -> tuple[bytes, str]:
         records["data.pkl"] = program
     method = zipfile.ZIP_DEFLATED if rng.random() < 0.02 else zipfile.ZIP_STORED
     return writers.archive(records, method=method), told
+
+
+def _mutate_old_torch(content: bytes, rng: random.Random) -> tuple[bytes, str]:
+    """A torch file as before 1.6 with another pickle, other numbers of elements, or bytes changed anywhere."""
+    programs: list[bytes] = []
+    stream = io.BytesIO(content)
+    try:
+        for _ in range(5):
+            start = stream.tell()
+            for _ in pickletools.genops(stream):
+                pass
+            programs.append(content[start : stream.tell()])
+    except Exception:  # an earlier change did it
+        return byte_text.mutate(content, rng)
+    data, change = content[stream.tell() :], rng.randrange(8)
+    if change == 0:
+        return byte_text.mutate(content, rng)
+    if change == 1:
+        del programs[rng.randrange(5)]
+        told = "old torch: a pickle less"
+    elif change == 2:
+        size = rng.choice(_SIZES) % (1 << 64)
+        data, told = size.to_bytes(8, "little") + data[8:], f"old torch: a storage of {size}"
+    elif change == 3:
+        data, told = byte_text.mutate(data, rng)
+    else:
+        at = rng.choice((1, 2, 3, 3, 3, 4))
+        programs[at], told = mutate_pickle(programs[at], rng)
+    return b"".join(programs) + data, told
 
 
 def _unzip(content: bytes) -> dict[str, bytes]:

@@ -150,7 +150,10 @@ class TorchFile(_Files):
     name = "torch"
 
     def make(self, folder: Path) -> dict[str, Files]:
-        return {n: files for dtype in ("F32", "BF16") for n, files in checkpoints.single(dtype, torch=True).items()}
+        old = {f"{name} as before 1.6": files for name, files in checkpoints.single(old=True).items()}
+        return old | {
+            name: files for dtype in ("F32", "BF16") for name, files in checkpoints.single(dtype, torch=True).items()
+        }
 
     def mutate(self, files: Files, rng: random.Random, told: list[str]) -> bool:
         _change(files, "pytorch_model.bin", formats.mutate_torch, rng, told)

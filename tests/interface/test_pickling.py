@@ -275,6 +275,20 @@ def test_an_encoder_in_a_folder_within(folder: Path) -> None:
     assert_same_bits(again.encode(TEXTS), want)
 
 
+def test_options_of_loading_come_along(folder: Path, tmp_path: Path) -> None:
+    config = minidistil.AutoConfig.from_pretrained(folder).to_dict()
+    options = {"config": {**config, "hidden_act": "relu"}, "subfolder": "model", "add_pooling_layer": False}
+    model = minidistil.AutoModel.from_pretrained(folder.parent, threads=1, **options)
+    want, pickled = model([[1, 2]]).last_hidden_state, pickle.dumps(model)
+    assert np.any(minidistil.load(folder, threads=1).model([[1, 2]]).last_hidden_state != want)
+    del model
+    _forget()
+    again = pickle.loads(pickled)
+    assert again.source.hub == {"subfolder": "model"}
+    assert "pooler_output" not in again([[1, 2]])
+    assert_same_bits(again([[1, 2]]).last_hidden_state, want)
+
+
 _FROM_THE_HUB = """
 import pickle, sys, minidistil
 tokenizer, pipe = minidistil.AutoTokenizer, minidistil.pipeline

@@ -21,10 +21,12 @@ import minidistil
 from minidistil import _keywords
 from minidistil.weights.config import Config
 from tests.pipelines.checkpoints import write_small
+from tests.synthetic_tokenizer import write_tokenizer
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "migration.md"
 TEXTS = ["the city of light", "wine is great , people play music"]
 IDS = [[2, 17, 33, 3]]
+MASKED = ["input_ids", "attention_mask"]
 OLD = object()
 FLOAT32 = UserWarning("float32")
 CPU = "computes on the CPU only"
@@ -57,6 +59,22 @@ CALLS = {
         lambda at, **options: minidistil.AutoConfig.from_pretrained(at("sentiment"), **options),
         lambda config: config,
         _keywords.ConfigKeywords,
+    ),
+    "tokenizer": Call(
+        lambda at, **options: minidistil.AutoTokenizer.from_pretrained(at("words"), **options),
+        lambda tokenizer: (
+            tokenizer(["The Ci\u0301ty, of light"])["input_ids"],
+            tokenizer.special_tokens,
+            tokenizer.model_max_length,
+            tokenizer.padding_side,
+            tokenizer.model_input_names,
+        ),
+        _keywords.TokenizerKeywords,
+    ),
+    "tokenize": Call(
+        lambda at, **options: minidistil.AutoTokenizer.from_pretrained(at("words"))(TEXTS, **options),
+        dict,
+        _keywords.TokenizeKeywords,
     ),
     "call": Call(
         lambda at, **options: _load(at, "sentiment")(IDS, **options),
@@ -180,6 +198,48 @@ ROWS: dict[str, list[tuple[str, Any, Any]]] = {
         ("output_hidden_states", True, lambda config: config.output_hidden_states and config.to_dict()),
         ("subfolder", "below", OLD),
     ],
+    "tokenizer": [
+        *HUB,
+        ("use_fast", True, OLD),
+        ("use_fast", False, OLD),
+        ("legacy", False, OLD),
+        ("from_slow", True, OLD),
+        ("config", object(), OLD),
+        ("tokenizer_type", "bert", "the checkpoint's files say"),
+        ("tokenizer_file", "x.json", "as tokenizer.json"),
+        ("vocab_file", "x.txt", "as vocab.txt"),
+        ("subfolder", "below", OLD),
+        ("pretrained_model_name_or_path", None, OLD),
+        ("do_lower_case", None, OLD),
+        ("do_lower_case", True, OLD),
+        ("do_lower_case", False, lambda t: t("The city").input_ids[1] == t.unk_token_id),
+        ("do_lower_case", "no", "do_lower_case = 'no', expected true or false"),
+        ("strip_accents", False, lambda t: t("ci\u0301ty").input_ids[1] == t.unk_token_id),
+        ("tokenize_chinese_chars", False, lambda t: len(t.tokenize("\u4e2d\u6587")) == 1),
+        ("model_max_length", 7, lambda t: len(t(TEXTS[1], truncation=True).input_ids) == t.model_max_length == 7),
+        ("model_max_length", -1, "model_max_length = -1"),
+        ("max_len", 7, lambda t: t.model_max_length == 7),
+        ("padding_side", "left", lambda t: t(TEXTS, padding=True).attention_mask[0][0] == 0),
+        ("padding_side", "middle", "padding_side = 'middle', expected one of right, left"),
+        ("truncation_side", "left", lambda t: t(TEXTS[0], truncation=True, max_length=3)[0].tokens[1] == "light"),
+        ("clean_up_tokenization_spaces", True, lambda t: t.decode(t("wine , wine").input_ids[1:-1]) == "wine, wine"),
+        ("model_input_names", MASKED, lambda t: list(t("wine")) == MASKED),
+        ("additional_special_tokens", ["<a>"], lambda t: t.all_special_tokens[-1] == t.tokenize("wine<a>")[1] == "<a>"),
+        ("pad_token", "[MASK]", lambda t: t.pad_token_id == t.mask_token_id),
+        ("eos_token", "wine", lambda t: t.eos_token_id == t.convert_tokens_to_ids("wine")),
+        *[(f"{role}_token", None, OLD) for role in ("bos", "unk", "sep", "cls", "mask")],
+    ],
+    "tokenize": [
+        ("verbose", False, OLD),
+        ("split_special_tokens", False, OLD),
+        ("split_special_tokens", True, "always whole ones"),
+        ("text_target", None, OLD),
+        ("text_target", "a", "write no text"),
+        ("text_pair_target", None, OLD),
+        ("truncation", None, OLD),
+        ("padding_side", None, OLD),
+        ("return_tensors", "pt", "torch.from_numpy"),
+    ],
     "call": [
         ("labels", None, OLD),
         ("labels", [0], "nothing is trained here"),
@@ -203,7 +263,10 @@ CASES = [(call, *row) for call, rows in ROWS.items() for row in rows]
 @pytest.fixture(scope="module")
 def at(tmp_path_factory: pytest.TempPathFactory, bert_small: Path) -> Callable[[str], Path]:
     folder = tmp_path_factory.mktemp("keywords")
-    made = {"bert": bert_small}
+    (folder / "words").mkdir()
+    made = {"bert": bert_small, "words": write_tokenizer(folder / "words", 1200, token_types=True)}
+    (made["words"] / "tokenizer.json").unlink()
+    shutil.copytree(made["words"], made["words"] / "below")
 
     def find(name: str) -> Path:
         if name not in made:

@@ -101,6 +101,29 @@ def _(at: Any) -> None:
     assert windows.char_to_token(0, 4) == 2
 
 
+@row(
+    '`encoding[0]`, `.data`, `.to("cpu")`, `.word_to_tokens(...)`, `tokenizer.pad(...)`, `.special_tokens_map`, '
+    "`.get_added_vocab()`"
+)
+def _(at: Any) -> None:
+    tokenizer = minidistil.AutoTokenizer.from_pretrained(at("bert"))
+    encoding = tokenizer(TEXTS).to("cpu")
+    assert encoding.data["input_ids"][0] == encoding[0].ids
+    assert encoding.word_to_tokens(0, 1) == (2, 3)
+    assert tokenizer.pad(encoding, return_tensors="np").input_ids.shape[0] == 2
+    assert set(tokenizer.special_tokens_map.values()) == set(tokenizer.get_added_vocab())
+
+
+@row("`tokenizer.add_tokens(...)`, `tokenizer.pad_token = ...`, `model.resize_token_embeddings(...)`")
+def _(at: Any) -> None:
+    tokenizer = minidistil.AutoTokenizer.from_pretrained(at("bert"), pad_token="[MASK]")
+    assert tokenizer.pad_token_id == tokenizer.mask_token_id
+    assert not hasattr(tokenizer, "add_tokens")
+    with pytest.raises(AttributeError):
+        tokenizer.pad_token = "[PAD]"
+    assert not hasattr(minidistil.AutoModel.from_pretrained(at("bert"), backend="blas"), "resize_token_embeddings")
+
+
 @row("`AutoModel.from_pretrained(name)`, `AutoModelFor...`, `DistilBertFor...`, `BertFor...`")
 def _(at: Any) -> None:
     assert type(minidistil.AutoModel.from_pretrained(at("bert"), backend="blas")) is minidistil.BertModel

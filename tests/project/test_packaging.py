@@ -38,7 +38,10 @@ def test_every_package_has_an_init():
 
 
 def test_types_are_shipped():
-    assert PROJECT["tool"]["setuptools"]["package-data"] == {"*": ["py.typed", "*.pyi"]}
+    assert PROJECT["tool"]["setuptools"]["package-data"] == {
+        "*": ["py.typed", "*.pyi"],
+        "minidistil.cli": ["examples/*.txt"],
+    }
     assert (ROOT / "minidistil" / "py.typed").exists()
 
 

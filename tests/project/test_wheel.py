@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from minidistil.cli.text import examples
 from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,7 @@ def test_contents(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"minidistil", "minidistil-0.1.0.dist-info"}
     assert {"minidistil/py.typed", "minidistil/kernels/__init__.py", "minidistil/weights/__init__.py"} <= set(names)
+    assert {f"minidistil/cli/examples/{name.partition(':')[2]}.txt" for name in examples()} <= set(names)
     assert any(name.endswith("LICENSE") for name in names)
     assert wheel.stat().st_size < LARGEST_WHEEL
 

@@ -36,11 +36,11 @@ _names = LazyNames(
             "load",
             "quantize_embeddings",
         ),
-        "tokenization": ("AutoTokenizer", "Tokenizer", "TruncationWarning"),
+        "tokenization": ("AutoTokenizer", "BatchEncoding", "Tokenizer", "TruncationWarning"),
         "weights": ("CheckpointError",),
     },
     aliases=dict.fromkeys(tokenizer_names(), "Tokenizer"),  # a checkpoint's files say what its tokenizer is
-    modules=("util",),
+    modules=("arrow", "util"),
 )
 __all__ = _names.all
 __dir__ = _names.dir

@@ -1,5 +1,6 @@
 """The public names of minidistil, made by `python -m tests.project.make_stubs`."""
 
+from minidistil import arrow as arrow
 from minidistil import util as util
 from minidistil._version import __version__ as __version__
 from minidistil.models.auto import AutoConfig as AutoConfig
@@ -68,6 +69,7 @@ from minidistil.sentences import encode_to_file as encode_to_file
 from minidistil.sentences import load as load
 from minidistil.sentences import quantize_embeddings as quantize_embeddings
 from minidistil.tokenization import AutoTokenizer as AutoTokenizer
+from minidistil.tokenization import BatchEncoding as BatchEncoding
 from minidistil.tokenization import Tokenizer as Tokenizer
 from minidistil.tokenization import TruncationWarning as TruncationWarning
 from minidistil.weights import CheckpointError as CheckpointError

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+_CPUS = ("cpu", "cpu:0", "-1")  # the last is transformers' number of it
 _MOST = 1 << 31  # what libraries below count in 32 bits
 
 
@@ -56,6 +57,28 @@ def check_table(name: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a dictionary, got {type(value).__name__}")
     return value
+
+
+def refuse_table(name: str, value: Any) -> None:
+    """Refuse a table, such as a DataFrame, which has columns and iterates over their names (TypeError)."""
+    if hasattr(value, "columns"):
+        kind = type(value).__name__
+        raise TypeError(f'{name} must be text, got a {kind}: pass one of its columns, such as table["text"].tolist()')
+
+
+def check_device(device: Any) -> None:
+    """Refuse a device other than the CPU; None, where nobody named one, is fine, and so is a list of CPUs.
+
+    Raises:
+        ValueError: any other.
+    """
+    if isinstance(device, (list, tuple)):
+        for one in device:
+            check_device(one)
+    elif device is not None and str(device) not in _CPUS:
+        raise ValueError(
+            f'minidistil computes on the CPU only, got device {str(device)!r}: leave it out, or pass "cpu"'
+        )
 
 
 def is_iterable(value: Any) -> bool:

@@ -17,6 +17,7 @@ _SMALL = re.compile(
     r"|vocab\.txt|vocab\.json|merges\.txt|modules\.json|config_sentence_transformers\.json|sentence_\w+_config\.json"
     r"|\d+_\w+/config\.json"
 )
+_PIECES = ("spiece.model", "sentencepiece.bpe.model")  # vocabularies that tokenizer.json has as well
 _MODULE_WEIGHTS = re.compile(r"(\d+_\w+)/(model\.safetensors|pytorch_model\.bin)")
 _TIMEOUT = 10.0  # seconds
 _SHARDS = {
@@ -25,10 +26,16 @@ _SHARDS = {
 }
 
 
-def wanted(files: Iterable[str], config_only: bool = False) -> list[str]:
+def wanted(files: Iterable[str], config_only: bool = False, subfolder: str | None = None) -> list[str]:
     """The files of a repository that a checkpoint needs: its weights in one format only, nothing for training."""
+    if subfolder:
+        below = f"{subfolder.strip('/')}/"
+        inside = (name.removeprefix(below) for name in files if name.startswith(below))
+        return [f"{below}{name}" for name in wanted(inside, config_only)]
     present = sorted(files)
     chosen = [name for name in present if _SMALL.fullmatch(name)]
+    if "tokenizer.json" not in present:
+        chosen += [name for name in _PIECES if name in present]
     if config_only:
         return chosen
     weights = next((name for name in WEIGHT_FILES if name in present), None)
@@ -43,6 +50,16 @@ def wanted(files: Iterable[str], config_only: bool = False) -> list[str]:
     return chosen
 
 
+def is_small(name: str) -> bool:
+    """Whether a file of that name says something about a model, and is none of its weights."""
+    return _SMALL.fullmatch(name) is not None or name in _PIECES
+
+
+def is_shard(name: str, *, of: str) -> bool:
+    """Whether a file of that name holds weights that the table of contents `of` speaks of."""
+    return of in _SHARDS and _SHARDS[of].fullmatch(name) is not None
+
+
 def fetch(
     repo_id: str,
     config_only: bool,
@@ -51,6 +68,7 @@ def fetch(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     token: str | bool | None = None,
+    subfolder: str | None = None,
 ) -> Path:
     """The snapshot folder of a repository, brought up to date where the hub can be reached, else from the cache.
 
@@ -61,7 +79,8 @@ def fetch(
         import huggingface_hub
         from huggingface_hub import constants  # what it has is loaded when asked for
 
-    cached = _cached(repo_id, revision, cache_dir)
+    config = f"{subfolder.strip('/')}/config.json" if subfolder else "config.json"
+    cached = _cached(repo_id, config, revision, cache_dir)
     cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
     if local_files_only or constants.HF_HUB_OFFLINE:
         if cached is None:
@@ -70,14 +89,14 @@ def fetch(
             fault = f"is not in the Hugging Face cache {cache}{at}, and {reason} forbids to download it"
             raise CheckpointError(repo_id, fault)
         return cached
-    if cached is not None and revision == cached.name and _complete(cached, config_only):
+    if cached is not None and revision == cached.name and _complete(cached / config, config_only):
         return cached  # a commit never changes
     try:
         # One request without the client's retries: where there is no network, the cache is to be taken at once.
         found = huggingface_hub.HfApi(token=token).model_info(repo_id, revision=revision, timeout=_TIMEOUT)
-        files = wanted((file.rfilename for file in found.siblings or ()), config_only)
-        if "config.json" not in files:
-            raise CheckpointError(repo_id, "has no config.json on the hub: it is not a transformers checkpoint")
+        files = wanted((file.rfilename for file in found.siblings or ()), config_only, subfolder)
+        if config not in files:
+            raise CheckpointError(repo_id, f"has no {config} on the hub: it is not a transformers checkpoint")
         if cached is not None and cached.name == found.sha and all((cached / name).exists() for name in files):
             return cached
         folder = huggingface_hub.snapshot_download(
@@ -87,20 +106,20 @@ def fetch(
     except CheckpointError:
         raise
     except Exception as error:  # the client's own classes, those of its HTTP library, and OSError
-        if cached is not None and _complete(cached, config_only):
+        if cached is not None and _complete(cached / config, config_only):
             return cached  # out of reach, or no longer allowed: what was fetched before still stands
         raise CheckpointError(repo_id, _explain(error, repo_id, revision, cache)) from error
 
 
-def _cached(repo_id: str, revision: str | None, cache_dir: str | os.PathLike[str] | None) -> Path | None:
+def _cached(repo_id: str, config: str, revision: str | None, cache_dir: str | os.PathLike[str] | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(repo_id, "config.json", cache_dir=cache_dir, revision=revision)
-    return Path(config).parent if isinstance(config, str) else None
+    found = try_to_load_from_cache(repo_id, config, cache_dir=cache_dir, revision=revision)
+    return Path(found).parents[config.count("/")] if isinstance(found, str) else None
 
 
-def _complete(folder: Path, config_only: bool) -> bool:
-    return config_only or any((folder / name).exists() for name in WEIGHT_FILES)
+def _complete(config: Path, config_only: bool) -> bool:
+    return config_only or any((config.parent / name).exists() for name in WEIGHT_FILES)
 
 
 def _explain(error: Exception, repo_id: str, revision: str | None, cache: Path) -> str:

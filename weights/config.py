@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict, TypeVar, cast
 
+from minidistil._keywords import ConfigKeywords
 from minidistil.weights import FAMILIES, CheckpointError, locate, read_config
-from minidistil.weights.config_values import architectures, family_of, labels, parse
+from minidistil.weights.config_values import architectures, family_of, labels, parse, refuse_own_code
 from minidistil.weights.errors import quoted
-from minidistil.weights.options import HubOptions, spelled_out
+from minidistil.weights.keys import Key, read_keys
+from minidistil.weights.options import HubOptions, Option, spelled_out
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+_OUTPUTS = {
+    "output_hidden_states": Key(("output_hidden_states",), bool, False),
+    "output_attentions": Key(("output_attentions",), bool, False),
+    "return_dict": Key(("return_dict", "use_return_dict"), bool, True),
+}
+Loaded = TypeVar("Loaded", bound="Config")
+
+
+class ConfigOptions(TypedDict, total=False):
+    """What is said in the place of a checkpoint's config.json."""
+
+    num_labels: Annotated[int | None, Option("how many labels there are; they become LABEL_0 and so on.")]
+    id2label: Annotated[Mapping[int, str] | None, Option("label of each class number.")]
+    label2id: Annotated[Mapping[str, int] | None, Option("class number of each label; follows from `id2label`.")]
+    problem_type: Annotated[str | None, Option("what makes scores of the logits; one of `PROBLEM_TYPES`.")]
+    output_hidden_states: Annotated[bool | None, Option("whether calls return them unless told otherwise.")]
+    output_attentions: Annotated[bool | None, Option("whether calls return them unless told otherwise.")]
+    return_dict: Annotated[bool | None, Option("whether calls return an object, and no tuple, unless told otherwise.")]
+    trust_remote_code: Annotated[
+        bool | None,
+        Option("no code of a checkpoint is ever run; where True asks for some that is there, that is an error."),
+    ]
+
+
+class _ReadOptions(HubOptions, ConfigOptions, ConfigKeywords, total=False):
+    """Of `Config.from_pretrained`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +72,10 @@ class Config:
         problem_type: one of PROBLEM_TYPES, or None where the number of labels decides.
         raw: the content of config.json.
         classifier_activation: False where MobileBERT's pooler is the first token's hidden state, without a product.
+        output_hidden_states: whether a model's call returns them unless told otherwise.
+        output_attentions: the same of attention probabilities.
+        return_dict: False where a call returns a tuple unless told otherwise.
+        name_or_path: where it was read, or "".
     """
 
     model_type: str
@@ -65,25 +98,40 @@ class Config:
     problem_type: str | None
     raw: Mapping[str, Any] = field(repr=False)
     classifier_activation: bool = True
+    output_hidden_states: bool = False
+    output_attentions: bool = False
+    return_dict: bool = True
+    name_or_path: str = field(default="", repr=False, compare=False)
+    family: ClassVar[str | None] = None
 
     @classmethod
-    @spelled_out(HubOptions)
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Config:
+    @spelled_out(_ReadOptions)
+    def from_pretrained(
+        cls: type[Loaded], name_or_path: str | os.PathLike[str], **options: Unpack[_ReadOptions]
+    ) -> Loaded:
         """Read the configuration of a checkpoint; of a hub id, without its weights.
 
         Args:
             name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
-            **options: `HubOptions`.
+            **options: `HubOptions` and `ConfigOptions`.
 
         Raises:
             CheckpointError: not found, or with every fault of config.json.
         """
-        folder = locate(name_or_path, config_only=True, **options)
-        return cls.from_dict(read_config(folder), where=folder)
+        hub = {name: value for name, value in options.items() if name in HubOptions.__annotations__}
+        folder = locate(name_or_path, config_only=True, **cast(HubOptions, hub))
+        raw = replaced(read_config(folder), cast(ConfigOptions, options), folder)
+        return cls.from_dict(raw, where=folder, name_or_path=os.fspath(name_or_path))
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any], *, where: str | os.PathLike[str] = "configuration") -> Config:
-        """Check the content of a config.json; `where` is what an error calls it.
+    def from_dict(
+        cls: type[Loaded],
+        raw: Mapping[str, Any],
+        *,
+        where: str | os.PathLike[str] = "configuration",
+        name_or_path: str = "",
+    ) -> Loaded:
+        """Check the content of a config.json; `where` is what an error calls it, `name_or_path` where it was read.
 
         Raises:
             CheckpointError: listing every key that is missing, of the wrong kind, contradictory or unsupported.
@@ -101,6 +149,9 @@ class Config:
             faults.append(
                 f"config.json: problem_type = {quoted(repr(problem_type))}; known are {', '.join(PROBLEM_TYPES)}"
             )
+        outputs = read_keys(_OUTPUTS, raw, "config.json", faults)
+        if family is not None and cls.family not in (None, family.model_type):
+            faults.append(f"config.json: model_type {family.model_type} is not {cls.family}: use AutoConfig")
         if faults or family is None:
             raise CheckpointError(os.fspath(where), faults)
         return cls(
@@ -110,8 +161,32 @@ class Config:
             label2id=label2id,
             problem_type=problem_type,
             raw=dict(raw),
+            name_or_path=name_or_path,
+            **outputs,
             **{key.name: values[key.name] for key in fields(cls) if key.name in values},  # the weights say the others
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a config.json of the same content: what was read, with labels and outputs spelled out."""
+        spelled = {"model_type": self.model_type, "architectures": list(self.architectures)}
+        labelled = {"id2label": dict(self.id2label), "label2id": dict(self.label2id)}
+        outputs = {name: getattr(self, name) for name in _OUTPUTS}
+        return {**copy.deepcopy(dict(self.raw)), **spelled, **labelled, **outputs}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what the configuration says under a name, this class's or config.json's own; else `default`."""
+        return getattr(self, name, default)
+
+    def __getattr__(self, name: str) -> Any:
+        raw = self.__dict__.get("raw") or {}
+        if name.startswith("_") or name not in raw:
+            raise AttributeError(f"this configuration has no {name!r}, and neither has its config.json")
+        return raw[name]
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether a call returns an object, as transformers asks for it."""
+        return self.return_dict
 
     @property
     def positions_skip_padding(self) -> bool:
@@ -157,3 +232,31 @@ class Config:
     def hidden_act(self) -> str:
         """The activation, as BERT calls it."""
         return self.activation
+
+
+def replaced(raw: Mapping[str, Any], options: ConfigOptions, where: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the content of a config.json with what was said in its place.
+
+    Args:
+        raw: the content.
+        options: of which None says nothing, and others than `ConfigOptions` mean nothing here.
+        where: whose it is, for errors.
+
+    Raises:
+        CheckpointError: code of the checkpoint's own is asked for.
+        ValueError: labels and their number contradict each other.
+    """
+    said: dict[str, Any] = {name: options.get(name) for name in ConfigOptions.__annotations__}
+    if said.pop("trust_remote_code"):
+        refuse_own_code(raw, where)
+    new = {name: value for name, value in said.items() if value is not None}
+    number, table = new.pop("num_labels", None), new.get("id2label")
+    if number is not None and table is not None and len(table) != number:
+        raise ValueError(f"num_labels is {number}, and id2label has {len(table)} labels")
+    result = {**raw, **new}
+    if table is not None and "label2id" not in new:
+        result.pop("label2id", None)
+    if number is not None and table is None and len(labels(raw, [])) != number:
+        result = {name: value for name, value in result.items() if name not in ("id2label", "label2id")}
+        result["num_labels"] = number
+    return result

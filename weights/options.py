@@ -6,8 +6,11 @@ import functools
 import inspect
 import os
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypedDict, TypeVar, get_args, get_type_hints
+
+from minidistil._keywords import Neutral, take_out
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -20,7 +23,7 @@ class Option(NamedTuple):
 
 
 class HubOptions(TypedDict, total=False):
-    """How to get the files of a hub id; folders and packages need none of it."""
+    """How to get the files of a hub id; folders and packages need only the last of it."""
 
     revision: Annotated[str | None, Option("hub branch, tag or commit.")]
     cache_dir: Annotated[
@@ -29,6 +32,7 @@ class HubOptions(TypedDict, total=False):
     ]
     local_files_only: Annotated[bool, Option("never open a connection. HF_HUB_OFFLINE=1 does the same.", False)]
     token: Annotated[str | bool | None, Option("hub credentials; unset, those that `hf auth login` stored.")]
+    subfolder: Annotated[str | None, Option("the folder below that has the files.")]
 
 
 def spelled_out(options: type) -> Callable[[Function], Function]:
@@ -36,15 +40,18 @@ def spelled_out(options: type) -> Callable[[Function], Function]:
 
     Type checkers and editors read the annotation. For `help` and `inspect.signature` the signature gets a keyword for
     each option, and the line `**options: ...` of the docstring, or of a class whose `__init__` takes them, becomes a
-    line for each. Another keyword is a TypeError.
+    line for each. Keywords of other libraries never reach the function: one that is `Neutral` is checked and dropped,
+    one that is the `SameAs` another is called so. Another keyword is a TypeError.
 
     Args:
-        options: a TypedDict whose values are annotated with `Option`.
+        options: a TypedDict whose values are annotated with `Option`, `Neutral` or `SameAs`.
     """
-    declared = {name: get_args(hint) for name, hint in get_type_hints(options, include_extras=True).items()}
+    hints = {name: get_args(hint) for name, hint in get_type_hints(options, include_extras=True).items()}
+    declared = {name: option for name, (_, option) in hints.items() if isinstance(option, Option)}
+    foreign = {name: rule for name, (_, rule) in hints.items() if name not in declared}
     keywords = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=kind)
-        for name, (kind, option) in declared.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(rule, "default", None), annotation=kind)
+        for name, (kind, rule) in hints.items()
     ]
 
     def decorate(function: Function) -> Function:
@@ -57,31 +64,66 @@ def spelled_out(options: type) -> Callable[[Function], Function]:
     def checked(function: Any) -> Any:
         signature = inspect.signature(function)
         *own, collected = signature.parameters.values()
-        known = {parameter.name for parameter in (*own, *keywords)}
+        names = {parameter.name for parameter in own}
+        known = names | declared.keys()
+        shown = [keyword for keyword in keywords if keyword.name not in names]
+
+        def translated(args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
+            kept = {name: value for name, value in given.items() if name in known}
+            for name in given.keys() - known:
+                rule, called = foreign.get(name), _called(function, args)
+                if rule is None:
+                    raise TypeError(f"{called}() has no option {name!r}; it has {', '.join(declared or sorted(names))}")
+                if isinstance(rule, Neutral):
+                    take_out(called, name, given[name], rule)
+                elif given[name] is not None and kept.get(rule.name) is None:
+                    kept[rule.name] = given[name]
+                elif given[name] is not None:
+                    raise TypeError(f"{called}() got {name} and {rule.name}, two names of one option")
+            return kept
 
         @functools.wraps(function)
         def call(*args: Any, **given: Any) -> Any:
-            for name in given.keys() - known:
-                raise TypeError(f"{_called(function, args)}() has no option {name!r}; it has {', '.join(declared)}")
-            return function(*args, **given)
+            if not known.issuperset(given):
+                given = translated(args, given)
+            try:
+                return function(*args, **given)
+            except TypeError:
+                try:
+                    signature.bind(*args, **given)
+                except TypeError as error:
+                    raise TypeError(f"{_called(function, args)}() {error}") from None
+                raise
 
-        call.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
+        parameters = sorted([*own, *shown], key=lambda parameter: parameter.kind)
+        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {k: v for k, v in function.__annotations__.items() if k != collected.name}
-        call.__annotations__ |= {parameter.name: parameter.annotation for parameter in keywords}
+        call.__annotations__ |= {parameter.name: parameter.annotation for parameter in shown}
         call.__doc__ = explained(function.__doc__)
         return call
 
     def explained(doc: str | None) -> str | None:
         def lines(found: re.Match[str]) -> str:
-            return "\n".join(f"{found[1]}{name}: {option.text}" for name, (_, option) in declared.items())
+            each = [f"{found[1]}{name}: {option.text}" for name, option in declared.items()]
+            if foreign:
+                each += textwrap.wrap(
+                    f"{', '.join(foreign)}: names and options of other libraries; docs/migration.md says of each "
+                    "whether it is accepted, as it changes nothing here, or refused.",
+                    width=118,
+                    initial_indent=found[1],
+                    subsequent_indent=f"{found[1]}    ",
+                )
+            return "\n".join(each)
 
-        return None if doc is None else re.sub(r"^( *)\*\*options: .*$", lines, doc, flags=re.MULTILINE)
+        return None if doc is None else re.sub(r"^( *)\*\*(?:options|others): .*$", lines, doc, flags=re.MULTILINE)
 
     return decorate
 
 
 def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
     """What the caller wrote: the class that was asked, not the one that has the method."""
-    owner = args[0] if args and isinstance(args[0], type) else None
-    name = f"{owner.__name__}.{function.__name__}" if owner else function.__qualname__
-    return name.removesuffix(".__init__")
+    name = function.__qualname__
+    if "." in name and args:
+        owner = args[0] if isinstance(args[0], type) else type(args[0])
+        name = f"{owner.__name__}.{function.__name__}"
+    return name.removesuffix(".__init__").removesuffix(".__call__")

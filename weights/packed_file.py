@@ -19,13 +19,13 @@ import json
 import math
 import mmap
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minidistil._loading import loading
 from minidistil.kernels.code import target
 from minidistil.weights import limits, origin, safetensors_file
 from minidistil.weights._storage import map_file
@@ -55,6 +55,8 @@ def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.Pa
     Raises:
         CheckpointError: the place cannot be written.
     """
+    with loading():
+        import tempfile  # and random numbers with it: for writing only
     path = checkpoint.folder / PACKED_FILE if path is None else Path(path)
     content = packed.block.data.cast("B")
     header = _header(packed, origin.describe(checkpoint), checksum(content))

@@ -1,13 +1,13 @@
-"""Which vector unit kernels are compiled for, and the register tile that fills it."""
+"""Which vector unit the machine code is for, and the register tile that fills it. Imports no compiler by itself."""
 
 from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minidistil._loading import loading
+from minidistil.kernels.code import shipped
 
 # A product with fused rounding is what every kernel rests on; LLVM shows what it makes of one.
 _PROBE = """
@@ -40,12 +40,11 @@ class Tile(NamedTuple):
         return self.vectors * self.lanes
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """The CPU as kernels see it.
 
     Attributes:
-        name: LLVM's name of the CPU.
+        name: LLVM's name of the CPU, or the shipped library's.
         lanes: float32 lanes of one vector register (16 AVX-512, 8 AVX2, 4 NEON); 0 without hardware FMA.
     """
 
@@ -64,38 +63,50 @@ class Target:
 TILES = {16: Tile(16, 8, 3, 1), 8: Tile(8, 4, 3, 4), 4: Tile(4, 7, 3, 4)}
 
 
-class Unavailable(RuntimeError):
-    """There is no machine code here, and none can be made; the message says why."""
-
-
 def sliver() -> int:
     """Columns of a sliver of packed weights in the code for this CPU: who packs or reads them asks here.
 
     Raises:
-        Unavailable: there is no compiler, and so no code.
+        Unavailable: as `target`.
     """
-    with loading():
-        try:
-            return target().tile.sliver
-        except ModuleNotFoundError as error:
-            raise Unavailable(f"{error.name} is not installed") from None
+    return target().tile.sliver
 
 
 @functools.lru_cache(maxsize=1)
 def target() -> Target:
-    """The target that code is made for (NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included), found without Numba."""
+    """The target of the machine code that runs in this process, found without Numba.
+
+    Raises:
+        Unavailable: no library serves, and there is no compiler.
+    """
+    library = shipped.choice().library
+    if library is not None:
+        return Target(library.name, library.lanes)
+    with loading():
+        return compiler_target()
+
+
+@functools.lru_cache(maxsize=1)
+def compiler_target() -> Target:
+    """The target that kernels are compiled for here, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included."""
+    with shipped.compiler():
+        from llvmlite import binding
+
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        triple, (name, features) = binding.get_process_triple(), cpu()
+        machine = binding.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2)
+        return Target(name, lanes_of(machine))
+
+
+def lanes_of(machine: Any) -> int:
+    """Lanes of the vectors that an LLVM code generator multiplies and adds at once; 0 where it does so in two steps."""
     from llvmlite import binding
 
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    triple, (name, features) = binding.get_process_triple(), cpu()
-    machine = binding.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2)
-    assembly = machine.emit_assembly(binding.parse_assembly(_PROBE.format(triple=triple)))
+    assembly = machine.emit_assembly(binding.parse_assembly(_PROBE.format(triple=machine.triple)))
     if "vfmadd" in assembly:
-        lanes = 16 if "zmm" in assembly else 8 if "ymm" in assembly else 0
-    else:
-        lanes = 4 if "fmla" in assembly else 0
-    return Target(name, lanes)
+        return 16 if "zmm" in assembly else 8 if "ymm" in assembly else 0
+    return 4 if "fmla" in assembly else 0
 
 
 def cpu() -> tuple[str, str]:

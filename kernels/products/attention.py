@@ -148,6 +148,6 @@ def _pack_values(v, ld, n, head_dim, width, block, out):
             columns, sliver = min(SLIVER, width - d), out + (first * width + d * length) * 4
             for j in range(length):
                 for i in range(0, columns, 16):
-                    # What is written beyond the sliver's columns, its next row, the next sliver or the scores overwrite.
+                    # What is written beyond its columns, the next row, the next sliver or the scores overwrite.
                     row = load_first(v, (first + j) * ld + d + i, first_lanes(head_dim - d - i))
                     store(sliver, j * columns + i, row)

@@ -13,10 +13,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minidistil.kernels.code.target import Tile, target
+from minidistil.kernels.code.target import Tile, compiler_target
 from minidistil.kernels.simd.values import broadcast
 
-TILE = target().tile
+TILE = compiler_target().tile
 LANES = TILE.lanes
 ROWS = TILE.rows  # most rows of a tile
 VECTORS = TILE.vectors  # most vectors of a tile
@@ -242,7 +242,7 @@ class _TileCode:
             self._prefetch_line(self.builder.gep(place, [_int(offset)]), locality=2)
 
     def _prefetch_c(self) -> None:
-        """Ask for the rows of C, which are read or written when the block's sums are done; of a row the ends suffice."""
+        """Ask for the rows of C, which are read or written when the sums are done; of a row the ends suffice."""
         for i in range(self.rows):
             row = self.builder.gep(self.c, [self.builder.mul(self.ldc, _int(i))])
             for column in (0, self.width - 1):

@@ -5,9 +5,10 @@ Apart from `protocol.py`, which the reference imports: the reference must not re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from minidistil._loading import loading
+from minidistil._options import is_one_of
 from minidistil._warn import warn_caller
 from minidistil.backends.protocol import Backend
 from minidistil.weights.config import Config
@@ -26,22 +27,15 @@ BACKENDS = ("engine", "exact", "blas")
 class RunOptions(TypedDict, total=False):
     """How a model is computed."""
 
-    threads: Annotated[int | None, Option("to compute with; None for what the process may use.")]
-    backend: Annotated[str, Option('"engine", "exact" or "blas".', "engine")]
-
-
-def check_device(device: Any) -> None:
-    """Refuse a device other than the CPU; None, where nobody named one, is fine.
-
-    Raises:
-        ValueError: any other.
-    """
-    if device is not None and str(device) != "cpu":
-        raise ValueError(f"minidistil computes on the CPU only, got device {str(device)!r}")
+    threads: Annotated[int | None, Option("to compute with; None for OMP_NUM_THREADS where set, else all.")]
+    backend: Annotated[
+        str | None,
+        Option('"engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.'),
+    ]
 
 
 def create_backend(
-    name: str,
+    name: str | None,
     config: Config,
     weights: ModelWeights,
     threads: int | None = None,
@@ -51,33 +45,35 @@ def create_backend(
 
     Args:
         name: "engine" (compiled kernels), "exact" (plain NumPy, the same bits, slow) or "blas" (plain NumPy and its
-            BLAS, float tolerance). Where Numba or hardware FMA is missing, "engine" becomes "blas" with a warning.
+            BLAS, float tolerance); None for "engine", or "blas" with a warning where Numba or hardware FMA is missing.
         config: the model's.
         weights: the model's.
-        threads: of the engine; None for what the process may use. NumPy's BLAS has settings of its own.
+        threads: of the engine; None for OMP_NUM_THREADS where it is set, else what the process may use (affinity and
+            control groups). NumPy's BLAS has settings of its own.
         packed: the weights in the engine's layout, from `packed_beside`; None to make them.
 
     Raises:
+        RuntimeError: the engine was asked for, and cannot run here.
         ValueError: an unknown name, or fewer than one thread.
     """
-    if name not in BACKENDS:
+    if not is_one_of(name, (None, *BACKENDS)):
         raise ValueError(f"backend must be one of {list(BACKENDS)}, got {name!r}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
-    if name == "engine":
-        return _engine(config, weights, threads, packed)
+    if name in (None, "engine"):
+        return _engine(config, weights, threads, packed, name is None)
     with loading():
         from minidistil.backends.reference import Reference, blas, exact
 
     return Reference(config, weights, exact if name == "exact" else blas)
 
 
-def packed_beside(name: str, checkpoint: Checkpoint) -> PackedWeights | None:
+def packed_beside(name: str | None, checkpoint: Checkpoint) -> PackedWeights | None:
     """The packed weights that `minidistil pack` left beside a checkpoint, if there are any and they are of use.
 
     A file that does not fit the checkpoint is passed over with a warning.
     """
-    if name != "engine" or not (checkpoint.folder / PACKED_FILE).exists():
+    if name not in (None, "engine") or not (checkpoint.folder / PACKED_FILE).exists():
         return None
     with loading():
         from minidistil.kernels.code.native import Unavailable
@@ -92,7 +88,9 @@ def packed_beside(name: str, checkpoint: Checkpoint) -> PackedWeights | None:
         return None
 
 
-def _engine(config: Config, weights: ModelWeights, threads: int | None, packed: PackedWeights | None) -> Backend:
+def _engine(
+    config: Config, weights: ModelWeights, threads: int | None, packed: PackedWeights | None, or_blas: bool
+) -> Backend:
     with loading():
         from minidistil.backends.engine import Engine, EngineUnavailable
 
@@ -100,6 +98,11 @@ def _engine(config: Config, weights: ModelWeights, threads: int | None, packed: 
         return Engine(config, weights, threads=threads, packed=packed)
     except EngineUnavailable as error:
         reason = str(error)
+    if not or_blas:
+        raise RuntimeError(
+            f'the compiled engine cannot run here ({reason}); backend="exact" has the same bits, and backend="blas" is '
+            "less slow"
+        )
     message = (
         f"the compiled engine cannot run here ({reason}); using NumPy instead, which is slower and agrees with it to "
         'float tolerance only. backend="blas" asks for this without a warning'

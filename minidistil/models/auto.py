@@ -26,7 +26,9 @@ for _class in CLASSES.values():
 Loaded = TypeVar("Loaded", bound=Model[Any])
 
 
-class _Auto(Generic[Loaded]):
+class AutoLoader(Generic[Loaded]):
+    """What the classes have in common."""
+
     _head: ClassVar[str] = ""
 
     @classmethod
@@ -45,9 +47,9 @@ class _Auto(Generic[Loaded]):
         """
         from minidistil.weights import open_checkpoint
 
-        hub, run = divided(options)
+        hub, own = divided(options)
         checkpoint = open_checkpoint(name_or_path, **hub)
-        return cast(Loaded, _of_family(cls._head, checkpoint).from_checkpoint(checkpoint, **run))
+        return cast(Loaded, _of_family(cls._head, checkpoint).from_checkpoint(checkpoint, name_or_path, **own))
 
 
 class AutoConfig:
@@ -56,35 +58,35 @@ class AutoConfig:
     from_pretrained = Config.from_pretrained
 
 
-class AutoModel(_Auto[Model[Any]]):
+class AutoModel(AutoLoader[Model[Any]]):
     """Loads the bare encoder of any supported family."""
 
 
-class AutoModelForMaskedLM(_Auto[tasks.MaskedLM]):
+class AutoModelForMaskedLM(AutoLoader[tasks.MaskedLM]):
     """Loads any supported family with its masked-language-model head."""
 
     _head = "masked_lm"
 
 
-class AutoModelForSequenceClassification(_Auto[tasks.SequenceClassification]):
+class AutoModelForSequenceClassification(AutoLoader[tasks.SequenceClassification]):
     """Loads any supported family with its head on whole sentences."""
 
     _head = "sequence_classification"
 
 
-class AutoModelForQuestionAnswering(_Auto[tasks.QuestionAnswering]):
+class AutoModelForQuestionAnswering(AutoLoader[tasks.QuestionAnswering]):
     """Loads any supported family with its head that finds an answer's span."""
 
     _head = "question_answering"
 
 
-class AutoModelForTokenClassification(_Auto[tasks.TokenClassification]):
+class AutoModelForTokenClassification(AutoLoader[tasks.TokenClassification]):
     """Loads any supported family with its head on every token."""
 
     _head = "token_classification"
 
 
-class AutoModelForMultipleChoice(_Auto[tasks.MultipleChoice]):
+class AutoModelForMultipleChoice(AutoLoader[tasks.MultipleChoice]):
     """Loads any supported family with its head that scores the choices of a question."""
 
     _head = "multiple_choice"

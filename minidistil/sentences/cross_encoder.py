@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minidistil._float_mode import default_mode
+from minidistil._keywords import SavingKeywords
 from minidistil._loading import loading
-from minidistil._options import check_number, is_iterable
+from minidistil._options import check_device, check_number, is_iterable
 from minidistil._warn import warn_caller
-from minidistil.backends.choose import check_device
 from minidistil.models.base import LoadOptions, divided
 from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.models.probabilities import softmax
+from minidistil.models.purpose import refuse_without_head
 from minidistil.models.tasks import SequenceClassification
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
@@ -24,10 +24,13 @@ from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted
 from minidistil.tokenization import check_truncation, refuse_truncation, refuse_without_tokens, warn_of_truncation
 from minidistil.weights import CheckpointError
+from minidistil.weights.by_reference import ByReference
 from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from minidistil.weights.source import Source
 
 Activation = Callable[[np.ndarray], np.ndarray]
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
@@ -35,7 +38,7 @@ _WINDOW = 8192  # pairs that are tokenized and sorted by length together
 
 
 @spelled_out(LoadOptions)
-class CrossEncoder(Prompted):
+class CrossEncoder(ByReference, Prompted):
     """A sequence-classification model that scores pairs of texts, such as a query and a passage.
 
     Args:
@@ -51,6 +54,7 @@ class CrossEncoder(Prompted):
         prompts: text by name, put before the first text of every pair.
         default_prompt_name: the one that is used unless told otherwise, or None.
         truncated: how many pairs have been cut so far.
+        activation_fn: what makes scores of logits: a function, or the name of an activation.
 
     Raises:
         CheckpointError: files that are missing, damaged or contradict each other; or no classification head.
@@ -59,6 +63,7 @@ class CrossEncoder(Prompted):
 
     model: SequenceClassification
     _limit_name = "max_length"
+    _shared = ("source",)
 
     @default_mode()
     def __init__(
@@ -72,17 +77,24 @@ class CrossEncoder(Prompted):
     ) -> None:
         with loading():
             from minidistil.models.auto import AutoModelForSequenceClassification
-            from minidistil.weights import locate
+            from minidistil.weights import open_checkpoint
+            from minidistil.weights.locate import find
 
         check_device(device)
-        hub, run = divided(options)
-        folder = locate(name_or_path, **hub)
-        files: RerankerFiles = read_reranker_files(Path(folder))
-        model = AutoModelForSequenceClassification.from_pretrained(files.transformer, **run)
+        hub, own = divided(options)
+        source = find(name_or_path, **hub)
+        self.source = source
+        files: RerankerFiles = read_reranker_files(source.folder)
+        refuse_without_head(open_checkpoint(files.transformer), "sequence_classification", "CrossEncoder(...)")
+        model = AutoModelForSequenceClassification.from_pretrained(source.at(files.transformer), **own)
         super().__init__(model, files.prompts, files.default_prompt, files.max_seq_length)
         if max_length is not None:
             self.max_length = max_length
-        self._activation = self._resolve(activation_fn, files.activation)
+        self.activation_fn: str | Activation = self._resolve(activation_fn, files.activation)
+
+    @classmethod
+    def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
+        return {"source": source}
 
     @property
     def num_labels(self) -> int:
@@ -132,7 +144,7 @@ class CrossEncoder(Prompted):
             raise ValueError("scores are NumPy arrays; torch.from_numpy(...) makes a tensor of one")
         check_number("batch_size", batch_size)
         check_truncation(truncation)
-        activation = self._activation if activation_fn is None else self._function(activation_fn)
+        activation = self._function(self.activation_fn if activation_fn is None else activation_fn)
         single, pairs = _pairs(sentences)
         before = self.prompt_text(prompt, prompt_name)
         logits = np.empty((len(pairs), self.num_labels), np.float32)
@@ -187,6 +199,36 @@ class CrossEncoder(Prompted):
         rows = [{"corpus_id": i, "score": float(scores[i])} for i in order]
         return [{**row, "text": texts[row["corpus_id"]]} for row in rows] if return_documents else rows
 
+    @spelled_out(SavingKeywords)
+    def save_pretrained(self, path: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:
+        """Write the model's files as sentence-transformers reads them: a copy of those that it was loaded from.
+
+        What was changed since, as prompts, `max_length`, the activation or the tokenizer's settings, is written too.
+        Weights that are not safetensors become such. The files are whole, or nobody takes the folder for a checkpoint.
+
+        Args:
+            path: a folder, made where there is none.
+            **others: `SavingKeywords`.
+
+        Returns:
+            The paths written.
+
+        Raises:
+            CheckpointError: the folder cannot be written, or the model's files have changed since it was loaded.
+            ValueError: a model that was made in memory, or an activation that no file can hold.
+        """
+        with loading():
+            from minidistil.sentences.saving import reranker_files
+            from minidistil.tokenization.saving import FILES
+            from minidistil.weights.saving import save
+
+        if self.source is None:
+            raise ValueError(f"this {type(self).__name__} was made in memory, so there is no checkpoint to copy")
+        self.source.check()
+        return save(path, reranker_files(self, self.source, self.activation_fn), replaces=FILES)
+
+    save = save_pretrained
+
     def _logits(
         self, pairs: list[tuple[str, str]], most: int | None, truncation: str | bool
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -204,7 +246,7 @@ class CrossEncoder(Prompted):
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]
                 encoded = [windows[i][0] for i in places]
-                types = np.concatenate([e.type_ids for e in encoded]) if self.config.type_vocab_size > 1 else None
+                types = self.tokenizer.token_types(encoded, self.config.type_vocab_size)
                 numbers = start + places
                 batch = pack_sentences(self.config, [e.ids for e in encoded], types, "pair {}", numbers)
                 yield numbers, self.model.logits_packed(batch)
@@ -212,21 +254,23 @@ class CrossEncoder(Prompted):
         if truncation == "warn":
             warn_of_truncation(cut_count, len(pairs), limit)
 
-    def _resolve(self, given: str | Activation | None, stored: str | None) -> Activation:
-        """The function given, else the checkpoint's, else the usual one."""
+    def _resolve(self, given: str | Activation | None, stored: str | None) -> str | Activation:
+        """The function given, else the checkpoint's, else the usual one; refused where it is none."""
         if given is not None:
-            return self._function(given)
+            self._function(given)
+            return given
         if stored is not None and stored.startswith("torch."):
             try:
-                return self._function(stored)
+                self._function(stored)
             except ValueError as error:
                 raise CheckpointError(str(self.model.folder), str(error)) from None
+            return stored
         usual = "torch.nn.Sigmoid" if self.num_labels == 1 else "torch.nn.Identity"
         if stored is not None:
             warn_caller(
                 UserWarning(f"the checkpoint's activation function {stored!r} is none of torch.nn; using {usual}")
             )
-        return self._function(usual)
+        return usual
 
     def _function(self, activation: str | Activation) -> Activation:
         if callable(activation):

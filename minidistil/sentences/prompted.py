@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from minidistil._loading import Lock
 from minidistil._options import check_number, check_text
 from minidistil.tokenization import Tokenizer, input_limit
 
@@ -37,7 +37,7 @@ class Prompted:
         self.prompts = dict(prompts)
         self.default_prompt_name = default_prompt_name
         self.truncated = 0
-        self._count_lock = threading.Lock()
+        self._count_lock = Lock()
         self._max_seq_length = max_seq_length
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidistil._float_mode import default_mode
 from minidistil._loading import loading
-from minidistil.backends.choose import check_device
+from minidistil._options import check_device
 from minidistil.models.base import LoadOptions, divided
 from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import read_sentence_files
@@ -29,7 +29,6 @@ class SentenceTransformer(SentenceEncoder):
         prompts: text by name, over those of the checkpoint.
         default_prompt_name: the one that is used unless told otherwise; unset, the checkpoint's.
         similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; unset, the checkpoint's.
-        cache_folder: another name for `cache_dir`.
         truncate_dim: dimensions that are kept; unset, what the checkpoint says.
         **options: `LoadOptions`.
 
@@ -47,22 +46,19 @@ class SentenceTransformer(SentenceEncoder):
         prompts: dict[str, str] | None = None,
         default_prompt_name: str | None = None,
         similarity_fn_name: str | None = None,
-        cache_folder: str | os.PathLike[str] | None = None,
         truncate_dim: int | None = None,
         **options: Unpack[LoadOptions],
     ) -> None:
         with loading():
             from minidistil.models.auto import AutoModel
-            from minidistil.weights import locate
+            from minidistil.weights.locate import find
 
         check_device(device)
-        if cache_folder is not None:
-            options["cache_dir"] = cache_folder
-        hub, run = divided(options)
-        folder = locate(_full_name(model_name_or_path), **hub)
-        files = read_sentence_files(folder)
-        model = AutoModel.from_pretrained(files.transformer or folder, **run)
-        super().__init__(model, folder, files)
+        hub, own = divided(options)
+        source = find(_full_name(model_name_or_path), **hub)
+        files = read_sentence_files(source.folder)
+        model = AutoModel.from_pretrained(source.at(files.transformer or source.folder), **own)
+        super().__init__(model, source, files)
         self.prompts.update(prompts or {})
         if default_prompt_name is not None:
             self.prompt_text(name=default_prompt_name)  # refuses a name that there is not

@@ -7,24 +7,35 @@ object, so that any number of threads may use one tokenizer at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, cast
 
 import numpy as np
 
+from minidistil._keywords import SavingKeywords, TokenizeKeywords, TokenizerKeywords
 from minidistil._loading import loading
 from minidistil._options import check_number, is_iterable, is_one_of
-from minidistil.tokenization.encoding import BatchEncoding
+from minidistil.tokenization.encoding import BatchEncoding, to_arrays
 from minidistil.tokenization.files import TokenizerFiles, read_tokenizer_files
-from minidistil.tokenization.texts import read_texts, refuse_half_characters
+from minidistil.tokenization.padding import pad_encoded
+from minidistil.tokenization.saving import FILES, described, files_of
+from minidistil.tokenization.texts import read_texts
+from minidistil.tokenization.token_table import TokenTable
+from minidistil.tokenization.token_table import token_ids as read_ids
 from minidistil.tokenization.tokenizer_json import library
 from minidistil.tokenization.windows import encode, encode_windows
-from minidistil.weights.options import HubOptions, spelled_out
+from minidistil.weights.by_reference import ByReference, Loaded
+from minidistil.weights.config_values import refuse_own_code
+from minidistil.weights.options import HubOptions, Option, spelled_out
+from minidistil.weights.small_files import read_object_if_there
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from tokenizers import Tokenizer as Backend
     from typing_extensions import Unpack
+
+    from minidistil.weights.saving import Content
+    from minidistil.weights.source import Source
 
 _PADDING = {
     False: None,
@@ -44,71 +55,167 @@ _TRUNCATION = {
     "only_second": "only_second",
 }
 _UNLIMITED_FROM = int(1e20)
+_token = Annotated[str | None, Option("the token of that role.")]
 
 
-def _special_token(role: str) -> property:
-    return property(lambda self: self.special_tokens.get(role), doc=f"The {role.replace('_', ' ')}, or None.")
+class TokenizerOptions(TypedDict, total=False):
+    """What is said in the place of a folder's tokenizer_config.json, by the names that stand there."""
+
+    do_lower_case: Annotated[bool | None, Option("lower-case texts.")]
+    strip_accents: Annotated[bool | None, Option("remove accents; unset, where texts are lower-cased.")]
+    tokenize_chinese_chars: Annotated[bool | None, Option("make a token of every Chinese character.")]
+    add_prefix_space: Annotated[bool | None, Option("read a text as if a space stood before it.")]
+    model_max_length: Annotated[int | None, Option("the longest input in tokens, special ones included.")]
+    padding_side: Annotated[str | None, Option('"right" or "left".')]
+    truncation_side: Annotated[str | None, Option('"right" or "left".')]
+    clean_up_tokenization_spaces: Annotated[bool | None, Option("remove spaces before punctuation in decode().")]
+    model_input_names: Annotated[list[str] | None, Option("what a call returns.")]
+    additional_special_tokens: Annotated[list[str] | None, Option("special tokens without a role.")]
+    extra_special_tokens: Annotated[list[str] | None, Option("the same, by their name in transformers 5.")]
+    bos_token: _token
+    eos_token: _token
+    unk_token: _token
+    sep_token: _token
+    pad_token: _token
+    cls_token: _token
+    mask_token: _token
+    trust_remote_code: Annotated[
+        bool | None,
+        Option("no code of a checkpoint is ever run; where True asks for some that is there, that is an error."),
+    ]
 
 
-def _special_token_id(role: str) -> property:
-    def read(self: Tokenizer) -> int | None:
-        token = self.special_tokens.get(role)
-        return None if token is None else self.backend_tokenizer.token_to_id(token)
-
-    return property(read, doc=f"The id of the {role.replace('_', ' ')}, or None.")
+class LoadTokenizerOptions(HubOptions, TokenizerOptions, TokenizerKeywords, total=False):
+    """Everything that whoever loads a tokenizer may say."""
 
 
-class Tokenizer:
+class Tokenizer(ByReference, TokenTable):
     """Text to token ids and back. `AutoTokenizer.from_pretrained` makes one.
+
+    A pickle says where to load from (`minidistil.weights.by_reference`); one of a tokenizer that was made in memory, or
+    whose compiled one was changed, holds it.
 
     Attributes:
         backend_tokenizer: the compiled tokenizer; its own padding and truncation are off and stay off.
         special_tokens: token by role, such as {"mask_token": "[MASK]"}.
+        extra_special_tokens: the special tokens without a role.
         model_max_length: longest input in tokens, special ones included; 10^30 where the files do not say.
         model_input_names: what a call returns unless told otherwise.
         padding_side: "right" or "left".
         truncation_side: "right" or "left".
+        source: where it was loaded from, or None for one made in memory.
     """
 
-    bos_token, bos_token_id = _special_token("bos_token"), _special_token_id("bos_token")
-    eos_token, eos_token_id = _special_token("eos_token"), _special_token_id("eos_token")
-    unk_token, unk_token_id = _special_token("unk_token"), _special_token_id("unk_token")
-    sep_token, sep_token_id = _special_token("sep_token"), _special_token_id("sep_token")
-    pad_token, pad_token_id = _special_token("pad_token"), _special_token_id("pad_token")
-    cls_token, cls_token_id = _special_token("cls_token"), _special_token_id("cls_token")
-    mask_token, mask_token_id = _special_token("mask_token"), _special_token_id("mask_token")
-    is_fast = True
+    _shared = ("source",)
+    _reads_weights = False
 
-    def __init__(self, files: TokenizerFiles, name_or_path: str = "") -> None:
+    def __init__(
+        self,
+        files: TokenizerFiles,
+        name_or_path: str = "",
+        source: Source | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.source = source
+        self._settings = dict(settings or {})
         self.name_or_path = name_or_path
         self.backend_tokenizer: Backend = files.backend
         self.special_tokens = dict(files.special_tokens)
+        self.extra_special_tokens = list(files.more_special_tokens)
         self.model_max_length = files.model_max_length
         self.padding_side = files.padding_side
         self.truncation_side = files.truncation_side
         self.clean_up_tokenization_spaces = files.clean_up
-        names = ["input_ids", "token_type_ids", "attention_mask"]
-        self.model_input_names = names if files.token_types else [n for n in names if n != "token_type_ids"]
+        self.model_input_names = list(files.model_input_names)
 
     @classmethod
-    @spelled_out(HubOptions)
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Tokenizer:
-        """Load the tokenizer of a checkpoint: tokenizer.json, else vocab.txt, with tokenizer_config.json.
+    @spelled_out(LoadTokenizerOptions)
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike[str], **options: Unpack[LoadTokenizerOptions]
+    ) -> Tokenizer:
+        """Load the tokenizer of a checkpoint: its vocabulary, by the rules of its class and its files of settings.
 
         Args:
             name_or_path: a folder, `package:NAME`, or a hub id.
-            **options: `HubOptions`.
+            **options: `LoadTokenizerOptions`.
 
         Raises:
             CheckpointError: there is no such folder, package or hub id, or it has no tokenizer; or with every fault of
                 a file that is damaged.
+            ValueError: an option of an impossible value.
         """
-        from minidistil.weights.locate import locate
+        from minidistil.weights.locate import find
 
-        folder = locate(name_or_path, config_only=True, **options)
+        hub = {name: value for name, value in options.items() if name in HubOptions.__annotations__}
+        settings = {name: value for name, value in options.items() if name not in hub}
+        source = find(name_or_path, config_only=True, **cast(HubOptions, hub))
+        if settings.pop("trust_remote_code", False):
+            refuse_own_code(read_object_if_there(source.folder / "tokenizer_config.json"), source.folder)
         with loading():
-            return cls(read_tokenizer_files(folder), str(name_or_path))
+            given = {name: getattr(value, "content", value) for name, value in settings.items()}  # of an AddedToken
+            return cls(read_tokenizer_files(source.folder, given), str(name_or_path), source, given)
 
+    @spelled_out(SavingKeywords)
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], **others: Unpack[SavingKeywords]
+    ) -> tuple[str, ...]:
+        """Write the tokenizer's files: those that it was loaded from, and what was changed since.
+
+        Args:
+            save_directory: a folder, made where there is none. Files of another tokenizer there are removed.
+            **others: `SavingKeywords`.
+
+        Returns:
+            The paths written.
+
+        Raises:
+            CheckpointError: the folder cannot be written, or the tokenizer's files have changed since it was loaded.
+        """
+        from minidistil.weights.saving import save
+
+        return tuple(save(save_directory, self.files_to_save(), replaces=FILES))
+
+    def files_to_save(self) -> dict[str, Content]:
+        """Return what `save_pretrained` writes, by the files' names; see `minidistil.weights.saving`."""
+        if self.source is None:
+            return files_of(described(self))
+        self.source.check()
+        with loading():
+            loaded = Tokenizer(read_tokenizer_files(self.source.folder))
+        return files_of(described(self), described(loaded), self.source.folder)
+
+    @classmethod
+    def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
+        with loading():
+            return {"source": source, "_description": read_tokenizer_files(source.folder, options).backend.to_str()}
+
+    def _load_options(self) -> dict[str, Any]:
+        return self._settings
+
+    @classmethod
+    def _restored(cls, loaded: Loaded) -> Tokenizer:
+        made = super()._restored(loaded)
+        with loading():
+            from tokenizers import Tokenizer as Backend
+
+            # Each has a compiled one of its own, as its user may change it.
+            made.backend_tokenizer = Backend.from_str(made.__dict__.pop("_description"))
+        return made
+
+    def _what_is_shared(self) -> Loaded:
+        if self._loaded is None and self.source is not None:  # what the files give, whatever became of it here
+            self._loaded = Loaded(self._load_again(self.source, **self._settings))
+        return super()._what_is_shared()
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if self.source is not None:
+            function, arguments, own = super().__reduce_ex__(protocol)
+            if self.backend_tokenizer.to_str() == self._what_is_shared().values["_description"]:
+                del own["backend_tokenizer"]
+                return function, arguments, own
+        return object.__new__, (type(self),), {**self._own(), "source": None}
+
+    @spelled_out(TokenizeKeywords)
     def __call__(
         self,
         text: Any,
@@ -129,6 +236,7 @@ class Tokenizer:
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
+        **others: Unpack[TokenizeKeywords],
     ) -> BatchEncoding:
         """Make token ids of a text, a pair of texts, or a list of either.
 
@@ -152,6 +260,7 @@ class Tokenizer:
             return_special_tokens_mask: also 1 where a token is special.
             return_offsets_mapping: also the (start, end) characters of every token.
             return_length: also each text's number of tokens.
+            **others: `TokenizeKeywords`.
 
         Returns:
             Lists (of lists, for a list of texts) or arrays by name.
@@ -166,7 +275,8 @@ class Tokenizer:
         stride = check_number("stride", stride, 0) or 0
         if return_tensors not in (None, "np"):
             raise ValueError(
-                f'return_tensors must be None or "np", got {return_tensors!r}: minidistil makes no tensors'
+                f'return_tensors must be None or "np", got {return_tensors!r}: minidistil makes no tensors, '
+                "and torch.from_numpy(...) makes one of an array"
             )
         batched, batch = read_texts(text, text_pair, is_split_into_words)
         if cut is None or max_length is None:
@@ -195,7 +305,7 @@ class Tokenizer:
         if return_overflowing_tokens:
             values["overflow_to_sample_mapping"] = [i for i, w in enumerate(windows) for _ in w]
         if return_tensors == "np":
-            values = {name: _to_array(rows, name) for name, rows in values.items()}
+            values = to_arrays(values)
         elif not batched and not return_overflowing_tokens:
             values = {name: rows[0] for name, rows in values.items()}
         return BatchEncoding(values, encodings)
@@ -204,6 +314,67 @@ class Tokenizer:
         """Return the ids of one text or pair, as `tokenizer(...).input_ids`."""
         ids: list[int] = self(text, text_pair, **options)["input_ids"]
         return ids
+
+    def encode_plus(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
+        """Make token ids of one text or pair, as a call does; its name in transformers 4."""
+        encoded: BatchEncoding = self(text, text_pair, **options)
+        return encoded
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: Any, **options: Any) -> BatchEncoding:
+        """Make token ids of a list of texts or pairs, as a call does; its name in transformers 4."""
+        if isinstance(batch_text_or_text_pairs, str) or not is_iterable(batch_text_or_text_pairs):
+            found = type(batch_text_or_text_pairs).__name__
+            raise TypeError(f"batch_encode_plus takes a list of texts or of pairs, got {found}")
+        encoded: BatchEncoding = self(list(batch_text_or_text_pairs), **options)
+        return encoded
+
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Make what the tokenizer returned before as long as each other.
+
+        Args:
+            encoded_inputs: what it returned for one text or several, or a list of what it returned for one each.
+            padding: True or "longest"; "max_length"; False.
+            max_length: in tokens; unset, `model_max_length`.
+            pad_to_multiple_of: round lengths up to a multiple of this.
+            padding_side: "right" or "left"; unset, the tokenizer's own.
+            return_attention_mask: make one where there is none; unset, for models that take it.
+            return_tensors: None (lists, or arrays where arrays were given) or "np".
+            verbose: without effect.
+
+        Raises:
+            TypeError: no encodings.
+            ValueError: an unknown option, or lists that do not match.
+        """
+        strategy, _, length = self._strategies(padding, False, max_length, pad_to_multiple_of)
+        if return_tensors not in (None, "np"):
+            raise ValueError(f'return_tensors must be None or "np", got {return_tensors!r}')
+        wanted = "attention_mask" in self.model_input_names if return_attention_mask is None else return_attention_mask
+        fillings = {"input_ids": self.pad_token_id or 0, "attention_mask": 0}
+        fillings |= {"token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
+        side = self.padding_side if padding_side is None else padding_side
+        return pad_encoded(
+            encoded_inputs, fillings, strategy, length, pad_to_multiple_of, side, bool(wanted), return_tensors
+        )
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """The most tokens of a text, special ones left out."""
+        return self.model_max_length - self.num_special_tokens_to_add()
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """The most tokens of both texts of a pair, special ones left out."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
     def encode_limited(self, texts: Sequence[str], limit: int) -> tuple[list[np.ndarray], list[int]]:
         """Make ids of texts, special tokens included, cut to `limit` tokens; and say which were cut.
@@ -249,6 +420,15 @@ class Tokenizer:
                 raise ValueError(f"text {i}: windows of {limit} tokens leave no room for its text")
         return encoded
 
+    def token_types(self, encodings: Sequence[Encoding], types: int) -> np.ndarray | None:
+        """Return the token types int64 [T] of encodings, one after another.
+
+        None, which stands for zeros, where a model has no `types` to tell apart, or the tokenizer gives it none.
+        """
+        if types < 2 or "token_type_ids" not in self.model_input_names:
+            return None
+        return np.concatenate([e.type_ids for e in encodings])
+
     def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
         """Return the tokens of one text or pair, without special tokens unless asked for."""
         return self(text, pair, add_special_tokens=add_special_tokens).tokens()
@@ -257,7 +437,7 @@ class Tokenizer:
         self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> str:
         """Make text of token ids (an int, a list or an array of them)."""
-        ids = _token_ids(token_ids)
+        ids = read_ids(token_ids)
         with library(self._where, "its tokenizer cannot decode these ids"):
             text: str = self.backend_tokenizer.decode(ids, skip_special_tokens=bool(skip_special_tokens))
         clean = (
@@ -270,62 +450,6 @@ class Tokenizer:
         if not is_iterable(sequences):
             raise TypeError(f"batch_decode takes lists of ids, got {type(sequences).__name__}")
         return [self.decode(ids, skip_special_tokens, **options) for ids in sequences]
-
-    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
-        """Return the token of an id, or the list of tokens of several; None for an id that does not exist."""
-        numbers = _token_ids(ids)
-        if not is_iterable(ids):
-            return self.backend_tokenizer.id_to_token(numbers[0])
-        skipped = set(self.all_special_ids) if skip_special_tokens else set()
-        return [self.backend_tokenizer.id_to_token(i) for i in numbers if i not in skipped]
-
-    def convert_tokens_to_ids(self, tokens: Any) -> Any:
-        """Return the id of a token, or the list of ids of several; unknown ones get the unknown token's."""
-        if isinstance(tokens, str):
-            refuse_half_characters(tokens)
-            found = self.backend_tokenizer.token_to_id(tokens)
-            return self.unk_token_id if found is None else found
-        if not is_iterable(tokens) or isinstance(tokens, bytes):
-            raise TypeError(f"a token is a str, and tokens are a list of them; got {type(tokens).__name__}")
-        return [self.convert_tokens_to_ids(token) for token in tokens]
-
-    def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Make text of tokens: ["sub", "##word"] to "subword"."""
-        decoder = self.backend_tokenizer.decoder
-        return " ".join(tokens) if decoder is None else str(decoder.decode(tokens))
-
-    def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return how many tokens a text (or a pair) gains by its special tokens."""
-        count: int = self.backend_tokenizer.num_special_tokens_to_add(pair)
-        return count
-
-    def get_vocab(self) -> dict[str, int]:
-        """Return id by token, added tokens included."""
-        vocab: dict[str, int] = self.backend_tokenizer.get_vocab(with_added_tokens=True)
-        return vocab
-
-    @property
-    def vocab_size(self) -> int:
-        """Entries of the vocabulary, without tokens added later."""
-        size: int = self.backend_tokenizer.get_vocab_size(with_added_tokens=False)
-        return size
-
-    def __len__(self) -> int:
-        return int(self.backend_tokenizer.get_vocab_size(with_added_tokens=True))
-
-    def __bool__(self) -> bool:
-        return True
-
-    @property
-    def all_special_tokens(self) -> list[str]:
-        """The special tokens that have a role."""
-        return list(dict.fromkeys(self.special_tokens.values()))
-
-    @property
-    def all_special_ids(self) -> list[int]:
-        """Their ids."""
-        found = (self.backend_tokenizer.token_to_id(token) for token in self.all_special_tokens)
-        return [token_id for token_id in found if token_id is not None]
 
     def __repr__(self) -> str:
         return (
@@ -382,29 +506,6 @@ class Tokenizer:
                     pad_id=self.pad_token_id,
                     pad_token=self.pad_token,
                 )
-
-
-def _token_ids(value: Any) -> list[int]:
-    """One id, or a list or an array of them, as a list."""
-    try:
-        ids = np.atleast_1d(np.asarray(value))
-    except ValueError:
-        raise ValueError("one list of ids is expected, these are lists of different lengths") from None
-    if ids.ndim != 1:
-        raise ValueError(f"one list of ids is expected, got shape {ids.shape}; for several use batch_decode")
-    if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= 1 << 32):
-        shown = f"{ids[:10].tolist()!r:.200} ({ids.dtype})"
-        raise ValueError(f"ids are whole numbers from 0 on, below 2^32, got {shown}")
-    return ids.tolist()
-
-
-def _to_array(rows: list[Any], name: str) -> np.ndarray:
-    try:
-        return np.array(rows, dtype=np.int64)
-    except ValueError as error:
-        raise ValueError(
-            f"the texts have different numbers of tokens, so {name} does not form an array: use padding=True"
-        ) from error
 
 
 def _clean_up(text: str) -> str:

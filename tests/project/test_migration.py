@@ -68,9 +68,15 @@ def _(at: Any) -> None:
     assert minidistil.BertTokenizer.from_pretrained(at("bert"))(TEXTS) == want
 
 
-@row("`AutoConfig.from_pretrained(name)`")
+@row("`AutoConfig.from_pretrained(name, num_labels=, output_hidden_states=, ...)`")
 def _(at: Any) -> None:
-    assert minidistil.AutoConfig.from_pretrained(at("bert")).num_hidden_layers == 2
+    assert minidistil.AutoConfig.from_pretrained(at("bert"), num_labels=4).num_hidden_layers == 2
+
+
+@row("`from_pretrained(name, dtype=, device_map=, config=, subfolder=, add_pooling_layer=, ...)`")
+def _(at: Any) -> None:
+    options = {"dtype": "auto", "device_map": "auto", "subfolder": "", "add_pooling_layer": False}
+    assert "pooler_output" not in minidistil.AutoModel.from_pretrained(at("bert"), **options)([[2, 3]])
 
 
 @row('`tokenizer(texts, return_tensors="pt")`')
@@ -95,6 +101,29 @@ def _(at: Any) -> None:
     assert windows.char_to_token(0, 4) == 2
 
 
+@row(
+    '`encoding[0]`, `.data`, `.to("cpu")`, `.word_to_tokens(...)`, `tokenizer.pad(...)`, `.special_tokens_map`, '
+    "`.get_added_vocab()`"
+)
+def _(at: Any) -> None:
+    tokenizer = minidistil.AutoTokenizer.from_pretrained(at("bert"))
+    encoding = tokenizer(TEXTS).to("cpu")
+    assert encoding.data["input_ids"][0] == encoding[0].ids
+    assert encoding.word_to_tokens(0, 1) == (2, 3)
+    assert tokenizer.pad(encoding, return_tensors="np").input_ids.shape[0] == 2
+    assert set(tokenizer.special_tokens_map.values()) == set(tokenizer.get_added_vocab())
+
+
+@row("`tokenizer.add_tokens(...)`, `tokenizer.pad_token = ...`, `model.resize_token_embeddings(...)`")
+def _(at: Any) -> None:
+    tokenizer = minidistil.AutoTokenizer.from_pretrained(at("bert"), pad_token="[MASK]")
+    assert tokenizer.pad_token_id == tokenizer.mask_token_id
+    assert not hasattr(tokenizer, "add_tokens")
+    with pytest.raises(AttributeError):
+        tokenizer.pad_token = "[PAD]"
+    assert not hasattr(minidistil.AutoModel.from_pretrained(at("bert"), backend="blas"), "resize_token_embeddings")
+
+
 @row("`AutoModel.from_pretrained(name)`, `AutoModelFor...`, `DistilBertFor...`, `BertFor...`")
 def _(at: Any) -> None:
     assert type(minidistil.AutoModel.from_pretrained(at("bert"), backend="blas")) is minidistil.BertModel
@@ -112,13 +141,23 @@ def _(at: Any) -> None:
     assert np.array_equal(model(**inputs, return_dict=False)[0], out[0])
 
 
-@row("`model(..., labels=...)`, `model.generate`, `save_pretrained`")
+@row("`model(..., labels=...)`, `model.generate`")
 def _(at: Any) -> None:
     model = minidistil.load(at("sentiment"), backend="blas")
-    with pytest.raises(TypeError, match="labels"):
+    with pytest.raises(ValueError, match="nothing is trained here"):
         model([[1, 2]], labels=[0])
     assert not hasattr(model, "generate")
-    assert not hasattr(model, "save_pretrained")
+
+
+@row("`model.save_pretrained(folder)`, `tokenizer.save_pretrained(folder)`, `pipe.save_pretrained(folder)`")
+def _(at: Any) -> None:
+    model, saved = minidistil.load(at("sentiment"), threads=1), at("tmp") / "saved"
+    model.save_pretrained(saved)
+    model.tokenizer.save_pretrained(saved)
+    answers = [pipeline("sentiment-analysis", model=folder, threads=1)(TEXTS) for folder in (saved, at("sentiment"))]
+    assert answers[0] == answers[1]
+    pipeline("sentiment-analysis", model=saved, threads=1).save_pretrained(at("tmp") / "saved-again")
+    assert pipeline("sentiment-analysis", model=at("tmp") / "saved-again", threads=1)(TEXTS) == answers[0]
 
 
 @row('`model.eval()`, `model.to("cpu")`, `with torch.no_grad():`')
@@ -308,7 +347,16 @@ def _(at: Any) -> None:
     assert np.array_equal(np.load(path), model.encode(TEXTS))
 
 
-@row("`fit`, trainers, losses, `save`, sparse and multi-vector encoders, images")
+@row("`model.save(folder)`, `model.save_pretrained(folder)`, also of a `CrossEncoder`")
+def _(at: Any) -> None:
+    model, reranker = minidistil.load(at("sentences"), threads=1), minidistil.CrossEncoder(at("reranker"), threads=1)
+    model.save(at("tmp") / "saved-sentences")
+    assert np.array_equal(minidistil.load(at("tmp") / "saved-sentences").encode(TEXTS), model.encode(TEXTS))
+    reranker.save_pretrained(at("tmp") / "saved-reranker")
+    assert minidistil.load(at("tmp") / "saved-reranker").predict([TEXTS]) == reranker.predict([TEXTS])
+
+
+@row("`fit`, trainers, losses, sparse and multi-vector encoders, images")
 def _(at: Any) -> None:
     model = minidistil.load(at("sentences"))
-    assert not any(hasattr(model, name) for name in ("fit", "save", "train"))
+    assert not any(hasattr(model, name) for name in ("fit", "train"))

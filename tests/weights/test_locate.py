@@ -60,6 +60,18 @@ class TestPaths:
             assert locate(name) == folder
             assert open_checkpoint(name).folder == folder
 
+    def test_subfolder(self, tmp_path: Path) -> None:
+        folder = files.write_model(tmp_path / "model" / "deep" / "er", files.DISTILBERT)
+        for name in ("deep/er", "deep/er/", "deep/./er"):
+            assert locate(tmp_path / "model", subfolder=name).samefile(folder)
+        for name in (None, ""):
+            assert locate(folder, subfolder=name) == folder
+        with pytest.raises(CheckpointError, match="has no folder deeper"):
+            locate(tmp_path / "model", subfolder="deeper")
+        for outside in ("../model/deep", "/etc", "a/../../b", 3):
+            with pytest.raises(ValueError, match="subfolder must be the name of a folder within"):
+                locate(tmp_path / "model", subfolder=outside)  # type: ignore[arg-type]
+
     def test_relative_and_home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         files.write_model(tmp_path / "org" / "model", files.DISTILBERT)
         monkeypatch.chdir(tmp_path)
@@ -157,7 +169,9 @@ class TestPackages:
 
     @pytest.mark.parametrize("name", ["no_such_package_here", "sys", "__main__"])
     def test_not_installed(self, name: str) -> None:
-        with pytest.raises(CheckpointError, match=r"is not installed here: install it with|carries no checkpoint"):
+        with pytest.raises(
+            CheckpointError, match=r"no Python package '?\w+'? is installed here$|carries no checkpoint"
+        ):
             locate(f"package:{name}")
 
     @pytest.mark.parametrize("name", ["", "a.b", "../x", "a b", "/etc"])
@@ -193,6 +207,13 @@ class TestCache:
         folder = put_in_cache(tmp_path)
         assert locate("someone/tiny", revision=COMMIT, cache_dir=tmp_path) == folder
 
+    def test_subfolder(self, tmp_path: Path) -> None:
+        folder = files.write_model(put_in_cache(tmp_path) / "deep" / "er", files.DISTILBERT)
+        for options in ({"local_files_only": True}, {"revision": COMMIT}):
+            assert locate("someone/tiny", cache_dir=tmp_path, subfolder="deep/er", **options) == folder
+        with pytest.raises(CheckpointError, match="is not in the Hugging Face cache"):
+            locate("someone/tiny", cache_dir=tmp_path, subfolder="deep", local_files_only=True)
+
     def test_a_snapshot_without_weights(self, tmp_path: Path) -> None:
         (put_in_cache(tmp_path) / "model.safetensors").unlink()
         with pytest.raises(CheckpointError, match="no weights: none of"):
@@ -224,6 +245,12 @@ def test_what_is_downloaded() -> None:
     assert chosen("2_Dense/model.safetensors", "2_Dense/pytorch_model.bin") == {"2_Dense/model.safetensors"}
     assert chosen() == set()
     assert wanted(["config.json", "model.safetensors"], config_only=True) == ["config.json"]
+    below = wanted(
+        ["config.json", "a/b/config.json", "a/b/model.safetensors", "a/b/c.onnx", "a/model.safetensors"], False, "a/b"
+    )
+    assert below == ["a/b/config.json", "a/b/model.safetensors"]
+    assert wanted(["config.json", "spiece.model"], config_only=True) == ["config.json", "spiece.model"]
+    assert wanted(["config.json", "spiece.model", "tokenizer.json"]) == ["config.json", "tokenizer.json"]
 
 
 class Hub(http.server.BaseHTTPRequestHandler):

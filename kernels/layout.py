@@ -17,6 +17,9 @@ ROW_BLOCK = 144
 TILE_ROWS = 8
 """Most rows of a register tile on any CPU; scratch is laid out for so many."""
 
+READ_STEP = 64
+"""Floats that are read at a time where nothing but reading is measured."""
+
 COUNTERS = 16
 """Where the counters begin in a team's memory, int64 [16 + counters]; before them are the barrier and the flag."""
 

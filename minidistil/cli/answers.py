@@ -11,10 +11,12 @@ import click
 
 from minidistil.cli.kinds import TEXT_FILE
 from minidistil.cli.options import encoding_option, json_option, model_options, top_k_option
-from minidistil.cli.records import Record, Result, Source, process, records_output_option
+from minidistil.cli.records import prefix_option, process, records_output_option
+from minidistil.cli.sources import TYPED, Record, Source
 from minidistil.cli.text import STANDARD_INPUT, count_lines, display_name, printable, read_lines
+from minidistil.cli.writing import Layout, Result, output_kind
 
-_COLUMNS = ("answer", "score", "start", "end")
+_COLUMNS = {"answer": str, "score": float, "start": int, "end": int}
 _AROUND = 60  # characters shown on each side of an answer, on a terminal
 
 
@@ -24,13 +26,14 @@ _AROUND = 60  # characters shown on each side of an answer, on a terminal
 @click.option(
     "--pairs",
     type=TEXT_FILE,
-    help="In place of QUESTION and FILE: CSV or JSON lines with columns question and context.",
+    help="In place of QUESTION and FILE: CSV, JSON lines, Parquet or Arrow with columns question and context.",
 )
 @top_k_option(1, "Answers to print")
 @click.option("--no-answer", is_flag=True, help='Let "no answer" be one, for models trained so.')
 @encoding_option
 @records_output_option
 @json_option("Print JSON: a list of answers, or with --pairs a line per row.")
+@prefix_option
 @model_options(default_sentence_model=False)
 def qa(
     question: str | None,
@@ -41,6 +44,7 @@ def qa(
     encoding: str,
     output: Path | None,
     as_json: bool,
+    prefix: str | None,
     model: str,
     **options: Any,
 ) -> None:
@@ -61,10 +65,12 @@ def qa(
         raise click.UsageError("--output is for --pairs; the answers to one QUESTION are printed")
     settings = {"top_k": top_k, "handle_impossible_answer": no_answer, **options}
     if pairs is not None:
-        source = Source(pairs, (), None, encoding, ("question", "context"))
-        source.count()  # a file that is missing is named before a model is loaded
+        typed = output_kind(output) in TYPED
+        source = Source(pairs, (), None, encoding, ("question", "context"), typed=typed)
+        _ = source.scan  # what is wrong with it is told before a model is loaded
+        layout = Layout(_COLUMNS, "answers" if top_k > 1 else None)
         pipe = pipeline("question-answering", model=model, **settings)
-        process(source, lambda records: _answer(pipe, records), _COLUMNS, output, as_json)
+        process(source, lambda records: _answer(pipe, records), layout, output, as_json, prefix)
         return
     assert question is not None
     if not question.strip():
@@ -100,8 +106,7 @@ def _answer(pipe: Any, records: list[Record]) -> list[Result]:
             f"{_words(a) or '(no answer)'}"
             for a in answers
         )
-        fields = answers[0] if len(answers) == 1 else {"answers": answers}
-        results.append(Result(fields, answers, shown))
+        results.append(Result(answers, shown))
     return results
 
 

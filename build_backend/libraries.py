@@ -6,8 +6,8 @@ makes the library NAME of `kernels/code/shipped.py`; `build` does so for all of 
 the register tile is chosen when kernels are imported, and Numba is told before it is imported what it compiles for.
 
 A library is position independent, without text relocations or an executable stack, bound when it is loaded, and exports
-its entries and the digest of the sources, nothing else. It names no other library: what it calls of the C library is in
-every process. The same sources and tools make the same bytes.
+its entries and nothing else. It names no other library: what it calls of the C library is in every process. The same
+sources and tools make the same bytes.
 
 A linker of binutils for the machine (Debian: `binutils`, `binutils-aarch64-linux-gnu`) or `ld.lld` must be there.
 """
@@ -104,32 +104,28 @@ def modules(name: str) -> tuple[Any, dict[str, Any]]:
 
 def link(machine: Any, made: dict[str, Any], path: Path) -> None:
     """Make a library of modules, as `modules` gives them."""
-    from llvmlite import binding
-
     from minidistil.kernels.code import shipped
 
-    digest = shipped.sources()
-    text = f'@{shipped.SOURCES} = constant [{len(digest) + 1} x i8] c"{digest}\\00"'
-    stamp = binding.parse_assembly(f'target triple = "{machine.triple}"\n{text}\n')
-    stamp.data_layout = str(machine.target_data)
     with tempfile.TemporaryDirectory() as temporary:
         folder, objects = Path(temporary), []
-        for symbol, module in {shipped.SOURCES: stamp, **made}.items():
+        for symbol, module in made.items():
             objects.append(folder / f"{symbol}.o")
             objects[-1].write_bytes(machine.emit_object(module))
-        exported = folder / "exported"
-        exported.write_text(
-            f"{{ global: {' '.join(f'{symbol};' for symbol in (shipped.SOURCES, *made))} local: *; }};\n"
-        )
-        library = folder / path.name
-        command = [*_linker(machine.triple), *_OPTIONS, f"--version-script={exported}", "-o", library, *objects]
+        exported, library = folder / "exported", folder / "library"
+        exported.write_text(f"{{ global: {' '.join(f'{symbol};' for symbol in made)} local: *; }};\n")
+        command = [*linker(machine.triple), *_OPTIONS, f"--version-script={exported}", "-o", library, *objects]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{command[0]} failed:\n{done.stderr}")
-        path.write_bytes(library.read_bytes())
+        path.write_bytes(shipped.stamped(library.read_bytes(), shipped.sources().encode()))
 
 
-def _linker(triple: str) -> list[str]:
+def linker(triple: str) -> list[str]:
+    """The command of a linker for a machine, without its options.
+
+    Raises:
+        RuntimeError: there is none.
+    """
     machine = triple.partition("-")[0]
     own = ["ld"] if machine == os.uname().machine else []
     for name in (f"{machine}-linux-gnu-ld", *own, "ld.lld"):

@@ -133,6 +133,23 @@ class ConfigKeywords(HubKeywords, total=False):
     ]
 
 
+class SavingKeywords(TypedDict, total=False):
+    """Of save_pretrained in transformers, and of save in sentence-transformers."""
+
+    is_main_process: Annotated[bool | None, Neutral((True,), "a process that is not to write need not call it")]
+    safe_serialization: Annotated[bool | None, Neutral((True,), "weights are written as safetensors: leave it out")]
+    state_dict: Annotated[Any, Neutral((), "what is written is a copy of the checkpoint: leave it out")]
+    push_to_hub: Annotated[bool | None, Neutral((False,), "save, then run `hf upload`")]
+    max_shard_size: _any
+    variant: Annotated[Any, Neutral((), "plain names are written: leave it out")]
+    save_peft_format: _any
+    legacy_format: _any
+    filename_prefix: Annotated[Any, Neutral((), "plain names are written: leave it out")]
+    model_name: _any
+    create_model_card: _any
+    train_datasets: _any
+
+
 class TokenizerKeywords(HubKeywords, total=False):
     """Of AutoTokenizer.from_pretrained."""
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil.weights import limits, safetensors_file, torch_file
-from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32
+from minidistil._loading import loading
+from minidistil.weights import limits, safetensors_file
+from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32, read_stored
 from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import WEIGHT_FILES
 from minidistil.weights.locate import find
@@ -109,6 +110,15 @@ class Checkpoint:
             raise CheckpointError(self.folder, fault)
         return read_float32(mapped, tensor)
 
+    def read_stored(self, name: str) -> np.ndarray:
+        """A tensor in the element type that it is stored in, or float32 for bfloat16, which NumPy lacks."""
+        return read_stored(*self._tensors[name])
+
+    def storage(self, name: str) -> tuple[int, StoredTensor]:
+        """Where a tensor lies: the same for two names that are two entries for the same bytes of the same file."""
+        mapped, tensor = self._tensors[name]
+        return id(mapped), tensor
+
     def same_storage(self, one: str, other: str) -> bool:
         """Whether two names are two entries for the same bytes of the same file."""
         return self._tensors[one] == self._tensors[other]
@@ -158,8 +168,12 @@ class Checkpoint:
         before = _state(path)
         mapped = map_file(path)
         self._states[path] = before if before == _state(path) else {}
-        reader = safetensors_file if path.suffix == ".safetensors" else torch_file
-        table = reader.read_table(path, mapped)
+        if path.suffix == ".safetensors":
+            table = safetensors_file.read_table(path, mapped)
+        else:
+            with loading():  # archives and pickles, which most processes never meet
+                from minidistil.weights import torch_file
+            table = torch_file.read_table(path, mapped)
         twice = sorted(table.keys() & self._tensors.keys())
         if twice:
             faults.append(f"{path.name} repeats tensors of another shard: {listing(twice)}")

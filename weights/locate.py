@@ -56,12 +56,11 @@ def find(
     """Find the folder of a checkpoint as `locate` does, and keep how it was found."""
     if isinstance(name_or_path, Source):
         return name_or_path
-    below = options.get("subfolder")
+    source, below = _find(name_or_path, config_only, options), options.get("subfolder")
     if not below:
-        return _find(name_or_path, config_only, options)
+        return source
     if not isinstance(below, str) or not is_inside(below):
         raise ValueError(f"subfolder must be the name of a folder within the checkpoint's, got {quoted(repr(below))}")
-    source = _find(name_or_path, config_only, options)
     if not is_folder(source.folder / below):
         raise CheckpointError(quoted(os.fspath(name_or_path)), f"has no folder {quoted(below)}")
     return Source(source.folder / below, source.name, {**source.hub, "subfolder": below})
@@ -83,11 +82,10 @@ def _find(name_or_path: str | os.PathLike[str], config_only: bool, options: HubO
         from minidistil.weights._hub import fetch
 
     folder = fetch(name, config_only, **options)
-    kept = {  # no token: whoever gets a pickle has credentials of his own
-        key: os.fspath(value) if isinstance(value, os.PathLike) else value
-        for key, value in options.items()
-        if value and key not in ("token", "subfolder")
+    kept = {
+        key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in options.items() if value
     }
+    kept.pop("token", None)  # whoever gets a pickle has credentials of his own
     return Source(folder, name, {**kept, "revision": folder.name})
 
 

@@ -1,8 +1,8 @@
 """Machine code that came with the package: libraries beside this file, which a wheel has and a checkout has not.
 
-A library is as trusted as the sources beside it: who can write one can write the other. It is used only where it was
-made from the very sources that are installed, of which it carries the digest; so changed kernels never run as they were
-before.
+A library is as trusted as the sources beside it: who can write one can write the other. It is opened only where it is
+whole, and made from the very sources that are installed; so changed kernels never run as they were before. The
+last line of the file tells, behind all that the system's loader looks at: a digest of the sources, and one of the rest.
 
 The environment variable MINIDISTIL_KERNELS asks for something else: "compile" for code that is made here, the name of a
 library for that one, "none" for no code at all. Where NUMBA_CPU_NAME or NUMBA_CPU_FEATURES asks for another CPU's code,
@@ -27,8 +27,8 @@ _FOLDER = Path(__file__).resolve().parent
 _KERNELS = _FOLDER.parent
 _CPUS = Path("/proc/cpuinfo")
 
-ENTRY_PREFIX, SOURCES = "minidistil_", "minidistil_sources"
-"""What the symbols of entries begin with; the symbol of the digest of the sources, in hexadecimal digits."""
+ENTRY_PREFIX = "minidistil_"
+"""What the symbols of entries begin with; a library exports them, and nothing else."""
 
 
 class Kind(NamedTuple):
@@ -133,6 +133,11 @@ def sources() -> str:
     return digest.hexdigest()
 
 
+def stamped(code: bytes, made_from: bytes) -> bytes:
+    """A library's file: what the linker made, and the stamp."""
+    return b"%s\n%s %s\n" % (code, made_from, hashlib.blake2b(code, digest_size=16).hexdigest().encode())
+
+
 def lacking(name: str) -> list[str]:
     """What this machine lacks for a library; empty where it can run it."""
     kind = KINDS[name]
@@ -149,14 +154,15 @@ def _opened(name: str) -> Library | str:
     if missing := lacking(name):
         return f"this machine lacks {', '.join(missing)} for {path.name}"
     try:
-        code = ctypes.CDLL(str(path))
-    except OSError as error:  # a system that executes nothing from there, or a damaged file
+        content, expected = path.read_bytes(), sources().encode()
+        code, _, last = content[:-1].rpartition(b"\n")
+        if content != stamped(code, last.partition(b" ")[0]):
+            return f"{path.name} is damaged"
+        if content != stamped(code, expected):
+            return f"{path.name} was made from other sources of the kernels"
+        return Library(name, KINDS[name].lanes, ctypes.CDLL(str(path)))
+    except OSError as error:  # a system that executes nothing from there
         return f"{path.name} cannot be loaded: {error}"
-    expected = sources()
-    with contextlib.suppress(ValueError):
-        if (ctypes.c_char * len(expected)).in_dll(code, SOURCES).value.decode() == expected:
-            return Library(name, KINDS[name].lanes, code)
-    return f"{path.name} was made from other sources of the kernels"
 
 
 def _file(name: str) -> Path:

@@ -24,12 +24,20 @@ define void @probe(ptr %p, ptr %q) {{
 
 
 class Tile(NamedTuple):
-    """The register tile of the matrix product: rows x (vectors * lanes), `step` of k at a time (1, or `lanes`)."""
+    """The register tile of the matrix product: rows x (vectors * lanes), `step` of k in a turn of its loop.
+
+    Where `step` is `lanes`, the rows of A are read in vectors, and sums multiply by a lane of them.
+    """
 
     lanes: int
     rows: int
     vectors: int
     step: int
+
+    @property
+    def sliver(self) -> int:
+        """Its columns: how packed weights are cut (layout.pack)."""
+        return self.vectors * self.lanes
 
 
 class Target(NamedTuple):
@@ -52,7 +60,16 @@ class Target(NamedTuple):
 # Accumulators, the panel's vectors and one broadcast together fit the 32 or 16 registers. Measured on Zen 4, one core,
 # fraction of FMA peak at K = 768 and 3072: 8 x 48 97 %, 6 x 64 97 %, 12 x 32 95 %; with ymm 4 x 24 94 %, 6 x 16 90 %.
 # NEON: by counting instructions (docs/cpus.md); never run on such a CPU.
-TILES = {16: Tile(16, 8, 3, 1), 8: Tile(8, 4, 3, 1), 4: Tile(4, 7, 3, 4)}
+TILES = {16: Tile(16, 8, 3, 1), 8: Tile(8, 4, 3, 4), 4: Tile(4, 7, 3, 4)}
+
+
+def sliver() -> int:
+    """Columns of a sliver of packed weights in the code for this CPU: who packs or reads them asks here.
+
+    Raises:
+        Unavailable: as `target`.
+    """
+    return target().tile.sliver
 
 
 @functools.lru_cache(maxsize=1)
@@ -63,13 +80,16 @@ def target() -> Target:
         Unavailable: no library serves, and there is no compiler.
     """
     library = shipped.choice().library
-    return compiler_target() if library is None else Target(library.name, library.lanes)
+    if library is not None:
+        return Target(library.name, library.lanes)
+    with loading():
+        return compiler_target()
 
 
 @functools.lru_cache(maxsize=1)
 def compiler_target() -> Target:
     """The target that kernels are compiled for here, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included."""
-    with loading(), shipped.compiler():
+    with shipped.compiler():
         from llvmlite import binding
 
         binding.initialize_native_target()

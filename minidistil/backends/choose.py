@@ -75,10 +75,14 @@ def packed_beside(name: str | None, checkpoint: Checkpoint) -> PackedWeights | N
     """
     if name not in (None, "engine") or not (checkpoint.folder / PACKED_FILE).exists():
         return None
-    from minidistil.weights.packed_file import open_packed
+    with loading():
+        from minidistil.kernels.code.native import Unavailable
+        from minidistil.weights.packed_file import open_packed
 
     try:
         return open_packed(checkpoint)
+    except Unavailable:
+        return None  # there will be no engine; making it says why
     except CheckpointError as error:
         warn_caller(RuntimeWarning(f"{error}; until then the weights are packed in memory"))
         return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from minidistil._float_mode import default_mode
+from minidistil._keywords import SavingKeywords
 from minidistil._loading import loaded_once, loading
 from minidistil._options import check_device, check_number, is_iterable, is_one_of, refuse_table
 from minidistil.backends.batch import PackedBatch
@@ -23,7 +24,13 @@ from minidistil.sentences.modules import Modules, read_modules
 from minidistil.sentences.pooling import normalize, pool, single_rows
 from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted
-from minidistil.sentences.quantization import check_precision, check_ranges, quantize_embeddings, stored_width
+from minidistil.sentences.quantization import (
+    PRECISIONS,
+    check_precision,
+    check_ranges,
+    quantize_embeddings,
+    stored_width,
+)
 from minidistil.tokenization import (
     Tokenizer,
     check_truncation,
@@ -33,6 +40,7 @@ from minidistil.tokenization import (
 )
 from minidistil.weights.by_reference import ByReference
 from minidistil.weights.locate import find
+from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -41,7 +49,8 @@ if TYPE_CHECKING:
     from minidistil.weights.source import Source
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
-_WINDOW = 8192  # sentences that are tokenized and sorted by length together
+_WINDOW = 8192  # sentences that are tokenized and sorted by length together, at most,
+_CHARACTERS = 1 << 20  # and their characters: a token takes some hundred bytes in the tokenizers library
 
 
 class _Batch(NamedTuple):
@@ -106,6 +115,38 @@ class SentenceEncoder(ByReference, Prompted):
 
     def _load_options(self) -> dict[str, Any]:
         return {"dim": self.config.dim, "n_layers": self.config.n_layers}
+
+    @spelled_out(SavingKeywords)
+    def save_pretrained(self, path: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:
+        """Write the model's files as sentence-transformers reads them: a copy of those that it was loaded from.
+
+        What was changed since, as prompts, `max_seq_length`, `truncate_dim` or the tokenizer's settings, is written
+        too. Weights that are not safetensors become such. The files are whole, or nobody takes the folder for a
+        checkpoint.
+
+        Args:
+            path: a folder, made where there is none.
+            **others: `SavingKeywords`.
+
+        Returns:
+            The paths written.
+
+        Raises:
+            CheckpointError: the folder cannot be written, or the model's files have changed since it was loaded.
+            ValueError: a model that was made in memory.
+        """
+        with loading():
+            from minidistil.sentences.saving import encoder_files
+            from minidistil.tokenization.saving import FILES
+            from minidistil.weights.saving import save
+
+        if self.source is None:
+            raise ValueError(f"this {type(self).__name__} was made in memory, so there is no checkpoint to copy")
+        self.source.check()
+        settings = {"similarity_fn_name": self.similarity_fn_name, "truncate_dim": self.truncate_dim}
+        return save(path, encoder_files(self, self.source, self._files, settings), replaces=FILES)
+
+    save = save_pretrained
 
     @loaded_once
     def tokenizer(self) -> Tokenizer:
@@ -212,23 +253,20 @@ class SentenceEncoder(ByReference, Prompted):
                 raise TypeError(f"sentences[{first_index + i}] must be a str, got {type(text).__name__}")
         before = self.prompt_text(prompt, prompt_name)
 
-        embeddings = np.empty((len(texts), self._modules.width), np.float32)
+        embeddings = np.empty((len(texts), stored_width(keep, precision)), PRECISIONS[precision])
         others: list[Any] = [None] * len(texts)
         with progress(len(texts), show_progress_bar) as bar:
-            prompted = [before + text for text in texts]
-            for start, batch in self._run(prompted, before, batch_size, output_value, truncation, first_index):
-                if batch.embeddings is not None:
-                    embeddings[start + batch.places] = batch.embeddings
-                if output_value != SENTENCE:
+            for start, batch in self._run(texts, before, batch_size, output_value, truncation, first_index):
+                if output_value == SENTENCE and batch.embeddings is not None:
+                    some = batch.embeddings[:, :keep]
+                    some = normalize(some) if normalize_embeddings else some
+                    embeddings[start + batch.places] = quantize_embeddings(some, precision, ranges)
+                else:
                     for i, place in enumerate(batch.places.tolist()):
                         others[start + place] = _one(batch, i, output_value)
                 bar.update(len(batch.places))
         if output_value != SENTENCE:
             return others[0] if single else others
-        embeddings = embeddings[:, :keep]
-        if normalize_embeddings:
-            embeddings = normalize(embeddings)
-        embeddings = np.ascontiguousarray(quantize_embeddings(embeddings, precision, ranges))
         return embeddings[0] if single else embeddings
 
     def encode_query(self, sentences: Any, **options: Any) -> Any:
@@ -307,8 +345,8 @@ class SentenceEncoder(ByReference, Prompted):
         """Start of a window and what became of a batch of its sentences, window by window, longest sentences first."""
         skip = self._prompt_tokens(prompt) if prompt and not self._files.include_prompt else 0
         limit, cut_count = self.max_seq_length, 0
-        for start in range(0, len(texts), _WINDOW):
-            ids, cut = self.tokenizer.encode_limited(texts[start : start + _WINDOW], limit)
+        for start, stop in _windows(texts):
+            ids, cut = self.tokenizer.encode_limited([prompt + text for text in texts[start:stop]], limit)
             if truncation in ("error", False):
                 refuse_truncation(cut, limit, first_index + start)
             refuse_without_tokens([len(sentence) for sentence in ids], first_index + start)
@@ -349,6 +387,18 @@ class SentenceEncoder(ByReference, Prompted):
         """How many tokens at the start of a sentence are the prompt's, [CLS] among them."""
         ids = self.tokenizer(prompt)["input_ids"]
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
+
+
+def _windows(texts: list[str]) -> Iterator[tuple[int, int]]:
+    """Cut texts, in order, into runs of at most _WINDOW of them and _CHARACTERS characters, at least one text each."""
+    start, characters = 0, 0
+    for i, text in enumerate(texts):
+        if i > start and (i - start == _WINDOW or characters + len(text) > _CHARACTERS):
+            yield start, i
+            start, characters = i, 0
+        characters += len(text)
+    if start < len(texts):
+        yield start, len(texts)
 
 
 def _one(batch: _Batch, i: int, output_value: str | None) -> Any:

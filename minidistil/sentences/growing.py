@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from minidistil.sentences.disk import sync, sync_folder, write_at
 from minidistil.sentences.journal import Journal
+from minidistil.weights.disk import sync, sync_folder, write_at
 
 File = TypeVar("File", bound="Growing")
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from minidistil.sentences import tables
 from minidistil.sentences.columns import import_pyarrow, vector_array
-from minidistil.sentences.disk import write_at
 from minidistil.sentences.growing import Growing
 from minidistil.sentences.rows import json_text
+from minidistil.weights.disk import write_at
 
 if TYPE_CHECKING:
     import pyarrow

@@ -13,6 +13,7 @@ import pytest
 
 import minidistil
 from minidistil.cli.verification import Stage
+from minidistil.kernels.code import native
 from tests.cli.support import command, run, run_process
 from tests.heads import Head
 from tests.pipelines.checkpoints import write_small
@@ -268,7 +269,9 @@ def test_inspect_counts_what_is_stored(capsys, distilbert_small):
     assert facts["sentences"]["pooling"] == ["mean"]
     assert (facts["n_layers"], facts["n_heads"], facts["dim"], facts["hidden_dim"]) == (2, 4, 128, 400)
     assert facts["heads_found"] == ["masked_lm"]
+    assert facts["machine_code"] == native.description()
     shown = run(capsys, "inspect", distilbert_small, "--tensors").out
+    assert f"machine code  {native.description()}\n" in shown
     assert f"{facts['parameters']:,}" in shown
     assert all(name in shown for name in checkpoint.names)
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minidistil.kernels.code import emit, kept, native
+from minidistil.kernels.code import emit, kept, native, shipped
 from minidistil.kernels.code.target import target
 
 KEY = "0123456789abcdef01234567"
@@ -33,6 +33,7 @@ class Kept:
         self.compiled = 0
         self.executed: list[tuple[str, bytes]] = []
         monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder))
+        monkeypatch.setattr(shipped, "choice", lambda: shipped.Choice(None, "there is no library"))
         monkeypatch.setattr(native, "_key", lambda: KEY)
         monkeypatch.setattr(emit, "object_code", self._compile)
         monkeypatch.setattr(native, "_function", lambda *made: self.executed.append(made))

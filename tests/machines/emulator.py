@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 from build_backend import libraries
-from minidistil.kernels.code import native, shipped
+from minidistil.kernels.code import native, shipped, target
 from tests import steps
 from tests.processes import run
 
@@ -50,6 +51,11 @@ class Emulator:
     def __init__(self, folder: Path, mode: int = 0) -> None:
         self.folder, self.mode = folder, mode
         self.runs: list[list[str]] = []
+
+    def takes_over(self, patch: pytest.MonkeyPatch) -> None:
+        """From here on the engine runs on the emulated machine, and weights are packed for it."""
+        patch.setattr(native, "entry", self.entry)
+        patch.setattr(target, "sliver", lambda: target.TILES[4].sliver)
 
     def entry(self, name: str) -> native.Entry:
         """What `native.entry` gives."""

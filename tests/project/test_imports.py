@@ -106,3 +106,15 @@ def test_command_line_starts_without_the_compiler(module):
 def test_public_names_are_listed_and_exist():
     code = "import minidistil as m; print([name for name in m.__all__ if not hasattr(m, name)], len(m.__all__) > 5)"
     assert python(code) == "[] True"
+
+
+def test_what_safetensors_needs_is_all_that_is_imported(distilbert_small):
+    """Archives and pickles wait for a checkpoint that is one, temporary files for something to write."""
+    code = """
+import sys, minidistil
+from pathlib import Path
+model = minidistil.AutoModel.from_pretrained(Path(sys.argv[1]), backend="exact")
+model([[1, 2, 3]])
+print([name for name in ("zipfile", "pickletools", "tempfile", "numba", "llvmlite") if name in sys.modules])
+"""
+    assert python(code, distilbert_small) == "[]"

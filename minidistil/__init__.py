@@ -37,6 +37,7 @@ _names = LazyNames(
             "quantize_embeddings",
         ),
         "tokenization": ("AutoTokenizer", "BatchEncoding", "Tokenizer", "TruncationWarning"),
+        "util": ("SimilarityFunction",),
         "weights": ("CheckpointError",),
     },
     aliases=dict.fromkeys(tokenizer_names(), "Tokenizer"),  # a checkpoint's files say what its tokenizer is

@@ -71,6 +71,7 @@ from minidistil.tokenization import AutoTokenizer as AutoTokenizer
 from minidistil.tokenization import BatchEncoding as BatchEncoding
 from minidistil.tokenization import Tokenizer as Tokenizer
 from minidistil.tokenization import TruncationWarning as TruncationWarning
+from minidistil.util import SimilarityFunction as SimilarityFunction
 from minidistil.weights import CheckpointError as CheckpointError
 
 AlbertTokenizer = Tokenizer

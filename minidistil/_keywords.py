@@ -172,6 +172,44 @@ class CallKeywords(TypedDict, total=False):
     encoder_attention_mask: _encoder
 
 
+class SentenceKeywords(TypedDict, total=False):
+    """Of SentenceTransformer and CrossEncoder, when they are made."""
+
+    name_or_path: Annotated[Any, SameAs("model_name_or_path")]
+    model_name: Annotated[Any, SameAs("model_name_or_path")]
+    tokenizer_kwargs: Annotated[Mapping[str, Any] | None, SameAs("processor_kwargs")]
+    tokenizer_args: Annotated[Mapping[str, Any] | None, SameAs("processor_kwargs")]
+    model_args: Annotated[Mapping[str, Any] | None, SameAs("model_kwargs")]
+    automodel_args: Annotated[Mapping[str, Any] | None, SameAs("model_kwargs")]
+    config_args: Annotated[Mapping[str, Any] | None, SameAs("config_kwargs")]
+    modules: Annotated[Any, Neutral((), "modules are those of a folder's modules.json: save them there first")]
+    model_card_data: _any
+    keep_in_fp32_modules: _any
+
+
+class RerankerKeywords(SentenceKeywords, total=False):
+    """Of CrossEncoder alone."""
+
+    default_activation_function: Annotated[Any, SameAs("activation_fn")]
+
+
+class EncodeKeywords(TypedDict, total=False):
+    """Of SentenceTransformer.encode and its kin."""
+
+    inputs: Annotated[Any, SameAs("sentences")]
+    pool: _pool
+    chunk_size: _any
+    processing_kwargs: Annotated[Any, Neutral((), "set model.max_seq_length, or truncation= of this call")]
+
+
+class PredictKeywords(EncodeKeywords, total=False):
+    """Of CrossEncoder.predict."""
+
+    default_activation_function: Annotated[Any, SameAs("activation_fn")]
+    activation_fct: Annotated[Any, SameAs("activation_fn")]
+    num_workers: _any
+
+
 def take_out(called: str, name: str, value: Any, rule: Neutral) -> None:
     """Do with a keyword of another library what its rule says: nothing, mostly.
 

@@ -74,6 +74,34 @@ def check_device(device: Any) -> None:
         )
 
 
+class Device(str):
+    """The name of a device, as PyTorch's objects show it: `.type` and `.index`."""
+
+    @property
+    def type(self) -> str:
+        """The kind of device."""
+        return self.partition(":")[0]
+
+    @property
+    def index(self) -> None:  # type: ignore[override]
+        """Its number, which a CPU has not."""
+        return None
+
+
+CPU = Device("cpu")
+
+
+def refuse_table(value: Any, call: str) -> None:
+    """Refuse a table of columns, of which iterating gives the columns' names; `call` says what to pass it to.
+
+    Raises:
+        TypeError: it is one.
+    """
+    if hasattr(value, "columns") or hasattr(value, "column_names"):
+        kind = type(value).__name__
+        raise TypeError(f'a {kind} is a table, not a list of texts: pass one of its columns, {call}(table["text"])')
+
+
 def is_iterable(value: Any) -> bool:
     """Whether there is something to iterate over; an array without an axis, or memory of several, only says so."""
     axes = getattr(value, "ndim", 1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil._options import check_number
+from minidistil._options import check_number, refuse_table
 from minidistil.sentences.journal import Journal
 from minidistil.sentences.progress import progress
 from minidistil.sentences.quantization import PRECISIONS
@@ -151,6 +151,7 @@ def _keep(journal: Journal, sink: Sink) -> str:
 
 
 def _check(sentences: Any, chunk_size: int) -> None:
+    refuse_table(sentences, "encode_to_file")
     check_number("chunk_size", chunk_size)
     if isinstance(sentences, str):
         raise TypeError("sentences must be an iterable of str, got one str: put it into a list")

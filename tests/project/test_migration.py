@@ -323,11 +323,35 @@ def _(at: Any) -> None:
     assert isinstance(minidistil.load(folder), minidistil.CrossEncoder)
 
 
-@row("`model.start_multi_process_pool()`, `model.encode(..., pool=)`")
+@row("`model.start_multi_process_pool()`, `model.encode(..., pool=pool)`")
 def _(at: Any) -> None:
     model = minidistil.load(at("sentences"), threads=2)
-    with pytest.raises(TypeError, match="pool"):
-        model.encode(TEXTS, pool=None)
+    assert np.array_equal(model.encode(TEXTS, pool=None), model.encode(TEXTS))
+    with pytest.raises(ValueError, match="no pool of processes is needed"):
+        model.encode(TEXTS, pool={"input": None})
+
+
+@row("`util.paraphrase_mining`, `community_detection`, `truncate_embeddings`, `SimilarityFunction`")
+def _(at: Any) -> None:
+    model = minidistil.load(at("sentences"))
+    texts = [*TEXTS, TEXTS[0]]
+    assert util.paraphrase_mining(model, texts)[0][1:] == [0, 2]
+    assert util.community_detection(model.encode(texts), 0.999, 2) == [[0, 2]]
+    assert util.truncate_embeddings(model.encode(texts), 3).shape == (3, 3)
+    assert util.SimilarityFunction is minidistil.SimilarityFunction
+
+
+@row(
+    '`model.device`, `.eval()`, `.to("cpu")`, `.tokenize(texts)`, `.get_max_seq_length()`, `model[0].auto_model`, '
+    "`model[1].pooling_mode`, `len(model)`"
+)
+def _(at: Any) -> None:
+    model = minidistil.load(at("sentences"))
+    assert model.eval().to(model.device) is model
+    assert isinstance(model.tokenize(TEXTS)["input_ids"], np.ndarray)
+    assert model.get_max_seq_length() == 64
+    assert model[0].auto_model is model.model
+    assert [model[1].pooling_mode, len(model)] == ["mean", 3]
 
 
 @row("a loop over chunks for more sentences than fit")

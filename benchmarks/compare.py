@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from benchmarks import footprint, inputs, machine, measure, models, report
+from benchmarks import footprint, inputs, isa, machine, measure, models, report
 from benchmarks.peers import ENCODERS, PIPELINES
 from benchmarks.worker import Worker, WorkerError
 
@@ -33,11 +33,16 @@ _TOLERATED_CORES = 1.15  # of the threads given, as the clock of CPU time ticks
 @click.option("--threads", default="1,2", help="Thread counts.")
 @click.option("--sections", default=",".join(SECTIONS), help="Parts to run.")
 @click.option(
-    "--texts", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Real text for mixed lengths."
+    "--texts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Real text for mixed lengths, else seeded sentences.",
 )
 @click.option("--count", type=click.IntRange(min=1), help="Texts of mixed lengths. [default: 256; with --quick 64]")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("build/benchmarks"), help="Where to."
+)
+@click.option(
+    "--isa", "instructions", type=click.Choice(isa.ISAS), default="native", help="avx2: everyone runs plain AVX2 code."
 )
 @click.option("--quick", is_flag=True, help="A tenth of the time, for a first look; figures are rough.")
 def main(
@@ -48,6 +53,7 @@ def main(
     texts: Path | None,
     count: int | None,
     out: Path,
+    instructions: str,
     quick: bool,
 ) -> None:
     """Compare engines on one model: same weights, same inputs, outputs checked before timing, runs interleaved.
@@ -72,7 +78,13 @@ def main(
     for name in names:
         if name not in installed:
             _say(f"{name} is not installed: left out (pip install 'minidistil[bench]')")
-    comparison = Comparison(installed, counts, out, quick)
+    held = []
+    if instructions == "avx2":
+        try:
+            held = isa.hold_to_avx2(installed, out / "avx2")
+        except isa.Impossible as error:
+            raise click.ClickException(str(error)) from None
+    comparison = Comparison(installed, counts, out, quick, held)
     comparison.run(parts, wanted, texts, count or (64 if quick else 256))
     comparison.write()
     if comparison.faults:
@@ -82,7 +94,9 @@ def main(
 class Comparison:
     """One run: its settings, and what it found so far."""
 
-    def __init__(self, engines: Sequence[str], threads: Sequence[int], out: Path, quick: bool) -> None:
+    def __init__(
+        self, engines: Sequence[str], threads: Sequence[int], out: Path, quick: bool, held: Sequence[str] = ()
+    ) -> None:
         self.engines, self.threads, self.out, self.quick = list(engines), list(threads), out, quick
         self.rounds, self.seconds = (3, 0.1) if quick else (10, 0.3)
         self.faults: list[str] = []
@@ -92,6 +106,7 @@ class Comparison:
         self.results: dict[str, Any] = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "quick": quick,
+            "held_to_avx2": list(held),
             "machine": machine.describe(),
             "load_before": machine.load_average(),
             "versions": {},
@@ -188,7 +203,11 @@ class Comparison:
             self._fault(f"{section} {workload.name}, {threads} threads, {name}: {reason}")
         timed = [w for w in workers if w.name in answers and w.name not in wrong]
         tokens = getattr(workload, "tokens", 0)
-        found = measure.interleave(timed, self._rounds(tokens), self.seconds)
+        try:
+            found = measure.interleave(timed, self._rounds(tokens), self.seconds)
+        except measure.Restless as error:
+            self._fault(f"{section} {workload.name}, {threads} threads: {error}")
+            found = {}
         for name, summary in found.items():
             if summary.cores > threads * _TOLERATED_CORES:
                 self._fault(f"{name} used {summary.cores:.1f} cores at {threads} threads, {section} {workload.name}")

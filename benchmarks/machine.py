@@ -53,6 +53,7 @@ def describe() -> dict[str, Any]:
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "llvm_name": _llvm_name(),
         "family_model": " ".join(info.get(key, "?") for key in ("cpu family", "model")),
         "cores": os.cpu_count(),
         "cores_usable": affinity,
@@ -251,6 +252,15 @@ def _cpuinfo() -> dict[str, str]:
         return {}
     lines = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
     return {key.strip(): value.strip() for key, _, value in lines}
+
+
+def _llvm_name() -> str | None:
+    """What LLVM calls the CPU, "znver5"; None without llvmlite."""
+    try:
+        from llvmlite import binding
+    except ModuleNotFoundError:
+        return None
+    return str(binding.get_host_cpu_name())
 
 
 def _cache_sizes() -> dict[str, str]:

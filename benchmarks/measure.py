@@ -20,6 +20,10 @@ class Disagreement(AssertionError):
     """Two engines did not compute the same thing."""
 
 
+class Restless(RuntimeError):
+    """Threads of an engine went on computing long after its turn."""
+
+
 class Timed(Protocol):
     """What `interleave` needs of an engine's handle."""
 
@@ -27,6 +31,10 @@ class Timed(Protocol):
 
     def turn(self, seconds: float) -> Turn:
         """Timed calls for about `seconds`."""
+        ...
+
+    def cpu_time(self) -> float | None:
+        """CPU seconds of its process so far, all threads counted; None where the system does not tell."""
         ...
 
 
@@ -63,21 +71,53 @@ def summarize(turns: Sequence[Turn]) -> Summary:
     return Summary(median, p10, p90, float(seconds.min()), float(np.median(cpu)), cores, share, len(seconds))
 
 
-def interleave(engines: Sequence[Timed], rounds: int, seconds: float, pause: float = 0.03) -> dict[str, Summary]:
+def interleave(engines: Sequence[Timed], rounds: int, seconds: float) -> dict[str, Summary]:
     """Time engines in turns, A B C A B C, so that whatever disturbs the machine disturbs all of them.
 
     Args:
         engines: handles; their names become the keys.
         rounds: turns of each engine.
-        seconds: length of a turn; each starts with one untimed call, since the turn before emptied the caches.
-        pause: seconds between turns, for the threads of the engine before to stop spinning.
+        seconds: length of a turn; each starts with one untimed call, since the turn before emptied the caches. It
+            begins when the threads of all engines have come to rest.
+
+    Raises:
+        Restless: they do not.
     """
     turns: dict[str, list[Turn]] = {engine.name: [] for engine in engines}
     for _ in range(rounds):
         for engine in engines:
-            time.sleep(pause)
+            wait_for_rest(engines)
             turns[engine.name].append(engine.turn(seconds))
     return {name: summarize(found) for name, found in turns.items()}
+
+
+def wait_for_rest(engines: Sequence[Timed], window: float = 0.02, limit: float = 10.0) -> float:
+    """Wait until no engine's process computes: idle threads spin for a while, on the cores of who comes next.
+
+    Args:
+        engines: handles.
+        window: seconds in which all of them together may take a hundredth of that in CPU time.
+        limit: seconds after which waiting ends.
+
+    Returns:
+        How long it took; where the system does not tell CPU times, ten windows.
+
+    Raises:
+        Restless: the limit has passed; names who computes.
+    """
+    start = time.perf_counter()
+    before = [engine.cpu_time() for engine in engines]
+    while time.perf_counter() - start < limit:
+        time.sleep(window)
+        now = [engine.cpu_time() for engine in engines]
+        used = {e.name: b - a for e, a, b in zip(engines, before, now, strict=True) if a is not None and b is not None}
+        if used and sum(used.values()) < window / 100:
+            return time.perf_counter() - start
+        if not used and time.perf_counter() - start > 10 * window:
+            return time.perf_counter() - start
+        before = now
+    running = ", ".join(name for name, seconds in used.items() if seconds > window / 100)
+    raise Restless(f"{running} went on computing for {limit:.0f} s after the last turn")
 
 
 def disagreement(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], tolerance: float = TOLERANCE) -> float:

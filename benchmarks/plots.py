@@ -20,12 +20,7 @@ _POINTS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 def draw(results: dict[str, Any], out: Path) -> list[Path]:
     """Write the plots that the results have data for, as PNG and SVG; returns the PNG files."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams.update(
-        {"font.size": 10, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
-    )
+    _style()
     files = []
     rows = [r for r in results["rows"] if r["section"] in ("latency", "throughput") and r["engines"]]
     if rows:
@@ -33,6 +28,42 @@ def draw(results: dict[str, Any], out: Path) -> list[Path]:
     if results.get("layers"):
         files.append(_save(_roofline(results["layers"], results["roofs"]), out / "roofline.png"))
     return files
+
+
+def draw_huge(results: dict[str, Any], out: Path) -> Path:
+    """Write the plot of `benchmarks.huge`: CPU time a token, and memory beside the results, by tokens of a call."""
+    import matplotlib.pyplot as plt
+
+    _style()
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    labels = {"encode": "encode", "file": "encode_to_file", "batch": "model(...), DistilBERT-base"}
+    for (kind, label), colour in zip(labels.items(), _POINTS, strict=False):
+        own = sorted((p for p in results["points"] if p["kind"] == kind), key=lambda p: p["tokens"])
+        if not own:
+            continue
+        x, first = [p["tokens"] for p in own], own[0]["cpu"] / own[0]["tokens"]
+        axes[0].plot(x, [p["cpu"] / p["tokens"] / first for p in own], "o-", color=colour, label=label)
+        axes[1].plot(x, [p["beside_mb"] for p in own], "o-", color=colour)
+    axes[0].set_title("CPU time a token, the smallest call's = 1", loc="left", fontsize=11)
+    axes[1].set_title("Memory at most, beside the results (MB)", loc="left", fontsize=11)
+    for axis in axes:
+        axis.set_xscale("log")
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel("tokens of the call")
+        axis.grid(which="major", linewidth=0.4, alpha=0.6)
+    axes[0].set_ylim(0, 2)
+    axes[0].legend(frameon=False, loc="lower left")
+    figure.suptitle(f"{results['machine']['cpu']}, {results['threads']} threads", fontsize=10)
+    return _save(figure, out / "huge.png")
+
+
+def _style() -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update(
+        {"font.size": 10, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
+    )
 
 
 def _save(figure: Any, file: Path) -> Path:

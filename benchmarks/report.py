@@ -8,10 +8,10 @@ from typing import Any
 OURS = "minidistil"
 _DISTURBED = 0.95  # of one core: less, and something else had it
 _LEGEND = """\
-DistilBERT-base in float32, seeded weights. A cell is the median, with the 10th and 90th percentile, of calls that the
-engines took in turns; the fastest is bold. The last column is the fastest peer's median over ours: below 1 we are
-**slower**. † other processes had the core for a part of the time; the ratio in brackets is of CPU time (one thread
-only)."""
+DistilBERT-base in float32, seeded weights. A cell is the median of calls that the engines took in turns, with the least
+and, after the semicolon, the 10th and 90th percentile; the fastest is bold. Lead is the fastest peer's median over
+ours, and the last column the same of the least values: below 1 we are **slower**. † other processes had the core for a
+part of the time; the ratio in brackets is of CPU time (one thread only)."""
 _TITLES = {
     "latency": "Latency: one sentence at a time (ms)",
     "throughput": "Throughput: batches of one length (ms)",
@@ -60,8 +60,9 @@ def _heading(results: dict[str, Any]) -> str:
     lines = [
         "# Engines side by side",
         "",
-        f"{results['created']}; {m['cpu']} (family, model {m['family_model']}), {m['cores_usable']} of {m['cores']} "
-        f"cores{', virtual' if m['hypervisor'] else ''}; {', '.join(m['features'])}; {caches}; {m['system']}; "
+        f"{results['created']}; {m['cpu']} (family, model {m['family_model']}{_llvm_name(m)}), "
+        f"{m['cores_usable']} of {m['cores']} cores{', virtual' if m['hypervisor'] else ''}; "
+        f"{', '.join(m['features'])}; {caches}; {m['system']}; "
         f"Python {m['python']}.",
         f"Measured peaks: {roofs['gflops']:.0f} GFLOP/s and {roofs['memory']:.0f} GB/s on one core, "
         f"{roofs['gflops_all']:.0f} GFLOP/s and {roofs['memory_all']:.0f} GB/s on {roofs['threads']}. "
@@ -70,9 +71,16 @@ def _heading(results: dict[str, Any]) -> str:
         "",
         _LEGEND,
     ]
+    if results.get("held_to_avx2"):
+        lines.append("\n**Everyone on plain AVX2 code**: " + "; ".join(results["held_to_avx2"]) + ".")
     if results["quick"]:
         lines.append("\nA quick run: figures are rough.")
     return "\n".join(lines)
+
+
+def _llvm_name(m: dict[str, Any]) -> str:
+    """What LLVM calls the CPU: vendors' names of virtual ones often say nothing."""
+    return f"; {m['llvm_name']} to LLVM" if m.get("llvm_name") else ""
 
 
 def _times(rows: list[dict[str, Any]]) -> str:
@@ -80,8 +88,16 @@ def _times(rows: list[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
         cells = [_cell(row, name) for name in names]
-        lines.append([f"{row['workload']}, {row['threads']} thread" + "s" * (row["threads"] > 1), *cells, _ratio(row)])
-    return table(["", *names, "lead"], lines)
+        least = lead(row, "least")
+        lines.append(
+            [
+                f"{row['workload']}, {row['threads']} thread" + "s" * (row["threads"] > 1),
+                *cells,
+                _ratio(row),
+                f"{least[0]:.2f}" if least else "-",
+            ]
+        )
+    return table(["", *names, "lead", "of the least"], lines)
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
@@ -93,7 +109,8 @@ def _cell(row: dict[str, Any], name: str) -> str:
     best = min(row["engines"].values(), key=lambda other: other["median"])
     median = _ms(found["median"])
     mark = "†" if row["threads"] == 1 and found["share"] < _DISTURBED else ""
-    return f"{f'**{median}**' if found is best else median}{mark} ({_ms(found['p10'])}-{_ms(found['p90'])})"
+    least, p10, p90 = (_ms(found[key]) for key in ("least", "p10", "p90"))
+    return f"{f'**{median}**' if found is best else median}{mark} ({least}; {p10}-{p90})"
 
 
 def _ratio(row: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 PANEL = 48
-"""Columns of a panel of packed weights: a whole number of register tiles on every CPU (3 x 16 = 6 x 8 = 12 x 4)."""
+"""Columns of a panel of packed weights: whole slivers on every CPU (48, 2 of 24, 4 of 12; code/target.py)."""
 
 ROW_BLOCK = 144
 """Rows that share a pass over the panels: with K = 768 they take 442 KB of a core's L2; a panel is read once."""
@@ -74,10 +74,22 @@ def leading_dimension(columns: int) -> int:
     return (lines + 1 - lines % 2) * 16
 
 
+def chain_length(k: int) -> int:
+    """Length of one chain of fused multiply-adds in a sum of length k: k up to 192, half of it below 384, then 192.
+
+    What the chains leave over (the last of an odd k between, the remainder after 192s) is one more, shorter, chain.
+    """
+    if k <= 192:
+        return k
+    if k < 384:
+        return k // 2
+    return 192
+
+
 def attention_scratch(n: int, head_dim: int) -> int:
-    """Floats that one head needs for n keys: k in panels, v in rows, and a tile's rows of scores and of results."""
-    padded, width = padded_columns(n), -(-head_dim // 16) * 16
-    return padded * head_dim + padded * width + TILE_ROWS * (padded + 16) + TILE_ROWS * width
+    """Floats that one head needs for n keys: k and v packed, and a tile's rows of scores and of results."""
+    padded, width = -(-n // 16) * 16, -(-head_dim // 16) * 16
+    return padded * head_dim + n * width + TILE_ROWS * (leading_dimension(padded + 16) + width)
 
 
 def scratch_floats(longest: int, head_dim: int) -> int:
@@ -85,15 +97,23 @@ def scratch_floats(longest: int, head_dim: int) -> int:
     return -(-max(attention_scratch(longest, head_dim), ROW_BLOCK * PANEL) // 16) * 16
 
 
-def pack(weight: np.ndarray, out: np.ndarray) -> None:
-    """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL]; what kernels/packing.py does faster.
+def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
+    """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL]; what products/packing.py does faster.
 
-    Panel p is a contiguous [K, PANEL] whose column j is row p * PANEL + j of W, zero beyond N.
+    Panel p is a matrix B [K, PANEL] whose column j is row p * PANEL + j of W, zero beyond N. In memory it is cut as the
+    products read it: into blocks of k of `chain_length(K)`, the last one shorter where K is no multiple; a block into
+    slivers as wide as the CPU's register tile (code/target.py); and a sliver [k of the block, sliver] is contiguous. So
+    element (k, j) of B, in the block of `length` k that begins with `first`, lies at
+
+        first * PANEL + j // sliver * sliver * length + (k - first) * sliver + j % sliver
+
+    Why: a tile then reads nothing but what it needs, in one stream, and a sliver stays in the first-level cache while
+    all rows use it (docs/cpus.md). Where the tile is as wide as the panel, the panel is simply [K, PANEL].
     """
-    n, _ = weight.shape
-    whole = n // PANEL
-    for p in range(whole):
-        out[p] = weight[p * PANEL : (p + 1) * PANEL].T
-    if whole < len(out):
-        out[whole] = 0
-        out[whole, :, : n - whole * PANEL] = weight[whole * PANEL :].T
+    n, k = weight.shape
+    for p, panel in enumerate(out):
+        b = np.zeros((k, PANEL), np.float32)
+        b[:, : n - p * PANEL] = weight[p * PANEL : (p + 1) * PANEL].T
+        blocks = (b[first : first + chain_length(k)] for first in range(0, k, chain_length(k)))
+        slivers = [block[:, j : j + sliver].ravel() for block in blocks for j in range(0, PANEL, sliver)]
+        panel[:] = np.concatenate(slivers).reshape(k, PANEL)

@@ -41,7 +41,7 @@ _names = LazyNames(
         "weights": ("CheckpointError",),
     },
     aliases=dict.fromkeys(tokenizer_names(), "Tokenizer"),  # a checkpoint's files say what its tokenizer is
-    modules=("util",),
+    modules=("arrow", "util"),
 )
 __all__ = _names.all
 __dir__ = _names.dir

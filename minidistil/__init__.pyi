@@ -1,5 +1,6 @@
 """The public names of minidistil, made by `python -m tests.project.make_stubs`."""
 
+from minidistil import arrow as arrow
 from minidistil import util as util
 from minidistil._version import __version__ as __version__
 from minidistil.models.auto import AutoConfig as AutoConfig

@@ -142,6 +142,7 @@ class TokenizerKeywords(HubKeywords, total=False):
     from_slow: _any
     config: _any
     max_len: Annotated[int | None, SameAs("model_max_length")]
+    additional_special_tokens: Annotated[list[str] | None, SameAs("extra_special_tokens")]
     tokenizer_type: Annotated[Any, Neutral((), "the checkpoint's files say what its tokenizer is: leave it out")]
     tokenizer_file: Annotated[Any, Neutral((), "put the file into a folder as tokenizer.json, and pass the folder")]
     vocab_file: Annotated[Any, Neutral((), "put the file into a folder as vocab.txt, and pass the folder")]

@@ -63,6 +63,9 @@ class Lock:
         """Be free, whoever had it."""
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
+        return Lock, ()  # what is copied or pickled has a lock of its own
+
     def __enter__(self) -> None:
         lock = self._lock
         lock.acquire()

@@ -59,6 +59,13 @@ def check_table(name: str, value: Any) -> Mapping[str, Any]:
     return value
 
 
+def refuse_table(name: str, value: Any) -> None:
+    """Refuse a table, such as a DataFrame, which has columns and iterates over their names (TypeError)."""
+    if hasattr(value, "columns") or hasattr(value, "column_names"):
+        kind = type(value).__name__
+        raise TypeError(f'{name} must be text, got a {kind}: pass one of its columns, such as table["text"].tolist()')
+
+
 def check_device(device: Any) -> None:
     """Refuse a device other than the CPU; None, where nobody named one, is fine, and so is a list of CPUs.
 
@@ -89,17 +96,6 @@ class Device(str):
 
 
 CPU = Device("cpu")
-
-
-def refuse_table(value: Any, call: str) -> None:
-    """Refuse a table of columns, of which iterating gives the columns' names; `call` says what to pass it to.
-
-    Raises:
-        TypeError: it is one.
-    """
-    if hasattr(value, "columns") or hasattr(value, "column_names"):
-        kind = type(value).__name__
-        raise TypeError(f'a {kind} is a table, not a list of texts: pass one of its columns, {call}(table["text"])')
 
 
 def is_iterable(value: Any) -> bool:

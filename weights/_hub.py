@@ -17,6 +17,7 @@ _SMALL = re.compile(
     r"|vocab\.txt|vocab\.json|merges\.txt|modules\.json|config_sentence_transformers\.json|sentence_\w+_config\.json"
     r"|\d+_\w+/config\.json"
 )
+_PIECES = ("spiece.model", "sentencepiece.bpe.model")  # vocabularies that tokenizer.json has as well
 _MODULE_WEIGHTS = re.compile(r"(\d+_\w+)/(model\.safetensors|pytorch_model\.bin)")
 _TIMEOUT = 10.0  # seconds
 _SHARDS = {
@@ -33,6 +34,8 @@ def wanted(files: Iterable[str], config_only: bool = False, subfolder: str | Non
         return [f"{below}{name}" for name in wanted(inside, config_only)]
     present = sorted(files)
     chosen = [name for name in present if _SMALL.fullmatch(name)]
+    if "tokenizer.json" not in present:
+        chosen += [name for name in _PIECES if name in present]
     if config_only:
         return chosen
     weights = next((name for name in WEIGHT_FILES if name in present), None)
@@ -45,6 +48,16 @@ def wanted(files: Iterable[str], config_only: bool = False, subfolder: str | Non
         if module and not (module[2] == "pytorch_model.bin" and f"{module[1]}/model.safetensors" in present):
             chosen.append(name)
     return chosen
+
+
+def is_small(name: str) -> bool:
+    """Whether a file of that name says something about a model, and is none of its weights."""
+    return _SMALL.fullmatch(name) is not None or name in _PIECES
+
+
+def is_shard(name: str, *, of: str) -> bool:
+    """Whether a file of that name holds weights that the table of contents `of` speaks of."""
+    return of in _SHARDS and _SHARDS[of].fullmatch(name) is not None
 
 
 def fetch(

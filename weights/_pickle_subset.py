@@ -46,7 +46,7 @@ class PickleError(ValueError):
 
 @dataclass(frozen=True)
 class StorageRecord:
-    """A storage in the archive: element type, its key (the name of its record), number of elements."""
+    """A storage in the file: element type, its key (the name of its record), number of elements."""
 
     dtype: str
     key: str
@@ -78,9 +78,21 @@ def load(program: bytes) -> Any:
     Raises:
         PickleError: corrupt, or refused (then `refused` names every import that was not allowed).
     """
-    machine = _Machine()
+    return load_first(program)[0]
+
+
+def load_first(content: bytes) -> tuple[Any, int, dict[str, StorageRecord]]:
+    """Interpret the pickle program that some content begins with.
+
+    Returns:
+        What `load` does, the program's length, and every storage that it names, by key.
+
+    Raises:
+        PickleError: as of `load`.
+    """
+    machine, stream = _Machine(), io.BytesIO(content)
     try:
-        for steps, (name, argument) in enumerate(_operations(program)):
+        for steps, (name, argument) in enumerate(_operations(content, stream)):
             if steps >= limits.PICKLE_STEPS:
                 raise PickleError(f"more than {limits.PICKLE_STEPS} operations, which are the most accepted")
             machine.step(name, argument)
@@ -97,12 +109,11 @@ def load(program: bytes) -> Any:
         raise PickleError(f"corrupt pickle data ({error})") from None
     if machine.refused:
         raise PickleError("imports are refused", tuple(machine.refused))
-    return result
+    return result, stream.tell(), machine.storages
 
 
-def _operations(program: bytes) -> Iterator[tuple[str, Any]]:
+def _operations(program: bytes, stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
     """Names and arguments up to STOP. An operation that has no place here is refused before its argument is decoded."""
-    stream = io.BytesIO(program)
     while code := stream.read(1):
         opcode = _OPCODES.get(code.decode("latin-1"))
         if opcode is None:
@@ -146,6 +157,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.refused: dict[str, None] = {}  # an ordered set
+        self.storages: dict[str, StorageRecord] = {}
 
     def step(self, name: str, argument: Any) -> None:
         if name in _CONSTANTS:
@@ -223,7 +235,9 @@ class _Machine:
 
     def persistent(self) -> None:
         key = self.pop()
-        if not (isinstance(key, tuple) and len(key) == 5 and key[0] == "storage"):
+        # Before PyTorch 1.6 a sixth value says what the storage is a view of; None, as of all that tensors have now.
+        known = isinstance(key, tuple) and (len(key) == 5 or (len(key) == 6 and key[5] is None))
+        if not (known and key[0] == "storage"):
             raise PickleError("corrupt pickle data (a reference to something other than a storage)")
         if key[1] is _REFUSED:
             self.stack.append(_REFUSED)
@@ -231,7 +245,10 @@ class _Machine:
         kind, name, count = getattr(key[1], "name", None), key[2], key[4]
         if kind not in STORAGES or not isinstance(name, str) or type(count) is not int or count < 0:
             raise PickleError("corrupt pickle data (a storage without type, name or size)")
-        self.stack.append(StorageRecord(STORAGES[kind], name, count))
+        record = StorageRecord(STORAGES[kind], name, count)
+        if self.storages.setdefault(name, record) != record:
+            raise PickleError(f"the storage {ascii(name)[:200]} has two types or sizes")
+        self.stack.append(record)
 
     def set_items(self, items: list[Any]) -> None:
         target = self.top()

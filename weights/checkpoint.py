@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil.weights import limits, safetensors_file, torch_file
+from minidistil._loading import loading
+from minidistil.weights import limits, safetensors_file
 from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32
 from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import WEIGHT_FILES
-from minidistil.weights.locate import locate
+from minidistil.weights.locate import find
 from minidistil.weights.options import HubOptions, spelled_out
 from minidistil.weights.small_files import is_folder, is_inside, is_there, read_bytes, read_object
+from minidistil.weights.source import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -44,7 +46,7 @@ def open_checkpoint(name_or_path: str | os.PathLike[str], **options: Unpack[HubO
     Raises:
         CheckpointError: not found; or config.json and weight files with everything that is wrong with them.
     """
-    return Checkpoint(locate(name_or_path, **options))
+    return Checkpoint(find(name_or_path, **options))
 
 
 class Checkpoint:
@@ -59,10 +61,12 @@ class Checkpoint:
         config: the content of config.json.
         names: every stored tensor, sorted.
         files: the weight files.
+        source: how the folder was found.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self.source = folder if isinstance(folder, Source) else Source(self.folder, str(self.folder.absolute()))
         faults: list[str] = []
         self.config: dict[str, Any] = _collect(faults, self.folder, partial(read_config, self.folder)) or {}
         self.names: tuple[str, ...] = ()
@@ -155,8 +159,12 @@ class Checkpoint:
         before = _state(path)
         mapped = map_file(path)
         self._states[path] = before if before == _state(path) else {}
-        reader = safetensors_file if path.suffix == ".safetensors" else torch_file
-        table = reader.read_table(path, mapped)
+        if path.suffix == ".safetensors":
+            table = safetensors_file.read_table(path, mapped)
+        else:
+            with loading():  # archives and pickles, which most processes never meet
+                from minidistil.weights import torch_file
+            table = torch_file.read_table(path, mapped)
         twice = sorted(table.keys() & self._tensors.keys())
         if twice:
             faults.append(f"{path.name} repeats tensors of another shard: {listing(twice)}")

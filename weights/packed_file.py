@@ -2,7 +2,7 @@
 
 The container is a safetensors file with one float32 tensor, `block`, that starts on a cache line. Its metadata:
 
-    layout                              of this file and of the panels in it
+    layout                              of this file, and of the panels in it: how wide their slivers are
     places                              JSON: of each array the first element in `block` and the shape
     config, files, sample, checkpoint   what it was made from (origin.py)
     content                             checksum of `block` (checksum.py)
@@ -19,14 +19,14 @@ import json
 import math
 import mmap
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minidistil.kernels import layout
+from minidistil._loading import loading
+from minidistil.kernels.code import target
 from minidistil.weights import limits, origin, safetensors_file
 from minidistil.weights._storage import map_file
 from minidistil.weights.checkpoint import Checkpoint
@@ -38,8 +38,6 @@ from minidistil.weights.packing import PackedWeights, pack_model
 from minidistil.weights.small_files import parse_json
 
 _LINE_BYTES = 64
-# Of the file's own structure, and of the panels in it: other numbers mean that the file must be made anew.
-_LAYOUT = f"2, panels of {layout.PANEL}"
 _NO_DIGEST = "0" * 64
 
 
@@ -57,6 +55,8 @@ def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.Pa
     Raises:
         CheckpointError: the place cannot be written.
     """
+    with loading():
+        import tempfile  # and random numbers with it: for writing only
     path = checkpoint.folder / PACKED_FILE if path is None else Path(path)
     content = packed.block.data.cast("B")
     header = _header(packed, origin.describe(checkpoint), checksum(content))
@@ -112,7 +112,7 @@ def open_packed(checkpoint: Checkpoint, path: str | os.PathLike[str] | None = No
     with memoryview(mapped) as everything, everything[block.offset :] as stored:
         if checksum(stored) != content:
             raise _damaged(path)
-    return PackedWeights(np.frombuffer(mapped, np.float32, block.count, block.offset), places)
+    return PackedWeights(np.frombuffer(mapped, np.float32, block.count, block.offset), places, target.sliver())
 
 
 def compare_packed(checkpoint: Checkpoint, weights: ModelWeights, path: str | os.PathLike[str] | None = None) -> None:
@@ -140,12 +140,17 @@ def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _header(packed: PackedWeights, source: Mapping[str, str], content: str) -> bytes:
     """The file up to the block, with the digest of itself."""
-    metadata = {"layout": _LAYOUT, "places": json.dumps(packed.places), **source, "content": content}
+    metadata = {"layout": _layout(packed.sliver), "places": json.dumps(packed.places), **source, "content": content}
     tensor = {"dtype": "F32", "shape": [packed.block.size], "data_offsets": [0, packed.block.nbytes]}
     text = json.dumps({"__metadata__": {**metadata, "header": _NO_DIGEST}, "block": tensor}).encode()
     text += b" " * (-(len(text) + 8) % _LINE_BYTES)
     header = len(text).to_bytes(8, "little") + text
     return header.replace(_NO_DIGEST.encode(), _digest(header))
+
+
+def _layout(sliver: int) -> str:
+    """Of the file's own structure, and of the panels in it: another means that the file must be made anew."""
+    return f"2, slivers of {sliver}"
 
 
 def _digest(header: bytes) -> bytes:
@@ -163,8 +168,9 @@ def _metadata(path: Path, mapped: mmap.mmap) -> dict[str, str]:
         version, digest = metadata["layout"], metadata["header"].encode()
     except (LookupError, AttributeError, TypeError, ValueError):
         raise CheckpointError(path, "is no file of packed weights: `minidistil pack` makes one") from None
-    if version != _LAYOUT:
-        fault = f"has layout {quoted(str(version))}, this version reads {_LAYOUT!r}: run `minidistil pack` again"
+    here = _layout(target.sliver())
+    if version != here:
+        fault = f"has layout {quoted(str(version))}, read on this CPU is {here!r}: run `minidistil pack` again"
         raise CheckpointError(path, fault)
     if header.count(digest) != 1 or _digest(header.replace(digest, _NO_DIGEST.encode())) != digest:
         raise _damaged(path)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidistil.kernels import layout
+from minidistil.kernels.code import target
 from minidistil.kernels.steps.pack import Pack
 from minidistil.kernels.steps.take import take
 from minidistil.weights._storage import release_pages
@@ -33,10 +34,12 @@ class PackedWeights:
     Attributes:
         block: float32 [n], its start on a cache line; read-only where it is a map of a file.
         places: for each name, the position of its first element in `block` and its shape.
+        sliver: columns of a sliver of the panels (layout.pack): only code with such a tile reads them.
     """
 
     block: np.ndarray
     places: Mapping[str, tuple[int, tuple[int, ...]]]
+    sliver: int
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The array of this name, a view of the block."""
@@ -65,15 +68,17 @@ def pack_model(weights: ModelWeights) -> PackedWeights:
     for name, shape, _ in parts:
         places[name] = (size, shape)
         size += -(-int(np.prod(shape)) // _LINE) * _LINE
-    packed = PackedWeights(aligned_zeros(size), places)
+    packed = PackedWeights(aligned_zeros(size), places, target.sliver())
     for name, _, sources in parts:
         _fill(packed[name], sources)
     return packed
 
 
 def is_packed_from(packed: PackedWeights, weights: ModelWeights) -> bool:
-    """Whether everything that `pack_model` would make of these weights is there, in the same shapes."""
-    return all(packed.places.get(name, (0, ()))[1] == shape for name, shape, _ in _parts(weights))
+    """Whether everything that `pack_model` would make of these weights here is there, in the same shapes."""
+    return packed.sliver == target.sliver() and all(
+        packed.places.get(name, (0, ()))[1] == shape for name, shape, _ in _parts(weights)
+    )
 
 
 def first_places(layers: Sequence[LayerWeights | MobileLayerWeights]) -> list[int]:

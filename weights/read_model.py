@@ -68,6 +68,25 @@ def read_model(
     return _assemble(arrays, reading.values, parts, reading.family)
 
 
+def heads_of(checkpoint: Checkpoint) -> list[str]:
+    """Return the heads of HEADS that a checkpoint has, the pooler left out; nothing is read but names.
+
+    Of heads that go by the same names ("classifier" is three of them) it is the one that config.json names in
+    architectures, or each of them where it names none.
+
+    Raises:
+        CheckpointError: a config.json of no supported family, or one that contradicts itself.
+    """
+    faults: list[str] = []
+    family = config_values.family_of(checkpoint.config, faults)
+    reading = None if family is None else _Reading(checkpoint, family, faults)
+    if reading is None or faults:
+        raise CheckpointError(checkpoint.folder, faults)
+    return [
+        head for head in HEADS[1:] if reading.has(head) and not (reading.rivals(head) and head not in reading.named)
+    ]
+
+
 class _Reading:
     """One pass over a checkpoint that notes every fault and goes on."""
 
@@ -82,39 +101,46 @@ class _Reading:
         self.family = family = family.of(self.values)
         self.names = StoredNames(family, checkpoint.names, self.values.get("group_layers", 1))
         self.stored_layers = config_values.stored_layers(self.values)
+        self.architectures = config_values.architectures(checkpoint.config)
+        self.named = {head for end, head in TASKS.items() if any(name.endswith(end) for name in self.architectures)}
+
+    def has(self, head: str) -> bool:
+        """Whether tensors of the head are there; what it shares with the pooler does not say so."""
+        own = [name for name in self.names.parameters(head) if name not in TIES]
+        return any(self.names.find(name) for name in own if not name.startswith(f"{head}.dense."))
+
+    def rivals(self, head: str) -> list[str]:
+        """The heads that config.json names in architectures and whose tensors have the names of this one's."""
+        modules = self.family.modules
+        mine = modules.get(f"{head}.output")
+        others = sorted(self.named - {head})
+        return [other for other in others if mine is not None and modules.get(f"{other}.output") == mine]
 
     def parts(self, heads: Collection[str] | None) -> list[str]:
         """The parts to read: the encoder, and the heads that are wanted."""
         parts = ["embeddings", "layers"]
-        architectures = config_values.architectures(self.checkpoint.config)
-        named = {head for end, head in TASKS.items() if any(name.endswith(end) for name in architectures)}
         for head in HEADS:
-            own = [parameter for parameter in self.names.parameters(head) if parameter not in TIES]
-            # What a head shares with the pooler does not say that the head is there.
-            there = any(self.names.find(name) for name in own if not name.startswith(f"{head}.dense."))
+            there = self.has(head)
             if heads is not None and head in heads:
-                if not own:
+                if not set(self.names.parameters(head)) - set(TIES):
                     self.faults.append(f"a {self.family.model_type} model has no {head}")
                     continue
                 if not there and head != "pooler":
-                    saved = f"; it was saved as {listing(architectures)}" if architectures else ""
+                    saved = f"; it was saved as {listing(self.architectures)}" if self.architectures else ""
                     self.faults.append(f"the checkpoint has no {head} head{saved}")
-                self._warn_of_another(head, named)
+                self._warn_of_another(head)
                 parts.append(head)
-            elif there and (head == "pooler" or (heads is None and (head == "masked_lm" or head in named))):
+            elif there and (head == "pooler" or (heads is None and (head == "masked_lm" or head in self.named))):
                 parts.append(head)
         return parts
 
-    def _warn_of_another(self, head: str, named: Collection[str]) -> None:
+    def _warn_of_another(self, head: str) -> None:
         """Say where a head is about to be read that was trained as another one of the same name."""
-        modules = self.family.modules
-        mine = modules.get(f"{head}.output")
-        for other in sorted(set(named) - {head}):
-            if mine is not None and modules.get(f"{other}.output") == mine:
-                saved = listing(config_values.architectures(self.checkpoint.config))
-                self.warnings.append(
-                    f"{mine} is read as the {head} head; by config.json's architectures ({saved}) it is one for {other}"
-                )
+        for other in self.rivals(head):
+            self.warnings.append(
+                f"{self.family.modules[f'{head}.output']} is read as the {head} head; by config.json's architectures "
+                f"({listing(self.architectures)}) it is one for {other}"
+            )
 
     def arrays(self, parts: list[str], check_finite: bool) -> dict[str, np.ndarray]:
         """Canonical parameter -> array, of all that could be read."""

@@ -1,5 +1,7 @@
 """pytorch_model.bin without PyTorch: a zip archive of a pickled table and of raw storages, stored uncompressed.
 
+Before PyTorch 1.6 it was a sequence of pickles and storages: _torch_before_1_6.py.
+
 Source: torch/serialization.py (`_save`, `_load`) and caffe2/serialize/inline_container.cc of PyTorch 2.x. The archive
 is mapped, never extracted; the table is interpreted by _pickle_subset, which executes nothing. Checksums are not
 verified: PyTorch does not either, and can write archives without them.
@@ -14,16 +16,17 @@ import mmap
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from minidistil.weights import limits
 from minidistil.weights._pickle_subset import PickleError, TensorRecord, load
 from minidistil.weights._storage import DTYPE_BITS, StoredTensor, impossible_shape
+from minidistil.weights._torch_before_1_6 import MAGIC, read_state
 from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
 
 codecs.lookup("cp437")  # of names in archives: imported now, as a fork may cut short what is imported later
 
-_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch < 1.6
-_LEGACY_TAR = b"ustar"
+_TAR = b"ustar"
 _CONVERT = (
     "Where PyTorch is installed, rewrite it: "
     "`d = torch.load(path, weights_only=True); safetensors.torch.save_file(d, 'model.safetensors')`"
@@ -38,16 +41,9 @@ def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
     Raises:
         CheckpointError: listing everything that is corrupt, contradictory or refused.
     """
-    records = _records(path, mapped)
-    root = _root(path, records)
-    _check_byte_order(path, mapped, records, root)
-    offset, size = records[f"{root}data.pkl"]
-    if size > limits.TABLE_BYTES:
-        raise CheckpointError(
-            path, f"its table of tensors takes {size} bytes; {limits.TABLE_BYTES} are the most accepted"
-        )
     try:
-        state = load(mapped[offset : offset + size])
+        old = mapped[: len(MAGIC)] == MAGIC
+        state, storages = read_state(path, mapped) if old else _read_archive(path, mapped)
     except PickleError as error:
         if error.refused:
             raise CheckpointError(
@@ -65,10 +61,10 @@ def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
     for name, value in state.items():
         if not isinstance(value, TensorRecord):
             faults.append(f"{quoted(name)} is {type(value).__name__}, not a tensor: a state dict holds tensors only")
-        elif fault := _tensor_fault(value, records.get(f"{root}data/{value.storage.key}")):
+        elif fault := _tensor_fault(value, storages.get(value.storage.key)):
             faults.append(f"the table lies about {quoted(name)}: {fault}")
         else:
-            place, storage = records[f"{root}data/{value.storage.key}"][0], value.storage
+            place, storage = storages[value.storage.key][0], value.storage
             # The stride of a dimension of one element says nothing, and nothing bounds it.
             strides = tuple(step if n > 1 else 0 for n, step in zip(value.shape, value.strides, strict=True))
             table[name] = StoredTensor(storage.dtype, value.shape, place, storage.count, value.start, strides)
@@ -77,6 +73,21 @@ def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
     if faults:
         raise CheckpointError(path, faults)
     return table
+
+
+def _read_archive(path: Path, mapped: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
+    """The state dict, and (first byte, size) of every storage by its key."""
+    records = _records(path, mapped)
+    root = _root(path, records)
+    _check_byte_order(path, mapped, records, root)
+    offset, size = records[f"{root}data.pkl"]
+    if size > limits.TABLE_BYTES:
+        raise CheckpointError(
+            path, f"its table of tensors takes {size} bytes; {limits.TABLE_BYTES} are the most accepted"
+        )
+    state = load(mapped[offset : offset + size])
+    data = f"{root}data/"
+    return state, {name[len(data) :]: place for name, place in records.items() if name.startswith(data)}
 
 
 def _sharing_faults(table: dict[str, StoredTensor], size: int) -> list[str]:
@@ -121,8 +132,10 @@ class _Directory(io.RawIOBase):
 
 def _records(path: Path, mapped: mmap.mmap) -> dict[str, tuple[int, int]]:
     """Name -> (first byte, size) of every record, its local header checked."""
-    if mapped[: len(_LEGACY)] == _LEGACY or mapped[257:262] == _LEGACY_TAR:
-        raise CheckpointError(path, f"was written by PyTorch before 1.6, in a format that is not supported. {_CONVERT}")
+    if mapped[257:262] == _TAR:
+        raise CheckpointError(
+            path, f"was written by PyTorch before 0.1.10, as a tar archive: not supported. {_CONVERT}"
+        )
     if mapped[:4] != b"PK\x03\x04":
         raise CheckpointError(path, "is no file of torch.save: it does not start as a zip archive")
     try:
@@ -194,7 +207,7 @@ def _check_byte_order(path: Path, mapped: mmap.mmap, records: dict[str, tuple[in
 def _tensor_fault(tensor: TensorRecord, record: tuple[int, int] | None) -> str | None:
     storage, shape = tensor.storage, tensor.shape
     if record is None:
-        return f"its storage {quoted(storage.key)} is not in the archive"
+        return f"its storage {quoted(storage.key)} is not in the file"
     expected = storage.count * DTYPE_BITS[storage.dtype] // 8
     if record[1] != expected:
         return f"{storage.count} elements {storage.dtype} take {expected} bytes, its storage has {record[1]}"

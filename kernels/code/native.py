@@ -1,7 +1,8 @@
-"""Machine code of the entries: compiled once with Numba, kept as object files, called without Numba.
+"""Machine code of the entries: shipped, or compiled once with Numba and kept as object files; called without Numba.
 
-Loading a kept entry takes milliseconds and needs llvmlite only; Numba, whose import alone takes longer than a whole
-first result should, is imported where something must be compiled. A call releases the GIL.
+A library that came with the package needs no compiler at all (shipped.py). Loading a kept entry takes milliseconds and
+llvmlite. Numba, whose import alone takes longer than a whole first result should, is imported where something must be
+compiled. A call releases the GIL.
 
 Code is kept (kept.py) under a digest of everything that it follows from: the sources of all kernels, the CPU and its
 features, llvmlite. So nothing stale is ever found, and nothing needs to be thrown out.
@@ -12,88 +13,81 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
-import importlib
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from minidistil._loading import loading
-from minidistil.kernels.code import kept
-from minidistil.kernels.code.float_mode import run_in_default_mode
+from minidistil.kernels.code import emit, kept, shipped
+from minidistil.kernels.code.shipped import Unavailable
+from minidistil.kernels.code.target import compiler_target, cpu, target
+
+__all__ = ("ENTRIES", "Entry", "Unavailable", "description", "entry")
 
 logger = logging.getLogger("minidistil")
 
-ENTRIES = {"run": "minidistil.kernels.steps.run"}
-"""The functions that code is kept of: name -> the module that has it, imported only where it must be compiled."""
+ENTRIES = emit.ENTRIES
 
 Entry = Callable[[int, int, int], bool]
 """Takes the address of a call (steps/table.py), a thread's number and the team's size; False where the team gave up."""
 
-_FOLDER = Path(__file__).resolve().parents[1]  # of all kernels
-# Of the C library; the kernels need no other.
-_ALLOWED = ("sched_yield", "SwitchToThread", "clock_gettime", "memcpy", "memset", "memmove")
 _entries: dict[str, Entry] = {}
 
 
-class Unavailable(RuntimeError):
-    """There is no machine code here, and none can be made; the message says why."""
-
-
 def entry(name: str) -> Entry:
-    """An entry by its name, from its object file or compiled now.
+    """An entry by its name: of a library, from its object file, or compiled now.
 
     Raises:
-        Unavailable: the CPU that code is compiled for has no fused multiply-add of vectors; or nothing is kept, and
-            Numba is missing.
+        Unavailable: the CPU that code is compiled for has no fused multiply-add of vectors; or there is no code, and
+            Numba is missing; or MINIDISTIL_KERNELS asks for what cannot be.
+        ValueError: MINIDISTIL_KERNELS asks for what there is not.
     """
     if name in _entries:
         return _entries[name]
     with loading():
-        try:
-            if name not in _entries:
-                _entries[name] = _function(*(kept.read(name, _key()) or _compile(name)))
-            return _entries[name]
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
-                raise
-            raise Unavailable(f"{error.name} is not installed") from None
+        if name not in _entries:
+            library = shipped.choice().library
+            if library is not None:
+                _entries[name] = _entry(name, library.address(shipped.ENTRY_PREFIX + name))
+            else:
+                with shipped.compiler():
+                    _entries[name] = _function(*(kept.read(name, _key()) or _compile(name)))
+        return _entries[name]
+
+
+def description() -> str:
+    """Which code runs here, and why, for people; it finds out, but compiles nothing."""
+    try:
+        library, why = shipped.choice()
+        name, lanes = target()
+    except Unavailable as error:
+        return f"none: {error}"
+    if not lanes:
+        return f"none: {name} has no fused multiply-add of vectors"
+    return f"compiled for {name}: {why}" if library is None else f"{library.name}: {why}"
 
 
 @functools.lru_cache(maxsize=1)
 def _key() -> str:
     import llvmlite
 
-    digest = hashlib.blake2b(digest_size=12)
-    for path in sorted(_FOLDER.rglob("*.py")):
-        digest.update(path.relative_to(_FOLDER).as_posix().encode() + b"\0" + path.read_bytes())
-    digest.update("\0".join((*cpu(), llvmlite.__version__)).encode())
-    return digest.hexdigest()
-
-
-def cpu() -> tuple[str, str]:
-    """LLVM's name and features of the CPU to make code for: the host's, or what NUMBA_CPU_NAME and _FEATURES say."""
-    from llvmlite import binding
-
-    name = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES")
-    if features is None:
-        features = "" if name == "generic" else binding.get_host_cpu_features().flatten()
-    return name, features
+    return hashlib.blake2b(
+        "\0".join((shipped.sources(), *cpu(), llvmlite.__version__)).encode(), digest_size=12
+    ).hexdigest()
 
 
 def _compile(name: str) -> tuple[str, bytes]:
     """Compile an entry with Numba and keep its object code where that is possible."""
-    from minidistil.kernels.code.target import target
-
-    if not target().lanes:
+    made_for = compiler_target()
+    if not made_for.lanes:
         raise Unavailable(
-            f"the CPU that code is compiled for ({target().name}) has no fused multiply-add of vectors, without which "
+            f"the CPU that code is compiled for ({made_for.name}) has no fused multiply-add of vectors, without which "
             "the kernels would be slow and lean on the C library's arithmetic"
         )
+    import numba  # noqa: F401 where it is missing, nothing is announced
+
     _announce()
-    symbol, code = _object_code(getattr(importlib.import_module(ENTRIES[name]), name))
+    symbol, code = emit.object_code(name)
     kept.write(name, _key(), symbol, code)
     return symbol, code
 
@@ -103,54 +97,12 @@ def _announce() -> None:
     folder = kept.directory()
     nowhere = "for this process only, as there is no folder to keep them in (NUMBA_CACHE_DIR names one)"
     where = f"kept in {folder}" if folder else nowhere
-    logger.warning("minidistil compiles its kernels for this CPU (%s); some seconds, once, %s", cpu()[0], where)
-
-
-def _object_code(dispatcher: Any) -> tuple[str, bytes]:
-    """Symbol and object code of a Numba function of three int64."""
-    machine = _machine()
-    symbol, module = closed_module(dispatcher, machine)
-    return symbol, machine.emit_object(module)
-
-
-def closed_module(dispatcher: Any, machine: Any) -> tuple[str, Any]:
-    """Symbol and LLVM module of a Numba function of three int64, without the parts that call back into Python.
-
-    Whatever floating-point mode its caller is in, the code runs in the default one.
-
-    `machine` is LLVM's code generator, of this CPU or of another kind.
-    """
-    from llvmlite import binding
-    from numba import types
-
-    signature = (types.int64,) * 3
-    dispatcher.compile(signature)
-    result = dispatcher.overloads[signature]
-    symbol = result.fndesc.llvm_func_name
-    module = binding.parse_assembly(result.library.get_llvm_str())
-    module.triple, module.data_layout = machine.triple, str(machine.target_data)
-    run_in_default_mode(module, symbol)
-    for function in module.functions:
-        if not function.is_declaration and function.name != symbol:
-            function.linkage = binding.Linkage.internal
-    passes = binding.create_new_module_pass_manager()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.run(module, binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2)))
-    foreign = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
-    if not set(foreign) <= set(_ALLOWED):
-        raise Unavailable(f"Numba made code that calls {sorted(set(foreign) - set(_ALLOWED))}; is NUMBA_OPT set to 0?")
-    return symbol, module
-
-
-def _machine() -> Any:
-    """LLVM's code generator for the CPU, as Numba sets it up for code that is run where it was made."""
-    from llvmlite import binding
-
-    name, features = cpu()
-    triple = binding.get_process_triple()
-    reloc = "static" if triple.startswith("x86") else "default"
-    options = {"cpu": name, "features": features, "opt": 3, "reloc": reloc, "codemodel": "jitdefault"}
-    return binding.Target.from_triple(triple).create_target_machine(**options)
+    logger.warning(
+        "minidistil compiles its kernels for this CPU (%s), as %s; some seconds, once, %s",
+        cpu()[0],
+        shipped.choice().why,
+        where,
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -160,13 +112,7 @@ def _linker() -> Any:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     module = binding.parse_assembly(f'target triple = "{binding.get_process_triple()}"')
-    return binding.create_mcjit_compiler(module, _machine())
-
-
-# A Numba function returns a status and takes the addresses of its result and of an exception before its arguments.
-_PROTOTYPE = ctypes.CFUNCTYPE(
-    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64
-)
+    return binding.create_mcjit_compiler(module, emit.this_machine())
 
 
 def _function(symbol: str, code: bytes) -> Entry:
@@ -175,7 +121,17 @@ def _function(symbol: str, code: bytes) -> Entry:
     linker = _linker()
     linker.add_object_file(binding.ObjectFileRef.from_data(code))
     linker.finalize_object()
-    native = _PROTOTYPE(linker.get_function_address(symbol))
+    return _entry(symbol, linker.get_function_address(symbol))
+
+
+# A Numba function returns a status and takes the addresses of its result and of an exception before its arguments.
+_PROTOTYPE = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64
+)
+
+
+def _entry(symbol: str, address: int) -> Entry:
+    native = _PROTOTYPE(address)
 
     def call(address: int, thread: int, threads: int) -> bool:
         result, exception = ctypes.c_int64(), ctypes.c_void_p()

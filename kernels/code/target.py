@@ -1,10 +1,13 @@
-"""Which vector unit kernels are compiled for, and the register tile that fills it."""
+"""Which vector unit the machine code is for, and the register tile that fills it. Imports no compiler by itself."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import NamedTuple
+import os
+from typing import Any, NamedTuple
+
+from minidistil._loading import loading
+from minidistil.kernels.code import shipped
 
 # A product with fused rounding is what every kernel rests on; LLVM shows what it makes of one.
 _PROBE = """
@@ -21,20 +24,27 @@ define void @probe(ptr %p, ptr %q) {{
 
 
 class Tile(NamedTuple):
-    """The register tile of the matrix product: rows x (vectors * lanes), `step` of k at a time (1, or `lanes`)."""
+    """The register tile of the matrix product: rows x (vectors * lanes), `step` of k in a turn of its loop.
+
+    Where `step` is `lanes`, the rows of A are read in vectors, and sums multiply by a lane of them.
+    """
 
     lanes: int
     rows: int
     vectors: int
     step: int
 
+    @property
+    def sliver(self) -> int:
+        """Its columns: how packed weights are cut (layout.pack)."""
+        return self.vectors * self.lanes
 
-@dataclass(frozen=True)
-class Target:
+
+class Target(NamedTuple):
     """The CPU as kernels see it.
 
     Attributes:
-        name: LLVM's name of the CPU.
+        name: LLVM's name of the CPU, or the shipped library's.
         lanes: float32 lanes of one vector register (16 AVX-512, 8 AVX2, 4 NEON); 0 without hardware FMA.
     """
 
@@ -50,20 +60,58 @@ class Target:
 # Accumulators, the panel's vectors and one broadcast together fit the 32 or 16 registers. Measured on Zen 4, one core,
 # fraction of FMA peak at K = 768 and 3072: 8 x 48 97 %, 6 x 64 97 %, 12 x 32 95 %; with ymm 4 x 24 94 %, 6 x 16 90 %.
 # NEON: by counting instructions (docs/cpus.md); never run on such a CPU.
-TILES = {16: Tile(16, 8, 3, 1), 8: Tile(8, 4, 3, 1), 4: Tile(4, 7, 3, 4)}
+TILES = {16: Tile(16, 8, 3, 1), 8: Tile(8, 4, 3, 4), 4: Tile(4, 7, 3, 4)}
+
+
+def sliver() -> int:
+    """Columns of a sliver of packed weights in the code for this CPU: who packs or reads them asks here.
+
+    Raises:
+        Unavailable: as `target`.
+    """
+    return target().tile.sliver
 
 
 @functools.lru_cache(maxsize=1)
 def target() -> Target:
-    """The target that Numba compiles for (NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included)."""
-    from llvmlite import binding
-    from numba.core.registry import cpu_target
+    """The target of the machine code that runs in this process, found without Numba.
 
-    triple, name, features = cpu_target.target_context.codegen().magic_tuple()
-    machine = binding.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2)
-    assembly = machine.emit_assembly(binding.parse_assembly(_PROBE.format(triple=triple)))
+    Raises:
+        Unavailable: no library serves, and there is no compiler.
+    """
+    library = shipped.choice().library
+    return compiler_target() if library is None else Target(library.name, library.lanes)
+
+
+@functools.lru_cache(maxsize=1)
+def compiler_target() -> Target:
+    """The target that kernels are compiled for here, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included."""
+    with loading(), shipped.compiler():
+        from llvmlite import binding
+
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        triple, (name, features) = binding.get_process_triple(), cpu()
+        machine = binding.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2)
+        return Target(name, lanes_of(machine))
+
+
+def lanes_of(machine: Any) -> int:
+    """Lanes of the vectors that an LLVM code generator multiplies and adds at once; 0 where it does so in two steps."""
+    from llvmlite import binding
+
+    assembly = machine.emit_assembly(binding.parse_assembly(_PROBE.format(triple=machine.triple)))
     if "vfmadd" in assembly:
-        lanes = 16 if "zmm" in assembly else 8 if "ymm" in assembly else 0
-    else:
-        lanes = 4 if "fmla" in assembly else 0
-    return Target(name, lanes)
+        return 16 if "zmm" in assembly else 8 if "ymm" in assembly else 0
+    return 4 if "fmla" in assembly else 0
+
+
+def cpu() -> tuple[str, str]:
+    """LLVM's name and features of the CPU to make code for: the host's, or what NUMBA_CPU_NAME and _FEATURES say."""
+    from llvmlite import binding
+
+    name = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        features = "" if name == "generic" else binding.get_host_cpu_features().flatten()
+    return name, features

@@ -11,10 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from minidistil.kernels.code.compile import kernel
-from minidistil.kernels.layout import PANEL
 from minidistil.kernels.products.gemm import chain_length, multiply
-from minidistil.kernels.products.packing import transpose16
-from minidistil.kernels.products.tile import ROWS
+from minidistil.kernels.products.packing import pack_rows
+from minidistil.kernels.products.tile import ROWS, SLIVER
 from minidistil.kernels.simd.gelu import integer_bits, power_of_two
 from minidistil.kernels.simd.memory import get_f32, load, load_first, set_f32, store, store_first
 from minidistil.kernels.simd.values import (
@@ -106,28 +105,23 @@ def attend_head(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context
         probabilities: float32 [queries, n], contiguous, overwritten; or 0.
         scratch: float32 [layout.attention_scratch(n, head_dim)].
     """
-    padded, width = round_up(n, PANEL), round_up(head_dim, 16)
+    padded, width = round_up(n, 16), round_up(head_dim, 16)
+    score_chain, block = chain_length(head_dim), chain_length(padded)
     keys = scratch
     values = keys + padded * head_dim * 4
-    scores = values + padded * width * 4
-    ld_scores = padded + 16  # one place for the row's reciprocal; and the rows of a tile fall into different cache sets
+    scores = values + n * width * 4
+    ld_scores = (padded // 16 + 1 | 1) * 16  # a place for the row's reciprocal; an odd number of cache lines
     result = scores + ROWS * ld_scores * 4
-    _pack_keys(k, ld, n, head_dim, keys)
-    _pack_rows(v, ld, n, head_dim, width, values)
-    block, score_chain = chain_length(round_up(n, 16)), chain_length(head_dim)
+    pack_rows(k, ld, n, head_dim, keys, padded)
+    _pack_values(v, ld, n, head_dim, width, block, values)
     for i in range(0, queries, ROWS):
         rows = min(ROWS, queries - i)
-        for j in range(0, padded, PANEL):
-            columns = min(PANEL, round_up(n - j, 16))
-            panel = keys + j * head_dim * 4
-            multiply(
-                q + i * ld * 4, ld, rows, panel, PANEL, columns, scores + j * 4, ld_scores, 0, head_dim, score_chain
-            )
+        multiply(q + i * ld * 4, ld, rows, keys, padded, scores, ld_scores, 0, head_dim, score_chain)
         for r in range(rows):
             row = scores + r * ld_scores * 4
             row_bias = bias + (i + r) * ld_bias * 4 if bias != 0 else 0
             set_f32(row, padded, softmax_numerators(row, n, scale, row_bias))
-        multiply(scores, ld_scores, rows, values, width, width, result, width, 0, n, block)
+        multiply(scores, ld_scores, rows, values, width, result, width, 0, n, block)
         for r in range(rows):
             row = scores + r * ld_scores * 4
             reciprocal = splat(get_f32(row, padded))
@@ -144,21 +138,14 @@ def _scale_row(source, target, n, factor):
 
 
 @kernel
-def _pack_keys(k, ld, n, head_dim, out):
-    """k [n, head_dim] into panels of PANEL keys, each [head_dim, PANEL]; up to whole sixteens, the last key again."""
-    for first in range(0, n, 16):
-        panel = out + (first // PANEL * PANEL * head_dim + first % PANEL) * 4
-        whole = head_dim - head_dim % 16
-        for d in range(0, whole, 16):
-            transpose16(k + (first * ld + d) * 4, ld, n - first, panel + d * PANEL * 4, PANEL)
-        for d in range(whole, head_dim):
-            for j in range(16):
-                set_f32(panel, d * PANEL + j, get_f32(k, min(first + j, n - 1) * ld + d))
-
-
-@kernel
-def _pack_rows(v, ld, n, head_dim, width, out):
-    """v [n, head_dim] into rows of `width` elements, zero beyond head_dim."""
-    for j in range(n):
-        for d in range(0, width, 16):
-            store(out, j * width + d, load_first(v, j * ld + d, first_lanes(head_dim - d)))
+def _pack_values(v, ld, n, head_dim, width, block, out):
+    """v [n, head_dim], rows `ld` apart, as a packed B [n, width] in blocks of so many keys, zero beyond head_dim."""
+    for first in range(0, n, block):
+        length = min(block, n - first)
+        for d in range(0, width, SLIVER):
+            columns, sliver = min(SLIVER, width - d), out + (first * width + d * length) * 4
+            for j in range(length):
+                for i in range(0, columns, 16):
+                    # What is written beyond its columns, the next row, the next sliver or the scores overwrite.
+                    row = load_first(v, (first + j) * ld + d + i, first_lanes(head_dim - d - i))
+                    store(sliver, j * columns + i, row)

@@ -4,30 +4,21 @@ Each element starts from its bias and takes the totals of blocks of k one after 
 fused multiply-adds over its block, k increasing from zero. `chain_length` gives the blocks. The order looks at K only:
 not at the rows that travel together, the tile, the threads or the vector width, so none of them changes a bit.
 
-Weights are packed once into panels of PANEL columns (layout.pack).
+The matrix on the right is packed (layout.pack): in slivers as wide as the register tile, each contiguous for a block of
+k, so that it stays in the first-level cache while one tile of rows after another multiplies by it.
 """
 
 from __future__ import annotations
 
+from minidistil.kernels import layout
 from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL, ROW_BLOCK
-from minidistil.kernels.products.tile import LANES, ROWS, VECTORS, tile
+from minidistil.kernels.products.tile import LANES, ROWS, SLIVER, VECTORS, tile
 from minidistil.kernels.simd.memory import get_f32, load, set_f32, store
 
 _MOST_ROWS = ROW_BLOCK // ROWS * ROWS  # in whole tiles
 
-
-@kernel
-def chain_length(k):
-    """Length of one chain of fused multiply-adds in a sum of length k: k up to 192, half of it below 384, then 192.
-
-    What the chains leave over (the last of an odd k between, the remainder after 192s) is one more, shorter, chain.
-    """
-    if k <= 192:
-        return k
-    if k < 384:
-        return k // 2
-    return 192
+chain_length = kernel(layout.chain_length)
 
 
 @kernel
@@ -38,49 +29,54 @@ def row_block(rows):
 
 
 @kernel
-def multiply(a, lda, rows, b, ldb, width, c, ldc, bias, k, block):
-    """C[rows, width] = bias + A[rows, k] B[k, width] on addresses, tile by tile.
+def multiply(a, lda, rows, b, columns, c, ldc, bias, k, block):
+    """C[rows, columns] = bias + A[rows, k] B[k, columns] on addresses, B packed.
 
-    `width` is a multiple of the vector's lanes; leading dimensions count elements; see `tile` for the rest.
+    B is cut as a panel is, for any number of columns that is a multiple of the vector's lanes: where they do not fill
+    the last sliver, that one is narrower. Leading dimensions count elements; see `tile` for the rest.
     """
-    for n in range(0, width, VECTORS * LANES):
-        vectors = min(VECTORS, (width - n) // LANES)
-        bias_n = bias + n * 4 if bias != 0 else 0
-        for m in range(0, rows, ROWS):
-            row_c = c + (m * ldc + n) * 4
-            row_a = a + m * lda * 4
-            tile(min(ROWS, rows - m), vectors, row_a, lda, b + n * 4, ldb, row_c, ldc, bias_n, k, block, 0, row_a, 0)
+    for first in range(0, k, block):
+        part, length = b + first * columns * 4, min(block, k - first)
+        _multiply_block(a + first * 4, lda, rows, part, columns, c, ldc, bias, length, first, part, 0)
 
 
 @kernel
 def multiply_panel(a, lda, rows, panel, c, ldc, bias, k, block, ahead):
-    """`multiply` by a whole panel of packed weights, which may have to come from memory.
+    """`multiply` by a panel of packed weights, which may have to come from memory.
 
-    A tile of 512-bit vectors is large enough to read the panel once and again for every tile, and fetches it ahead by
-    itself. With shorter vectors all tiles take a block of k, which then lies in the first-level cache, before any takes
-    the next; and meanwhile, evenly over the tiles, the next block is fetched: of this panel, and at its end from
-    `ahead`, the address of the panel that is probably needed next, or 0.
+    A tile of 512-bit vectors is as wide as the panel and large enough to read it once and again for every tile, and
+    fetches it ahead by itself. With shorter vectors all tiles take a sliver, which then lies in the first-level cache,
+    before any takes the next; and meanwhile, evenly over the tiles, the next block of k is fetched: of this panel, and
+    at its end from `ahead`, the address of the panel that is probably needed next, or 0.
     """
-    if LANES == 16:
-        multiply(a, lda, rows, panel, PANEL, PANEL, c, ldc, bias, k, block)
+    if SLIVER == PANEL:
+        for m in range(0, rows, ROWS):
+            row_a, row_c = a + m * lda * 4, c + m * ldc * 4
+            tile(min(ROWS, rows - m), VECTORS, row_a, lda, panel, row_c, ldc, bias, k, block, 0, row_a, 0)
         return
-    tiles = (rows + ROWS - 1) // ROWS * ((PANEL + VECTORS * LANES - 1) // (VECTORS * LANES))
+    tiles = (rows + ROWS - 1) // ROWS * (PANEL // SLIVER)
     for first in range(0, k, block):
-        end = min(first + block, k)
-        fetch = panel + end * PANEL * 4 if end < k else ahead
+        part, length = panel + first * PANEL * 4, min(block, k - first)
+        fetch = part + length * PANEL * 4 if first + length < k else ahead
         step = PANEL * 4 // tiles
         if fetch == 0:
-            fetch, step = panel, 0
-        for n in range(0, PANEL, VECTORS * LANES):
-            vectors = min(VECTORS, (PANEL - n) // LANES)
-            b, bias_n = panel + (first * PANEL + n) * 4, bias + n * 4 if bias != 0 else 0
-            for m in range(0, rows, ROWS):
-                row_a, row_c = a + (m * lda + first) * 4, c + (m * ldc + n) * 4
-                tile(
-                    min(ROWS, rows - m), vectors, row_a, lda, b, PANEL, row_c, ldc, bias_n, end - first, block,
-                    first, fetch, step,
-                )  # fmt: skip
-                fetch += (end - first) * step
+            fetch, step = part, 0
+        _multiply_block(a + first * 4, lda, rows, part, PANEL, c, ldc, bias, length, first, fetch, step)
+
+
+@kernel
+def _multiply_block(a, lda, rows, b, columns, c, ldc, bias, length, first, fetch, step):
+    """A block of k, sliver by sliver; each tile fetches `step` bytes a k, from where the one before it ended."""
+    for n in range(0, columns, SLIVER):
+        width = min(SLIVER, columns - n)
+        sliver, bias_n = b + n * length * 4, bias + n * 4 if bias != 0 else 0
+        for m in range(0, rows, ROWS):
+            row_a, row_c = a + m * lda * 4, c + (m * ldc + n) * 4
+            tile(
+                min(ROWS, rows - m), width // LANES, row_a, lda, sliver, row_c, ldc, bias_n, length, length,
+                first, fetch, step,
+            )  # fmt: skip
+            fetch += length * step
 
 
 @kernel

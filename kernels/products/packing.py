@@ -1,6 +1,8 @@
-"""Packing weights into panels (layout.pack), in blocks of sixteen by sixteen that are transposed in registers."""
+"""Packing matrices for products (layout.pack), sixteen by sixteen elements at a time, transposed in registers."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from llvmlite import ir
@@ -8,59 +10,87 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from minidistil.kernels.code.compile import kernel
-from minidistil.kernels.layout import PANEL
+from minidistil.kernels.products.gemm import chain_length
+from minidistil.kernels.products.tile import SLIVER
 from minidistil.kernels.simd.memory import get_f32, pointer, set_f32
 from minidistil.kernels.simd.values import F32x16
+
+_PIECE = math.gcd(SLIVER, 16)  # so many of sixteen columns lie side by side, whatever the first of them
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
-@intrinsic
-def transpose16(typing_context, source, ld_source, count, target, ld_target):
-    """target[j, i] = source[i, j] for sixteen by sixteen float32, each by its address and leading dimension.
+@kernel
+def pack_rows(x, ld, n, k, out, columns):
+    """x float32 [n, k], rows `ld` apart, into the first n columns of a packed B [k, columns], both by address.
 
-    Only `count` rows of the source are there (1 to 16, or more); the last of them stands in for those that are not.
+    Columns beyond n become zero; `columns` is a multiple of sixteen. See `layout.pack`, where they are PANEL.
+    """
+    block, end = chain_length(k), (n + 15) // 16 * 16
+    for start in range(0, k, block):
+        part, length = out + start * columns * 4, min(block, k - start)
+        whole = length - length % 16
+        for j in range(0, n, 16):
+            row, count = x + (j * ld + start) * 4, n - j
+            for i in range(0, whole, 16):
+                _transpose16(row + i * 4, ld, count, part, length, columns, i, j)
+            for i in range(whole, length):
+                for c in range(16):
+                    value = get_f32(row, c * ld + i) if c < count else np.float32(0.0)
+                    set_f32(part, place(i, j + c, length, columns), value)
+        for i in range(length if end < columns else 0):
+            for c in range(end, columns):
+                set_f32(part, place(i, c, length, columns), np.float32(0.0))
+
+
+@kernel
+def place(k, j, length, columns):
+    """Position of element (k, j) in a block of `length` k and so many columns, in floats from its start."""
+    sliver = j // SLIVER * SLIVER
+    return sliver * length + k * min(SLIVER, columns - sliver) + j - sliver
+
+
+@intrinsic
+def _transpose16(typing_context, source, ld_source, count, block, length, columns, k, j):
+    """Elements (k to k + 15, j to j + 15) of a block (see `place`) from source float32 [16, 16], transposed.
+
+    Source and block are addresses. Only `count` rows of the source are there (1 to 16, or more); the others are zeros.
     """
 
     def emit(context, builder, sig, args):
-        source, ld_source, count, target, ld_target = args
-        last = builder.sub(count, ir.Constant(_I64, 1))
+        source, ld_source, count, block, length, columns, k, j = args
+        last, zeros = builder.sub(count, _int(1)), ir.Constant(F32x16.llvm, [0.0] * 16)
         rows = []
         for i in range(16):
-            number = ir.Constant(_I64, i)
-            place = builder.mul(ld_source, builder.select(builder.icmp_signed("<", number, last), number, last))
-            rows.append(builder.load(pointer(builder, source, place, F32x16.llvm)))
-            rows[-1].align = 4
+            there = builder.icmp_signed("<=", _int(i), last)
+            start = builder.mul(ld_source, builder.select(there, _int(i), last))
+            row = builder.load(pointer(builder, source, start, F32x16.llvm))
+            row.align = 4
+            rows.append(builder.select(there, row, zeros))
         # Swap the off-diagonal halves of blocks of 2, 4, 8 and 16.
         for step in (1, 2, 4, 8):
-            upper = [j if not j & step else 16 + j - step for j in range(16)]
-            lower = [j + step if not j & step else 16 + j for j in range(16)]
+            upper = [i if not i & step else 16 + i - step for i in range(16)]
+            lower = [i + step if not i & step else 16 + i for i in range(16)]
             for i in range(16):
                 if not i & step:
                     a, b = rows[i], rows[i + step]
                     masks = (ir.Constant(ir.VectorType(_I32, 16), pick) for pick in (upper, lower))
                     rows[i], rows[i + step] = (builder.shuffle_vector(a, b, mask) for mask in masks)
-        for i, row in enumerate(rows):
-            place = builder.mul(ld_target, ir.Constant(_I64, i))
-            builder.store(row, pointer(builder, target, place, F32x16.llvm)).align = 4
+        for first in range(0, 16, _PIECE):
+            column = builder.add(j, _int(first))
+            sliver = builder.sub(column, builder.urem(column, _int(SLIVER)))
+            left = builder.sub(columns, sliver)
+            width = builder.select(builder.icmp_signed("<", left, _int(SLIVER)), left, _int(SLIVER))
+            place = builder.add(builder.mul(sliver, length), builder.sub(column, sliver))
+            lanes = ir.Constant(ir.VectorType(_I32, _PIECE), list(range(first, first + _PIECE)))
+            for i, row in enumerate(rows):
+                at = builder.add(place, builder.mul(builder.add(k, _int(i)), width))
+                piece = row if _PIECE == 16 else builder.shuffle_vector(row, row, lanes)
+                builder.store(piece, pointer(builder, block, at, piece.type)).align = 4
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 5), emit
+    return types.void(*[types.intp] * 8), emit
 
 
-@kernel
-def pack_rows(weight, n, k, out):
-    """W float32 [n, k] into panels float32 [panels(n), k, PANEL], both by address; columns beyond n become zero."""
-    for first in range(0, n, 16):
-        target = out + (first // PANEL * k * PANEL + first % PANEL) * 4
-        rows, whole = min(16, n - first), k - k % 16
-        for j in range(0, whole, 16):
-            transpose16(weight + (first * k + j) * 4, k, rows, target + j * PANEL * 4, PANEL)
-        for j in range(whole, k):
-            for i in range(rows):
-                set_f32(target, j * PANEL + i, get_f32(weight, (first + i) * k + j))
-    end = (n + PANEL - 1) // PANEL * PANEL
-    last = out + (end // PANEL - 1) * k * PANEL * 4
-    for j in range(k if end > n else 0):
-        for i in range(n - (end - PANEL), PANEL):
-            set_f32(last, j * PANEL + i, np.float32(0.0))
+def _int(value: int) -> ir.Constant:
+    return ir.Constant(_I64, value)

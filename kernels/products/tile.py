@@ -13,16 +13,17 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minidistil.kernels.code.target import Tile, target
+from minidistil.kernels.code.target import Tile, compiler_target
 from minidistil.kernels.simd.values import broadcast
 
-TILE = target().tile
+TILE = compiler_target().tile
 LANES = TILE.lanes
 ROWS = TILE.rows  # most rows of a tile
 VECTORS = TILE.vectors  # most vectors of a tile
+SLIVER = TILE.sliver  # most columns of a tile
 
-# How far ahead of its use a row of the panel is fetched, in rows of k: into the first-level cache, and, where the tile
-# is wide enough to have room for the instructions, into the second: for weights that come from memory.
+# How far ahead of its use a row of B is fetched where vectors have 512 bits, in rows of k: into the first-level cache,
+# and into the second, for weights that come from memory. Other tiles find B in the first-level cache (gemm.py).
 _PREFETCH_K = 16
 _PREFETCH_FAR_K = 80
 
@@ -31,13 +32,13 @@ _F32 = ir.FloatType()
 
 
 @intrinsic
-def tile(typing_context, rows, vectors, a, lda, b, ldb, c, ldc, bias, k, block, later, ahead, ahead_step):
+def tile(typing_context, rows, vectors, a, lda, b, c, ldc, bias, k, block, later, ahead, ahead_step):
     """C = bias + A B, one tile.
 
     Args:
         rows: 1 to ROWS; vectors: 1 to VECTORS; the tile is `rows` x `vectors * LANES`.
         a: address of A float32 [rows, k], rows `lda` elements apart.
-        b: address of B float32 [k, vectors * LANES], rows `ldb` apart (k runs down, columns are contiguous).
+        b: address of B float32 [k, vectors * LANES], contiguous.
         c: address of C float32 [rows, vectors * LANES], rows `ldc` apart; overwritten.
         bias: address of float32 [vectors * LANES], or 0: then C starts as the first block's total.
         k: length of the sums, at least 1; block: length of one chain.
@@ -45,7 +46,7 @@ def tile(typing_context, rows, vectors, a, lda, b, ldb, c, ldc, bias, k, block, 
         ahead: address in memory that is wanted soon, fetched into the second-level cache by a cache line each k,
             `ahead_step` bytes apart; where vectors have 512 bits, the tile does not need it.
     """
-    sig = types.void(*[types.intp] * 14)
+    sig = types.void(*[types.intp] * 13)
 
     def emit(context, builder, sig, args):
         builder.call(tile_function(builder.module, TILE), args)
@@ -62,7 +63,7 @@ def tile_function(module: ir.Module, largest: Tile) -> ir.Function:
     name = "minidistil.tile"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 14), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 13), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -84,7 +85,7 @@ class _TileCode:
     """Code of one tile shape."""
 
     def __init__(
-        self, builder: ir.IRBuilder, shape: Tile, a, lda, b, ldb, c, ldc, bias, k, block, later, ahead, ahead_step
+        self, builder: ir.IRBuilder, shape: Tile, a, lda, b, c, ldc, bias, k, block, later, ahead, ahead_step
     ) -> None:
         self.builder, self.lanes, self.rows, self.vectors, self.step = builder, *shape
         self.vector = ir.VectorType(_F32, self.lanes)
@@ -92,7 +93,7 @@ class _TileCode:
         pointer = _F32.as_pointer()
         start = builder.inttoptr(a, pointer)
         self.a_rows = [builder.gep(start, [builder.mul(lda, _int(i))]) for i in range(rows)]
-        self.b, self.ldb = builder.inttoptr(b, pointer), ldb
+        self.b, self.width = builder.inttoptr(b, pointer), self.vectors * self.lanes
         self.c, self.ldc = builder.inttoptr(c, pointer), ldc
         self.bias_address, self.bias = bias, builder.inttoptr(bias, pointer)
         self.k, self.block, self.later = k, block, later
@@ -101,6 +102,8 @@ class _TileCode:
     def emit(self, end: ir.Block) -> None:
         """Blocks of k; in each, the chains of all elements; then C takes the block's totals."""
         builder = self.builder
+        if self.lanes < 16:
+            self._prefetch_c()
         entry, blocks = builder.block, builder.append_basic_block("blocks")
         chains, totals = builder.append_basic_block("chains"), builder.append_basic_block("totals")
         builder.branch(blocks)
@@ -155,23 +158,25 @@ class _TileCode:
         accumulators = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
         totals: list[list[Any]] = accumulators
         # A step as long as a vector reads A in vectors: one load for so many k, and sums that multiply by a lane of it.
-        a = [self._load(self.a_rows[i], k) for i in range(self.rows)] if step > 1 else []
+        by_lane = step == self.lanes
+        a = [self._load(self.a_rows[i], k) for i in range(self.rows)] if by_lane else []
         for s in range(step):
-            panel_row = builder.gep(self.b, [builder.mul(builder.add(k, _int(s)) if s else k, self.ldb)])
-            panel = [self._load(panel_row, _int(j * self.lanes)) for j in range(self.vectors)]
-            self._prefetch(builder.gep(panel_row, [builder.mul(self.ldb, _int(_PREFETCH_K))]), locality=3)
+            row_b = builder.gep(self.b, [builder.mul(builder.add(k, _int(s)) if s else k, _int(self.width))])
+            panel = [self._load(row_b, _int(j * self.lanes)) for j in range(self.vectors)]
             if self.lanes == 16:
-                self._prefetch(builder.gep(panel_row, [builder.mul(self.ldb, _int(_PREFETCH_FAR_K))]), locality=2)
+                self._prefetch(builder.gep(row_b, [_int(self.width * _PREFETCH_K)]), locality=3)
+                self._prefetch(builder.gep(row_b, [_int(self.width * _PREFETCH_FAR_K)]), locality=2)
             else:
                 row = builder.add(k, _int(s)) if s else k
                 self._prefetch_line(builder.gep(self.ahead, [builder.mul(row, self.ahead_step)]), locality=2)
             rows = []
             for i in range(self.rows):
-                if step > 1:
+                if by_lane:
                     every_lane = ir.Constant(ir.VectorType(_I32, self.lanes), [s] * self.lanes)
                     x = builder.shuffle_vector(a[i], a[i], every_lane)
                 else:
-                    x = broadcast(builder, builder.load(builder.gep(self.a_rows[i], [k])), self.lanes)
+                    place = builder.gep(builder.gep(self.a_rows[i], [k]), [_int(s)])
+                    x = broadcast(builder, builder.load(place), self.lanes)
                 rows.append([self._fma(x, panel[j], totals[i][j]) for j in range(self.vectors)])
             totals = rows
         for i in range(self.rows):
@@ -242,11 +247,19 @@ class _TileCode:
         self.builder.store(value, target_pointer).align = 4
 
     def _prefetch(self, start: Any, locality: int) -> None:
-        """Ask for the cache lines of a later row of the panel (harmless beyond its end), into level 4 - locality."""
-        for offset in range(0, self.vectors * self.lanes, 16):
+        """Ask for the cache lines of a later row of B (harmless beyond its end), into level 4 - locality."""
+        for offset in range(0, self.width, 16):
             self._prefetch_line(
                 self.builder.bitcast(self.builder.gep(start, [_int(offset)]), _I8.as_pointer()), locality
             )
+
+    def _prefetch_c(self) -> None:
+        """Ask for the rows of C, which are read or written when the sums are done; of a row the ends suffice."""
+        for i in range(self.rows):
+            row = self.builder.gep(self.c, [self.builder.mul(self.ldc, _int(i))])
+            for column in (0, self.width - 1):
+                place = self.builder.bitcast(self.builder.gep(row, [_int(column)]), _I8.as_pointer())
+                self._prefetch_line(place, locality=3)
 
     def _prefetch_line(self, line: Any, locality: int) -> None:
         function_type = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])

@@ -28,6 +28,7 @@ def code() -> Callable:
             first = next_task(member) * PANEL
             if first >= o.n:
                 break
-            pack_rows(o.weight + first * o.k * 4, min(PANEL, o.n - first), o.k, o.out + first * o.k * 4)
+            weight, out = o.weight + first * o.k * 4, o.out + first * o.k * 4
+            pack_rows(weight, o.k, min(PANEL, o.n - first), o.k, out, PANEL)
 
     return pack

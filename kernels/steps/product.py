@@ -29,8 +29,9 @@ def code() -> Callable:
     from minidistil.kernels.code.compile import part
     from minidistil.kernels.layout import LINEAR_ACTIVATION, PANEL
     from minidistil.kernels.products.gemm import add_to_rows, chain_length, copy_rows, multiply_panel, row_block
-    from minidistil.kernels.products.tile import LANES
+    from minidistil.kernels.products.tile import LANES, ROWS
     from minidistil.kernels.simd.activations import activate_rows
+    from minidistil.kernels.steps.share import even_block
     from minidistil.kernels.steps.team import next_task
 
     # Up to so many rows, reading a panel from memory takes about as long as multiplying by it. Where panels are fetched
@@ -41,8 +42,9 @@ def code() -> Callable:
     @part
     def product(o, member):
         w = o.w
-        block, chain, size = row_block(o.rows), chain_length(w.k), w.k * PANEL * 4
-        blocks, panels = (o.rows + block - 1) // block, (w.n + PANEL - 1) // PANEL
+        panels, chain, size = (w.n + PANEL - 1) // PANEL, chain_length(w.k), w.k * PANEL * 4
+        block = even_block(o.rows, row_block(o.rows), ROWS, panels, member.threads)
+        blocks = (o.rows + block - 1) // block
         task = next_task(member)
         while task < blocks * panels:
             m, p = task // panels * block, task % panels

@@ -37,7 +37,7 @@ def code() -> Callable:
     from minidistil.kernels.simd.rows import sum_row
     from minidistil.kernels.steps.team import next_task
 
-    rows_per_task = 4
+    most_rows_per_task = 4
 
     @part
     def row_of(x, i):
@@ -50,6 +50,7 @@ def code() -> Callable:
 
     @part
     def sum_rows(o, member):
+        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
         while True:
             first = next_task(member) * rows_per_task
             if first >= o.rows:

@@ -27,7 +27,7 @@ BACKENDS = ("engine", "exact", "blas")
 class RunOptions(TypedDict, total=False):
     """How a model is computed."""
 
-    threads: Annotated[int | None, Option("to compute with; None for what the process may use.")]
+    threads: Annotated[int | None, Option("to compute with; None for OMP_NUM_THREADS where set, else all.")]
     backend: Annotated[
         str | None,
         Option('"engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.'),
@@ -48,7 +48,8 @@ def create_backend(
             BLAS, float tolerance); None for "engine", or "blas" with a warning where Numba or hardware FMA is missing.
         config: the model's.
         weights: the model's.
-        threads: of the engine; None for what the process may use. NumPy's BLAS has settings of its own.
+        threads: of the engine; None for OMP_NUM_THREADS where it is set, else what the process may use (affinity and
+            control groups). NumPy's BLAS has settings of its own.
         packed: the weights in the engine's layout, from `packed_beside`; None to make them.
 
     Raises:
@@ -74,10 +75,14 @@ def packed_beside(name: str | None, checkpoint: Checkpoint) -> PackedWeights | N
     """
     if name not in (None, "engine") or not (checkpoint.folder / PACKED_FILE).exists():
         return None
-    from minidistil.weights.packed_file import open_packed
+    with loading():
+        from minidistil.kernels.code.native import Unavailable
+        from minidistil.weights.packed_file import open_packed
 
     try:
         return open_packed(checkpoint)
+    except Unavailable:
+        return None  # there will be no engine; making it says why
     except CheckpointError as error:
         warn_caller(RuntimeWarning(f"{error}; until then the weights are packed in memory"))
         return None

@@ -33,15 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         import click
 
         from minidistil.cli.app import app
+        from minidistil.cli.completion import VARIABLE, answer
     except ModuleNotFoundError as error:
         if error.name not in ("click", "tqdm"):
             raise
         return _fail(f"the command line needs {error.name}, which is not installed: pip install click tqdm")
+    if argv is None and (instruction := os.environ.get(VARIABLE)):
+        return answer(app, instruction)
     settings = {"traceback": bool(os.environ.get("MINIDISTIL_TRACEBACK"))}
     try:
         with _library_in_one_line():
             # Not click's own main(), which has its own way with interrupts and closed pipes.
-            with app.make_context("minidistil", list(sys.argv[1:] if argv is None else argv), obj=settings) as context:
+            arguments = list(sys.argv[1:] if argv is None else argv)
+            with app.make_context("minidistil", arguments, obj=settings, color=_colours()) as context:
                 app.invoke(context)
             sys.stdout.flush()
         return 0
@@ -56,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if settings["traceback"]:
             traceback.print_exc()
         return _fail(_with_note(_describe(error, settings["traceback"]), error))
+
+
+def _colours() -> bool | None:
+    """False where NO_COLOR (no-color.org) or a plain terminal asks for no colours; None leaves it to the stream."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def _describe(error: Exception, traced: bool) -> str:
@@ -88,6 +97,9 @@ def _fail(message: str, status: int = FAILED) -> int:
 
 def _say(message: str) -> None:
     """Write a line to standard error, whatever lines the message has."""
+    from minidistil.cli.words import in_words_of_the_shell
+
+    message = in_words_of_the_shell(message)
     line = "; ".join(part.strip().removeprefix("- ") for part in message.splitlines() if part.strip())
     with contextlib.suppress(OSError):
         sys.stderr.write(f"minidistil: {line.replace(':;', ':')}\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from minidistil.cli.kinds import TEXT_FILE
 from minidistil.cli.options import encoding_option, json_option, model_options, top_k_option
 from minidistil.cli.records import Record, Result, Source, process, records_output_option
 from minidistil.cli.text import STANDARD_INPUT, count_lines, display_name, printable, read_lines
@@ -19,8 +20,12 @@ _AROUND = 60  # characters shown on each side of an answer, on a terminal
 
 @click.command(short_help="Answer a question from texts.")
 @click.argument("question", required=False)
-@click.argument("files", metavar="FILE...", nargs=-1)
-@click.option("--pairs", help="In place of QUESTION and FILE: CSV or JSON lines with columns question and context.")
+@click.argument("files", type=TEXT_FILE, metavar="FILE...", nargs=-1)
+@click.option(
+    "--pairs",
+    type=TEXT_FILE,
+    help="In place of QUESTION and FILE: CSV or JSON lines with columns question and context.",
+)
 @top_k_option(1, "Answers to print")
 @click.option("--no-answer", is_flag=True, help='Let "no answer" be one, for models trained so.')
 @encoding_option
@@ -46,7 +51,7 @@ def qa(
 
     \b
     Example:
-      minidistil qa "who may vote?" docs/examples/amendments.txt -m distilbert/distilbert-base-cased-distilled-squad
+      minidistil qa "who may vote?" example:amendments -m qa
     """
     from minidistil.pipelines import pipeline
 

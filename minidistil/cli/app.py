@@ -7,6 +7,8 @@ import click
 from minidistil.cli.answers import qa
 from minidistil.cli.bench import bench, pack
 from minidistil.cli.checkpoints import inspect, verify, warmup
+from minidistil.cli.completion import completion
+from minidistil.cli.demo import demo
 from minidistil.cli.entities import ner
 from minidistil.cli.labels import classify, zero_shot
 from minidistil.cli.masks import fill_mask
@@ -36,13 +38,14 @@ def app(context: click.Context) -> None:
 
     \b
     Example:
-      minidistil search "free speech" docs/examples/amendments.txt
+      minidistil search "free speech" example:amendments
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 COMMANDS = (
+    demo,
     classify,
     ner,
     qa,
@@ -56,6 +59,7 @@ COMMANDS = (
     warmup,
     pack,
     bench,
+    completion,
 )
 for command in COMMANDS:
     app.add_command(traceback_option(command))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minidistil.cli.options import checkpoint_options, json_option, threads_option
+from minidistil.cli.options import checkpoint_argument, checkpoint_options, json_option, threads_option
 
 if TYPE_CHECKING:
     from minidistil.backends.engine.profile import Roofs, Share
@@ -24,7 +24,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 
 
 @click.command(short_help="Measure a checkpoint on this machine.")
-@click.argument("checkpoint")
+@checkpoint_argument
 @click.option("--lengths", default="8,32,128,512", show_default=True, callback=_numbers, help="Tokens of a sentence.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Sentences of a batch.")
 @threads_option("of the engine")
@@ -69,7 +69,7 @@ def bench(
 
 
 @click.command(short_help="Prepare a checkpoint for loading in milliseconds.")
-@click.argument("checkpoint")
+@checkpoint_argument
 @checkpoint_options
 def pack(checkpoint: str, **fetching: Any) -> None:
     """Write the weights of CHECKPOINT beside it as the engine wants them.

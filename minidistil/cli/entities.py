@@ -40,7 +40,7 @@ def ner(
 
     \b
     Example:
-      minidistil ner docs/examples/amendments.txt -m dslim/distilbert-NER
+      minidistil ner example:travellers -m ner
     """
     from minidistil.pipelines import pipeline
 

@@ -43,7 +43,7 @@ def classify(
 
     \b
     Example:
-      minidistil classify docs/examples/amendments.txt -m distilbert/distilbert-base-uncased-finetuned-sst-2-english
+      minidistil classify example:reviews -m sentiment
     """
     from minidistil.pipelines import pipeline
 
@@ -95,7 +95,7 @@ def zero_shot(
 
     \b
     Example:
-      minidistil zero-shot docs/examples/amendments.txt -l "voting, taxes" -m typeform/distilbert-base-uncased-mnli
+      minidistil zero-shot example:amendments -l "voting, taxes" -m zero-shot
     """
     from minidistil.pipelines import pipeline
 

@@ -30,7 +30,7 @@ def fill_mask(
 
     \b
     Example:
-      minidistil fill-mask "Paris is the [MASK] of France." --model distilbert/distilbert-base-uncased
+      minidistil fill-mask "Paris is the [MASK] of France." -m fill-mask
     """
     from minidistil.pipelines import pipeline
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from minidistil.cli.kinds import TEXT_FILE
 from minidistil.cli.options import Decorator, gathered, top_k_option
 from minidistil.cli.text import display_name, printable
 
@@ -62,7 +63,7 @@ def ranking_options(matches: str, min_score: str) -> Decorator:
         "ranking",
         Ranking,
         click.argument("query"),
-        click.argument("files", metavar="FILE...", nargs=-1, required=True),
+        click.argument("files", type=TEXT_FILE, metavar="FILE...", nargs=-1, required=True),
         top_k_option(5, f"{matches} to print"),
         click.option("--min-score", type=float, help=min_score),
         click.option("--full", is_flag=True, help="Never shorten a line, even on a terminal."),

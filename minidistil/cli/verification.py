@@ -58,7 +58,7 @@ def compare(checkpoint: Checkpoint, threads: int | None) -> list[Stage]:
 
     Args:
         checkpoint: an opened one.
-        threads: of the engine; None takes what the process may use.
+        threads: of the engine; None for what OMP_NUM_THREADS says, else all it may use.
     """
     from minidistil.backends.engine import Engine
     from minidistil.backends.reference import Reference, exact

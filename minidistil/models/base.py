@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
 import numpy as np
@@ -24,6 +23,7 @@ from minidistil.backends.choose import RunOptions, create_backend, packed_beside
 from minidistil.backends.protocol import Encoded
 from minidistil.models.inputs import ModelInputs, prepare
 from minidistil.models.outputs import BaseModelOutput, ModelOutput
+from minidistil.weights.by_reference import ByReference
 from minidistil.weights.config import Config, ConfigOptions, replaced
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import HubOptions, Option, spelled_out
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from minidistil.tokenization import Tokenizer
     from minidistil.weights import Checkpoint
     from minidistil.weights.packing import PackedWeights
+    from minidistil.weights.source import Source
 
 Loaded = TypeVar("Loaded", bound="Model[Any]")
 Output = TypeVar("Output", bound=ModelOutput)
@@ -81,12 +82,15 @@ def configured(checkpoint: Checkpoint, options: ModelOptions) -> Config:
     return Config.from_dict(replaced(raw, options, folder), where=folder)
 
 
-class Model(Generic[Output]):
+class Model(ByReference, Generic[Output]):
     """An encoder, and the head that a subclass puts on it.
+
+    Copies share the weights. A pickle says where to load from (`minidistil.weights.by_reference`).
 
     Attributes:
         config: the checkpoint's config.json, checked.
         folder: where the checkpoint lies, or None for a model made of weights in memory.
+        source: how the folder was found, or None.
         families: the model_types whose checkpoints the class loads.
         heads: the heads that a checkpoint must have, of `read_model`'s.
         reads_first_only: whether the head reads the first attended token of each sentence and no other; then the last
@@ -97,6 +101,7 @@ class Model(Generic[Output]):
     heads: ClassVar[tuple[str, ...]] = ()
     reads_first_only: ClassVar[bool] = False
     _output: ClassVar[type[ModelOutput]] = BaseModelOutput
+    _shared = ("config", "folder", "source", "_pooler", "_head", "_backend", "_options")
 
     @default_mode()
     def __init__(
@@ -106,11 +111,13 @@ class Model(Generic[Output]):
         *,
         threads: int | None = None,
         backend: str | None = None,
-        folder: Path | None = None,
+        source: Source | None = None,
         packed: PackedWeights | None = None,
     ) -> None:
         self.config = config
-        self.folder = folder
+        self.source = source
+        self.folder = source.folder if source else None
+        self._options: dict[str, Any] = {}
         self._pooler = weights.pooler
         self._head: Any = getattr(weights, self.heads[0]) if self.heads else None
         if self.heads and self._head is None:
@@ -171,7 +178,23 @@ class Model(Generic[Output]):
             raise ValueError(
                 f"add_pooling_layer=True: {checkpoint.folder} has no pooler, and none is made up: leave it out"
             )
-        return cls(config, weights, threads=threads, backend=backend, folder=checkpoint.folder, packed=packed)
+        model = cls(config, weights, threads=threads, backend=backend, source=checkpoint.source, packed=packed)
+        model._options = {**options, "name_or_path": name_or_path}
+        if options.get("config") is not None:
+            model._options["config"] = dict(config.raw)
+        return model
+
+    @classmethod
+    def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
+        from minidistil.weights import Checkpoint
+
+        name = options.pop("name_or_path") or os.fspath(source)
+        loaded = cls.from_checkpoint(Checkpoint(source), name, **options).__dict__
+        return {name: loaded[name] for name in cls._shared}
+
+    def _load_options(self) -> dict[str, Any]:
+        own = self._options.get("name_or_path") != str(self.folder)
+        return {**self._options, "name_or_path": self._options.get("name_or_path") if own else None}
 
     @overload
     def __call__(
@@ -255,14 +278,14 @@ class Model(Generic[Output]):
         """The checkpoint's tokenizer, loaded when first asked for."""
         from minidistil.tokenization import Tokenizer
 
-        if self.folder is None:
+        if self.source is None:
             raise ValueError("this model was made of weights in memory; there is no folder to load a tokenizer from")
-        return Tokenizer.from_pretrained(self.folder)
+        return Tokenizer.from_pretrained(self.source)
 
     @loaded_once
     def sentence_encoder(self) -> minidistil.SentenceEncoder:
         """The model as sentence-transformers would use it: by modules.json, or mean pooling where there is none."""
-        return minidistil.SentenceEncoder(self, self.folder)
+        return minidistil.SentenceEncoder(self, self.source)
 
     def encode(self, sentences: Any, **options: Any) -> Any:
         """Embed sentences: str to float32 [D], list to float32 [B, D]; see `SentenceEncoder.encode`."""

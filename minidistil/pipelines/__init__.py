@@ -65,7 +65,7 @@ def pipeline(
         cache_dir: where hub files are kept.
         local_files_only: never open a connection.
         token: hub credentials.
-        threads: to compute with; None for what the process may use.
+        threads: to compute with; None for OMP_NUM_THREADS where it is set, else what the process may use.
         backend: "engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.
         device: None, -1 or "cpu", for code written for other libraries.
         **options: the task's own, and those of every pipeline: `truncation`, `max_length`, `batch_size`,
@@ -86,6 +86,9 @@ def pipeline(
         check_device(device)
     module, class_name, loader = _TASKS[name]
     with loading():
+        from minidistil.models.purpose import refuse_without_head
+        from minidistil.weights import open_checkpoint
+
         auto = importlib.import_module("minidistil.models.auto")
         pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     # By name, not `**options: Unpack[LoadOptions]`: those are the task's, and any.
@@ -97,7 +100,10 @@ def pipeline(
     }
     loaded: Any = model
     if isinstance(model, (str, os.PathLike)):
-        loaded = getattr(auto, loader).from_pretrained(model, **fetching, threads=threads, backend=backend)
+        opened = open_checkpoint(model, **fetching)
+        if head := getattr(auto, loader)._head:
+            refuse_without_head(opened, head, f'pipeline("{name}")')
+        loaded = getattr(auto, loader).from_pretrained(opened.source, threads=threads, backend=backend)
     if tokenizer is None:
         chosen = loaded.tokenizer
     elif isinstance(tokenizer, (str, os.PathLike)):

@@ -13,13 +13,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from minidistil._float_mode import default_mode
 from minidistil._loading import Lock, loading
 from minidistil._options import check_number, is_iterable
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.inputs import pack_sentences, token_batches
+from minidistil.models.purpose import good_for
 from minidistil.tokenization import (
     Tokenizer,
     check_truncation,
@@ -212,7 +211,7 @@ class Pipeline:
     def _pack(self, windows: list[Encoding], numbers: list[int]) -> PackedBatch:
         """Pack windows; `numbers` are those of the texts that they are of."""
         config = self.model.config
-        types = np.concatenate([w.type_ids for w in windows]) if config.type_vocab_size > 1 else None
+        types = self.tokenizer.token_types(windows, config.type_vocab_size)
         return pack_sentences(config, [w.ids for w in windows], types, "text {}", numbers)
 
     def _apply_truncation(self, cut: list[int], total: int, limit: int, truncation: Any, first: int) -> None:
@@ -254,7 +253,9 @@ def needs_head(task: str, model: Any, has: type, what: str, loader: str) -> None
         TypeError: the model lacks the head.
     """
     if not isinstance(model, has):
-        raise TypeError(f"{task} needs a model with {what}, got {type(model).__name__}: load it with {loader}")
+        heads = getattr(model, "heads", None)
+        use = f"; this one is for {good_for(heads)}" if heads else ""
+        raise TypeError(f"{task} needs a model with {what}, got {type(model).__name__}: load it with {loader}{use}")
 
 
 def _has_items(inputs: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from minidistil._options import check_device, check_number, is_iterable, refuse_
 from minidistil._warn import warn_caller
 from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.models.probabilities import softmax
+from minidistil.models.purpose import refuse_without_head
 from minidistil.models.tasks import SequenceClassification
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
@@ -56,6 +56,7 @@ class CrossEncoder(Prompted):
         prompts: text by name, put before the first text of every pair.
         default_prompt_name: the one that is used unless told otherwise, or None.
         truncated: how many pairs have been cut so far.
+        activation_fn: what makes scores of logits: a function, or the name of an activation.
 
     Raises:
         CheckpointError: files that are missing, damaged or contradict each other; or no classification head.
@@ -79,13 +80,15 @@ class CrossEncoder(Prompted):
     ) -> None:
         with loading():
             from minidistil.models.auto import AutoModelForSequenceClassification
-            from minidistil.weights import locate
+            from minidistil.weights import open_checkpoint
+            from minidistil.weights.locate import find
 
         check_device(device)
         hub, own, tokenizer_options = resolved(options)
-        folder = locate(model_name_or_path, **hub)
-        files: RerankerFiles = read_reranker_files(Path(folder))
-        model = AutoModelForSequenceClassification.from_pretrained(files.transformer, **own)
+        source = find(model_name_or_path, **hub)
+        files: RerankerFiles = read_reranker_files(source.folder)
+        refuse_without_head(open_checkpoint(files.transformer), "sequence_classification", "CrossEncoder(...)")
+        model = AutoModelForSequenceClassification.from_pretrained(source.at(files.transformer), **own)
         known = {**files.prompts, **(prompts or {})}
         super().__init__(model, known, files.default_prompt, files.max_seq_length, tokenizer_options)
         if default_prompt_name is not None:
@@ -93,7 +96,7 @@ class CrossEncoder(Prompted):
             self.default_prompt_name = default_prompt_name
         if max_length is not None:
             self.max_length = max_length
-        self._activation = self._resolve(activation_fn, files.activation)
+        self.activation_fn: str | Activation = self._resolve(activation_fn, files.activation)
 
     @property
     def num_labels(self) -> int:
@@ -149,7 +152,7 @@ class CrossEncoder(Prompted):
         check_device(device)
         check_number("batch_size", batch_size)
         check_truncation(truncation)
-        activation = self._activation if activation_fn is None else self._function(activation_fn)
+        activation = self._function(self.activation_fn if activation_fn is None else activation_fn)
         single, pairs = _pairs(sentences)
         before = self.prompt_text(prompt, prompt_name)
         logits = np.empty((len(pairs), self.num_labels), np.float32)
@@ -195,7 +198,7 @@ class CrossEncoder(Prompted):
         if isinstance(documents, str):
             raise TypeError("documents must be a list of str, got one str")
         check_number("top_k", top_k)
-        refuse_table(documents, "rank")
+        refuse_table("documents", documents)
         texts = list(documents)
         for i, text in enumerate(texts):
             if not isinstance(text, str):
@@ -222,7 +225,7 @@ class CrossEncoder(Prompted):
             for run in token_batches(lengths[order].tolist(), _TOKENS, most):
                 places = order[run]
                 encoded = [windows[i][0] for i in places]
-                types = np.concatenate([e.type_ids for e in encoded]) if self.config.type_vocab_size > 1 else None
+                types = self.tokenizer.token_types(encoded, self.config.type_vocab_size)
                 numbers = start + places
                 batch = pack_sentences(self.config, [e.ids for e in encoded], types, "pair {}", numbers)
                 yield numbers, self.model.logits_packed(batch)
@@ -230,21 +233,23 @@ class CrossEncoder(Prompted):
         if truncation == "warn":
             warn_of_truncation(cut_count, len(pairs), limit)
 
-    def _resolve(self, given: str | Activation | None, stored: str | None) -> Activation:
-        """The function given, else the checkpoint's, else the usual one."""
+    def _resolve(self, given: str | Activation | None, stored: str | None) -> str | Activation:
+        """The function given, else the checkpoint's, else the usual one; refused where it is none."""
         if given is not None:
-            return self._function(given)
+            self._function(given)
+            return given
         if stored is not None and stored.startswith("torch."):
             try:
-                return self._function(stored)
+                self._function(stored)
             except ValueError as error:
                 raise CheckpointError(str(self.model.folder), str(error)) from None
+            return stored
         usual = "torch.nn.Sigmoid" if self.num_labels == 1 else "torch.nn.Identity"
         if stored is not None:
             warn_caller(
                 UserWarning(f"the checkpoint's activation function {stored!r} is none of torch.nn; using {usual}")
             )
-        return self._function(usual)
+        return usual
 
     def _function(self, activation: str | Activation) -> Activation:
         if callable(activation):
@@ -260,7 +265,7 @@ class CrossEncoder(Prompted):
 
 def _pairs(sentences: Any) -> tuple[bool, list[tuple[str, str]]]:
     """Whether one pair was given, and the list of pairs."""
-    refuse_table(sentences, "predict")
+    refuse_table("sentences", sentences)
     if isinstance(sentences, (str, Mapping)) or not is_iterable(sentences):
         raise TypeError(f"predict takes a pair of texts or a list of pairs, got {type(sentences).__name__}")
     items = list(sentences)

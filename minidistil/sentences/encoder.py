@@ -6,10 +6,10 @@ The order of every sum is fixed by the sentence alone (`pooling`), so its embedd
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -27,7 +27,13 @@ from minidistil.sentences.parts import PoolingPart, TransformerPart
 from minidistil.sentences.pooling import normalize, pool, single_rows
 from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted
-from minidistil.sentences.quantization import check_precision, check_ranges, quantize_embeddings, stored_width
+from minidistil.sentences.quantization import (
+    PRECISIONS,
+    check_precision,
+    check_ranges,
+    quantize_embeddings,
+    stored_width,
+)
 from minidistil.tokenization import (
     Tokenizer,
     check_truncation,
@@ -35,15 +41,19 @@ from minidistil.tokenization import (
     refuse_without_tokens,
     warn_of_truncation,
 )
+from minidistil.weights.by_reference import ByReference
+from minidistil.weights.locate import find
 from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from minidistil.models.base import Model, ModelOptions
+    from minidistil.weights.source import Source
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
-_WINDOW = 8192  # sentences that are tokenized and sorted by length together
+_WINDOW = 8192  # sentences that are tokenized and sorted by length together, at most,
+_CHARACTERS = 1 << 20  # and their characters: a token takes some hundred bytes in the tokenizers library
 
 
 class _Batch(NamedTuple):
@@ -55,8 +65,10 @@ class _Batch(NamedTuple):
     packed: PackedBatch
 
 
-class SentenceEncoder(Prompted):
+class SentenceEncoder(ByReference, Prompted):
     """A model that makes one vector of a sentence: encoder, pooling, and what modules.json has after them.
+
+    Copies share the weights. A pickle says where to load from (`minidistil.weights.by_reference`).
 
     Attributes:
         model: the encoder.
@@ -70,21 +82,24 @@ class SentenceEncoder(Prompted):
     def __init__(
         self,
         model: Model,
-        folder: Path | None,
+        folder: str | os.PathLike[str] | None,
         files: SentenceFiles | None = None,
         tokenizer_options: Mapping[str, Any] | None = None,
     ) -> None:
-        files = read_sentence_files(folder) if files is None else files
-        self._files = replace(files, all_layers=files.all_layers or model.config.output_hidden_states)
+        self.source = None if folder is None else find(folder)
+        files = read_sentence_files(self.source.folder if self.source else None) if files is None else files
+        self._files = _with_layers(files, model.config.output_hidden_states)
         limit = self._files.max_seq_length
         super().__init__(model, self._files.prompts, self._files.default_prompt, limit, tokenizer_options)
         self._modules: Modules = read_modules(self._files, model.config.dim, model.config.n_layers)
         self.truncate_dim = self._files.truncate_dim
         self._similarity_fn_name = self._files.similarity
 
+    _shared = ("source", "_files", "_modules")
+
     @classmethod
     @default_mode()
-    def from_folder(cls, folder: str | Path, **options: Unpack[ModelOptions]) -> SentenceEncoder:
+    def from_folder(cls, folder: str | os.PathLike[str], **options: Unpack[ModelOptions]) -> SentenceEncoder:
         """Load a sentence-transformers folder, or any encoder's (mean pooling).
 
         Args:
@@ -98,17 +113,26 @@ class SentenceEncoder(Prompted):
         with loading():
             from minidistil.models.auto import AutoModel
 
-        folder = Path(folder)
-        files = read_sentence_files(folder)
-        model = AutoModel.from_pretrained(files.transformer or folder, **options)
-        return cls(model, folder, files)
+        source = find(folder)
+        files = read_sentence_files(source.folder)
+        model = AutoModel.from_pretrained(source.at(files.transformer or source.folder), **options)
+        return cls(model, source, files)
+
+    @classmethod
+    def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
+        files = _with_layers(read_sentence_files(source.folder), options.pop("all_layers"))
+        return {"source": source, "_files": files, "_modules": read_modules(files, **options)}
+
+    def _load_options(self) -> dict[str, Any]:
+        config = self.config
+        return {"dim": config.dim, "n_layers": config.n_layers, "all_layers": config.output_hidden_states}
 
     @loaded_once
     def tokenizer(self) -> Tokenizer:
         """The encoder's tokenizer, lower-casing where the folder asks for it."""
-        if not self._tokenizer_options and (not self._files.lower_case or self.model.folder is None):
+        if not self._tokenizer_options and (not self._files.lower_case or self.model.source is None):
             return self.model.tokenizer
-        own = self._own_tokenizer()  # not the model's: this one is changed
+        own = self._read_tokenizer()  # not the model's: this one is changed
         if not self._files.lower_case:
             return own
         from tokenizers import normalizers
@@ -127,7 +151,7 @@ class SentenceEncoder(Prompted):
     def similarity_fn_name(self, name: str | enum.Enum | None) -> None:
         self._similarity_fn_name = "cosine" if name is None else similarity_name(name)
 
-    @loaded_once
+    @property
     def parts(self) -> list[Any]:
         """The modules in the order of modules.json, the encoder first; those that change nothing are left out."""
         modules, modes = self._modules, self._files.pooling
@@ -181,7 +205,8 @@ class SentenceEncoder(Prompted):
             show_progress_bar: show one on standard error.
             output_value: "sentence_embedding"; "token_embeddings" for the rows that are pooled; None for both, and the
                 token ids, in a dictionary per sentence.
-            precision: "float32"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see `quantize_embeddings`).
+            precision: "float32"; "float16"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see
+                `quantize_embeddings`).
             convert_to_numpy: True; there is nothing else to convert to.
             convert_to_tensor: False.
             device: None or "cpu".
@@ -212,7 +237,7 @@ class SentenceEncoder(Prompted):
         if precision in ("int8", "uint8"):
             ranges = check_ranges(ranges, precision, keep)
         single = isinstance(sentences, str)
-        refuse_table(sentences, "encode")
+        refuse_table("sentences", sentences)
         if isinstance(sentences, Mapping) or not (single or is_iterable(sentences)):
             raise TypeError(f"sentences must be a str or an iterable of str, got {type(sentences).__name__}")
         texts = [sentences] if isinstance(sentences, str) else list(cast(Iterable[Any], sentences))
@@ -221,14 +246,15 @@ class SentenceEncoder(Prompted):
                 raise TypeError(f"sentences[{first_index + i}] must be a str, got {type(text).__name__}")
         before = self.prompt_text(prompt, prompt_name)
 
-        embeddings = np.empty((len(texts), self._modules.width), np.float32)
+        embeddings = np.empty((len(texts), stored_width(keep, precision)), PRECISIONS[precision])
         found: list[Any] = [None] * len(texts)
         with progress(len(texts), show_progress_bar) as bar:
-            prompted = [before + text for text in texts]
-            for start, batch in self._run(prompted, before, batch_size, output_value, truncation, first_index):
-                if batch.embeddings is not None:
-                    embeddings[start + batch.places] = batch.embeddings
-                if output_value != SENTENCE:
+            for start, batch in self._run(texts, before, batch_size, output_value, truncation, first_index):
+                if output_value == SENTENCE and batch.embeddings is not None:
+                    some = batch.embeddings[:, :keep]
+                    some = normalize(some) if normalize_embeddings else some
+                    embeddings[start + batch.places] = quantize_embeddings(some, precision, ranges)
+                else:
                     for i, place in enumerate(batch.places.tolist()):
                         found[start + place] = _one(batch, i, output_value)
                 bar.update(len(batch.places))
@@ -236,10 +262,6 @@ class SentenceEncoder(Prompted):
             if output_value is None:
                 found = [{**one, SENTENCE: one[SENTENCE][:keep].copy()} for one in found]
             return found[0] if single else found
-        embeddings = embeddings[:, :keep]
-        if normalize_embeddings:
-            embeddings = normalize(embeddings)
-        embeddings = np.ascontiguousarray(quantize_embeddings(embeddings, precision, ranges))
         return embeddings[0] if single else embeddings
 
     def encode_query(self, sentences: Any = None, **options: Any) -> Any:
@@ -318,8 +340,8 @@ class SentenceEncoder(Prompted):
         """Start of a window and what became of a batch of its sentences, window by window, longest sentences first."""
         skip = self._prompt_tokens(prompt) if prompt and not self._files.include_prompt else 0
         limit, cut_count = self.max_seq_length, 0
-        for start in range(0, len(texts), _WINDOW):
-            ids, cut = self.tokenizer.encode_limited(texts[start : start + _WINDOW], limit)
+        for start, stop in _windows(texts):
+            ids, cut = self.tokenizer.encode_limited([prompt + text for text in texts[start:stop]], limit)
             if truncation in ("error", False):
                 refuse_truncation(cut, limit, first_index + start)
             refuse_without_tokens([len(sentence) for sentence in ids], first_index + start)
@@ -360,6 +382,23 @@ class SentenceEncoder(Prompted):
         """How many tokens at the start of a sentence are the prompt's, [CLS] among them."""
         ids = self.tokenizer(prompt)["input_ids"]
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
+
+
+def _windows(texts: list[str]) -> Iterator[tuple[int, int]]:
+    """Cut texts, in order, into runs of at most _WINDOW of them and _CHARACTERS characters, at least one text each."""
+    start, characters = 0, 0
+    for i, text in enumerate(texts):
+        if i > start and (i - start == _WINDOW or characters + len(text) > _CHARACTERS):
+            yield start, i
+            start, characters = i, 0
+        characters += len(text)
+    if start < len(texts):
+        yield start, len(texts)
+
+
+def _with_layers(files: SentenceFiles, all_layers: bool) -> SentenceFiles:
+    """What a folder says, of an encoder that may have been told to hand on what leaves every layer."""
+    return replace(files, all_layers=files.all_layers or all_layers)
 
 
 def _one(batch: _Batch, i: int, output_value: str | None) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minidistil.models.purpose import good_for
 from minidistil.sentences.comparison import SIMILARITIES
 from minidistil.sentences.pooling import POOLING_MODES
 from minidistil.weights import CheckpointError, limits
@@ -207,8 +208,10 @@ def read_reranker_files(folder: Path) -> RerankerFiles:
     if is_there(folder / "modules.json"):
         modules = _modules(folder)
         if [module.kind for module in modules] != ["Transformer"]:
-            kinds = listing(module.kind for module in modules)
-            raise CheckpointError(folder / "modules.json", f"a cross-encoder is one Transformer; found {kinds}")
+            kinds = [module.kind for module in modules]
+            use = f"; this is a model for {good_for(())}" if "Pooling" in kinds else ""
+            fault = f"a cross-encoder is one Transformer; found {listing(kinds)}{use}"
+            raise CheckpointError(folder / "modules.json", fault)
         transformer = modules[0].folder
     general = _read(_GENERAL, folder / _GENERAL_FILE)
     config = _read(_ENCODER, transformer / "config.json")

@@ -11,7 +11,8 @@ from minidistil.models.base import LoadOptions, Model, divided
 from minidistil.sentences.cross_encoder import CrossEncoder
 from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import is_reranker
-from minidistil.weights import locate, open_checkpoint
+from minidistil.weights import open_checkpoint
+from minidistil.weights.locate import find
 from minidistil.weights.options import spelled_out
 from minidistil.weights.small_files import is_there
 
@@ -40,10 +41,10 @@ def load(
         ValueError: an unknown option, or a module that minidistil does not have.
     """
     hub, own = divided(options)
-    folder = locate(name_or_path, **hub)
-    if is_reranker(folder):
-        return CrossEncoder(folder, **own)
-    if is_there(folder / "modules.json"):
-        return SentenceEncoder.from_folder(folder, **own)
-    checkpoint = open_checkpoint(folder)
+    source = find(name_or_path, **hub)
+    if is_reranker(source.folder):
+        return CrossEncoder(source, **own)
+    if is_there(source.folder / "modules.json"):
+        return SentenceEncoder.from_folder(source, **own)
+    checkpoint = open_checkpoint(source)
     return class_of(checkpoint).from_checkpoint(checkpoint, name_or_path, **own)

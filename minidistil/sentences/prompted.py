@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict, TypeVar, cast
 
 import numpy as np
 
-from minidistil._loading import loaded_once
+from minidistil._loading import Lock, loaded_once
 from minidistil._options import Device, check_device, check_number, check_text
 from minidistil.models.base import LoadOptions, ModelOptions, divided
 from minidistil.sentences.parts import TransformerPart
@@ -82,7 +81,7 @@ class Prompted:
         self.prompts = dict(prompts)
         self.default_prompt_name = default_prompt_name
         self.truncated = 0
-        self._count_lock = threading.Lock()
+        self._count_lock = Lock()
         self._max_seq_length = max_seq_length
         if "model_max_length" in self._tokenizer_options:  # goes before what the folder says
             self.max_seq_length = self._tokenizer_options["model_max_length"]
@@ -94,15 +93,20 @@ class Prompted:
         """The encoder's config."""
         return self.model.config
 
-    @loaded_once
+    @property
     def tokenizer(self) -> Tokenizer:
         """The encoder's tokenizer."""
-        return self._own_tokenizer() if self._tokenizer_options else self.model.tokenizer
+        return self._told_tokenizer if self._tokenizer_options else self.model.tokenizer
 
-    def _own_tokenizer(self) -> Tokenizer:
-        if self.model.folder is None:
+    @loaded_once
+    def _told_tokenizer(self) -> Tokenizer:
+        return self._read_tokenizer()
+
+    def _read_tokenizer(self) -> Tokenizer:
+        """Read the tokenizer as its options say."""
+        if self.model.source is None:
             raise ValueError("this model was made of weights in memory; there is no folder to load a tokenizer from")
-        return Tokenizer.from_pretrained(self.model.folder, **self._tokenizer_options)
+        return Tokenizer.from_pretrained(self.model.source, **self._tokenizer_options)
 
     @property
     def device(self) -> Device:
@@ -135,7 +139,7 @@ class Prompted:
         """Return `max_seq_length`."""
         return self.max_seq_length
 
-    @loaded_once
+    @property
     def parts(self) -> list[Any]:
         """The modules in their order, the encoder first."""
         return [TransformerPart(self)]

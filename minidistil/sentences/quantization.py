@@ -9,7 +9,14 @@ import numpy as np
 from minidistil._float_mode import default_mode
 from minidistil._options import is_one_of
 
-PRECISIONS = {"float32": np.float32, "int8": np.int8, "uint8": np.uint8, "binary": np.int8, "ubinary": np.uint8}
+PRECISIONS: dict[str, type[np.generic]] = {
+    "float32": np.float32,
+    "float16": np.float16,
+    "int8": np.int8,
+    "uint8": np.uint8,
+    "binary": np.int8,
+    "ubinary": np.uint8,
+}
 """Element type by name. "binary" and "ubinary" hold eight dimensions in a byte."""
 
 
@@ -24,18 +31,19 @@ def quantize_embeddings(
 
     Args:
         embeddings: floats [B, D] or [D].
-        precision: "float32"; "int8" or "uint8": 256 steps between a dimension's least and greatest value, beyond
-            which values are clipped; "binary" or "ubinary": whether a dimension is positive, eight to a byte (as int8
-            from -128, or as uint8), the first in the highest bit, zeros after the last.
+        precision: "float32"; "float16": the nearest one, of two the even; "int8" or "uint8": 256 steps between a
+            dimension's least and greatest value, beyond which values are clipped; "binary" or "ubinary": whether a
+            dimension is positive, eight to a byte (as int8 from -128, or as uint8), the first in the highest bit,
+            zeros after the last.
         ranges: floats [2, D], each dimension's least and greatest value; for int8 and uint8.
         calibration_embeddings: floats [n, D] to measure them on, where no ranges are given.
 
     Returns:
-        float32, int8 or uint8, [B, D] or [D]; [B, ceil(D / 8)] or [ceil(D / 8)] for the binary ones.
+        float32, float16, int8 or uint8, [B, D] or [D]; [B, ceil(D / 8)] or [ceil(D / 8)] for the binary ones.
 
     Raises:
         TypeError: embeddings that are no floats.
-        ValueError: an unknown precision, ranges that are missing or do not fit, NaN.
+        ValueError: an unknown precision, ranges that are missing or do not fit, NaN, numbers beyond float16.
     """
     check_precision(precision)
     x = np.asarray(embeddings)
@@ -46,6 +54,8 @@ def quantize_embeddings(
     x = np.asarray(x, np.float32)
     if precision == "float32":
         return x
+    if precision == "float16":
+        return _as_float16(x)
     if np.isnan(x).any():
         raise ValueError(f"the embeddings hold NaN, which {precision} cannot say")
     if precision in ("binary", "ubinary"):
@@ -103,3 +113,11 @@ def check_ranges(ranges: Any, precision: str, width: int) -> np.ndarray:
 def stored_width(width: int, precision: str) -> int:
     """How many numbers an embedding of `width` dimensions takes in that precision."""
     return -(-width // 8) if precision in ("binary", "ubinary") else width
+
+
+def _as_float16(x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        halves = x.astype(np.float16)
+    if (np.isinf(halves) & np.isfinite(x)).any():
+        raise ValueError(f"the embeddings reach {np.abs(x[np.isfinite(x)]).max():.6g}, and float16 ends at 65504")
+    return halves

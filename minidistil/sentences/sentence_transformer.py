@@ -57,14 +57,14 @@ class SentenceTransformer(SentenceEncoder):
     ) -> None:
         with loading():
             from minidistil.models.auto import AutoModel
-            from minidistil.weights import locate
+            from minidistil.weights.locate import find
 
         check_device(device)
         hub, own, tokenizer_options = resolved(options)
-        folder = locate(_full_name(model_name_or_path), **hub)
-        files = read_sentence_files(folder)
-        model = AutoModel.from_pretrained(files.transformer or folder, **own)
-        super().__init__(model, folder, files, tokenizer_options)
+        source = find(_full_name(model_name_or_path), **hub)
+        files = read_sentence_files(source.folder)
+        model = AutoModel.from_pretrained(source.at(files.transformer or source.folder), **own)
+        super().__init__(model, source, files, tokenizer_options)
         self.prompts.update(prompts or {})
         if default_prompt_name is not None:
             self.prompt_text(name=default_prompt_name)  # refuses a name that there is not

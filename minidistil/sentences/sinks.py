@@ -8,18 +8,24 @@ it is closed. Which of them a later process may go on with, the journal says.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidistil._loading import loading
+from minidistil.sentences import tables
+from minidistil.sentences.columns import import_pyarrow, vector_array
 from minidistil.sentences.disk import sync, sync_folder, write_at
+from minidistil.sentences.rows import json_text
 
+if TYPE_CHECKING:
+    import pyarrow
+
+INTO = "embedding"
+_OTHERS = "write .parquet, .arrow or .jsonl"
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER_BYTES = 128  # in all: room for the row count to grow in place
-_ARROW_ROWS = 256  # in a batch of a finished file: what readers take at once
 
 
 class Sink:
@@ -30,14 +36,26 @@ class Sink:
         width: numbers in an embedding.
         dtype: of them: float32, int8 or uint8.
         done: embeddings to keep of NAME.partial, and where they end in it; with none it is written anew.
+        into: what the embeddings are called, where they have a name.
+        schema: Arrow's, of the rows, where they have types; None for a text each.
 
     Raises:
         OSError: the file cannot be opened for writing.
         ValueError: what is to be kept has another layout.
     """
 
-    def __init__(self, path: Path, width: int, dtype: Any, *, done: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        dtype: Any,
+        *,
+        done: tuple[int, int] = (0, 0),
+        into: str = INTO,
+        schema: pyarrow.Schema | None = None,
+    ) -> None:
         self.path = path
+        self.into = into
         self.partial = partial_path(path)
         self.width = width
         self.dtype = np.dtype(dtype).newbyteorder("<")
@@ -65,12 +83,27 @@ class Sink:
         """Where they end in it."""
         return self._done[1]
 
-    def append(self, texts: Sequence[str], embeddings: np.ndarray) -> bytes:
-        """Write one embedding [n, width] per text; returns what was written at `end`."""
-        rows, end = self._done
-        data = self._encode(texts, np.ascontiguousarray(embeddings, self.dtype))
+    def append(
+        self, rows: Sequence[Mapping[str, Any]], embeddings: np.ndarray, present: np.ndarray | None = None
+    ) -> bytes:
+        """Write rows and their embeddings [n, width].
+
+        Args:
+            rows: what stands beside the embeddings, by column.
+            embeddings: one for each.
+            present: bool [n], False where there is no embedding; None for all.
+
+        Returns:
+            What was written at `end`.
+
+        Raises:
+            ValueError: an embedding is missing, and the file has no place for that; or a column does not fit.
+        """
+        done, end = self._done
+        there = np.ones(len(rows), bool) if present is None else present
+        data = self._encode(rows, np.ascontiguousarray(embeddings, self.dtype), there)
         write_at(self._file, end, data)
-        self._done = (rows + len(texts), end + len(data))
+        self._done = (done + len(rows), end + len(data))
         self._count()
         return data
 
@@ -101,7 +134,7 @@ class Sink:
         """What stands before the first row."""
         return b""
 
-    def _encode(self, texts: Sequence[str], embeddings: np.ndarray) -> bytes:
+    def _encode(self, rows: Sequence[Mapping[str, Any]], embeddings: np.ndarray, present: np.ndarray) -> bytes:
         """The rows as they stand in the file."""
         raise NotImplementedError
 
@@ -126,7 +159,10 @@ class NpySink(Sink):
     def _header(self, rows: int) -> bytes:
         return npy_header(rows, self.width, self.dtype)
 
-    def _encode(self, texts: Sequence[str], embeddings: np.ndarray) -> bytes:
+    def _encode(self, rows: Sequence[Mapping[str, Any]], embeddings: np.ndarray, present: np.ndarray) -> bytes:
+        if not present.all():
+            row = self.rows + int(np.argmin(present))
+            raise ValueError(f"row {row:,} (counted from 0) has no text, and a .npy file no place for that: {_OTHERS}")
         return embeddings.tobytes()
 
     def _count(self) -> None:
@@ -134,93 +170,80 @@ class NpySink(Sink):
 
 
 class JsonLinesSink(Sink):
-    """A line {"text": ..., "embedding": [...]} per text."""
+    """A line {"text": ..., "embedding": [...]} per text, or with the columns of another row."""
 
-    def _encode(self, texts: Sequence[str], embeddings: np.ndarray) -> bytes:
-        return json_lines(texts, embeddings)
+    def _encode(self, rows: Sequence[Mapping[str, Any]], embeddings: np.ndarray, present: np.ndarray) -> bytes:
+        return json_lines(rows, embeddings, present, self.into)
 
 
-class ArrowSink(Sink):
-    """An Arrow file with the columns `text` and `embedding` (a list of fixed size); needs pyarrow.
+class TableSink(Sink):
+    """A table of the rows' own columns and their embeddings, lists of a fixed size; needs pyarrow.
 
-    The partial file is an Arrow stream, which can be gone on with, in batches as they were appended; finished, it is
-    copied into the file format, which readers can map, in batches of one size.
+    The partial file is an Arrow stream, in batches as they were appended; see `tables`.
     """
 
-    def __init__(self, path: Path, width: int, dtype: Any, *, done: tuple[int, int] = (0, 0)) -> None:
-        try:
-            with loading():
-                import pyarrow
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"writing {path.name} needs pyarrow: pip install pyarrow, or write a .npy or .jsonl file",
-                name="pyarrow",
-            ) from error
-        self._arrow = pyarrow
-        self._list = pyarrow.list_(pyarrow.from_numpy_dtype(np.dtype(dtype)), width)
-        self._schema = pyarrow.schema([("text", pyarrow.string()), ("embedding", self._list)])
-        super().__init__(path, width, dtype, done=done)
+    kind = "arrow"
+
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        dtype: Any,
+        *,
+        done: tuple[int, int] = (0, 0),
+        into: str = INTO,
+        schema: pyarrow.Schema | None = None,
+    ) -> None:
+        arrow = self._arrow = import_pyarrow()
+        self._rows_schema = arrow.schema([("text", arrow.string())]) if schema is None else schema
+        self._list = arrow.list_(arrow.from_numpy_dtype(np.dtype(dtype)), width)
+        self._schema = self._rows_schema.append(arrow.field(into, self._list))
+        tables.check_kind(self.kind, self._schema)
+        self._start = tables.stream_header(self._schema)
+        super().__init__(path, width, dtype, done=done, into=into)
 
     def finish(self) -> None:
-        """Copy the stream into the file format, batch by batch, and give it its name."""
+        """Copy the stream into the file's own format, batch by batch, and give it its name."""
         self._close()
-        copy = self.partial.with_name(self.partial.name + ".copy")
-        ipc = self._arrow.ipc
-        try:
-            with (
-                self._arrow.memory_map(str(self.partial)) as source,
-                ipc.open_stream(source) as stream,
-                ipc.new_file(str(copy), self._schema) as file,
-            ):
-                for batch in self._of_one_size(stream):
-                    file.write_batch(batch)
-            with copy.open("r+b") as written:
-                sync(written)
-        except BaseException:
-            copy.unlink(missing_ok=True)
-            raise
-        copy.replace(self.path)
-        self.partial.unlink()
-        sync_folder(self.path.parent)
-
-    def _of_one_size(self, stream: Iterable[Any]) -> Iterator[Any]:
-        """Batches of `_ARROW_ROWS` rows and the rest, so that the file does not depend on how they were appended."""
-        texts: list[str] = []
-        rows = np.empty((0, self.width), self.dtype)
-        for batch in stream:
-            texts += batch.column(0).to_pylist()
-            rows = np.concatenate([rows, batch.column(1).flatten().to_numpy().reshape(-1, self.width)])
-            while len(texts) >= _ARROW_ROWS:
-                yield self._batch(texts[:_ARROW_ROWS], rows[:_ARROW_ROWS])
-                texts, rows = texts[_ARROW_ROWS:], rows[_ARROW_ROWS:]
-        if texts:
-            yield self._batch(texts, rows)
-
-    def _batch(self, texts: Sequence[str], embeddings: np.ndarray) -> Any:
-        flat = self._arrow.array(embeddings.reshape(-1))
-        lists = self._arrow.FixedSizeListArray.from_arrays(flat, type=self._list)
-        return self._arrow.record_batch([self._arrow.array(texts, self._arrow.string()), lists], schema=self._schema)
+        tables.finish(self.partial, self.path, self.kind)
 
     def _header(self, rows: int) -> bytes:
-        data: bytes = self._schema.serialize().to_pybytes()
-        return data
+        return self._start
 
     def _compare_header(self) -> None:
-        header = self._header(0)
         self._file.seek(0)
-        if self._file.read(len(header)) != header:
+        if self._file.read(len(self._start)) != self._start:
             raise ValueError(
                 f"{self.partial} begins otherwise than this pyarrow ({self._arrow.__version__}) begins a file with "
                 f"{self._schema}; go on with the one that it was begun with, or begin anew with resume=False"
             )
 
-    def _encode(self, texts: Sequence[str], embeddings: np.ndarray) -> bytes:
-        data: bytes = self._batch(texts, embeddings).serialize().to_pybytes()
-        return data
+    def _encode(self, rows: Sequence[Mapping[str, Any]], embeddings: np.ndarray, present: np.ndarray) -> bytes:
+        kept = tables.record_batch(rows, self._rows_schema)
+        columns = [*kept.columns, vector_array(embeddings, present, self._list)]
+        return tables.stream_part(self._arrow.RecordBatch.from_arrays(columns, schema=self._schema), self._start)
 
 
-_KINDS: dict[str, type[Sink]] = {"npy": NpySink, "jsonl": JsonLinesSink, "arrow": ArrowSink}
-SUFFIXES = {".npy": "npy", ".jsonl": "jsonl", ".ndjson": "jsonl", ".arrow": "arrow", ".feather": "arrow"}
+class ParquetSink(TableSink):
+    """The same as a Parquet file."""
+
+    kind = "parquet"
+
+
+_KINDS: dict[str, type[Sink]] = {
+    "npy": NpySink,
+    "jsonl": JsonLinesSink,
+    "arrow": TableSink,
+    "parquet": ParquetSink,
+}
+SUFFIXES = {
+    ".npy": "npy",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".parquet": "parquet",
+}
 
 
 def partial_path(path: Path) -> Path:
@@ -229,7 +252,7 @@ def partial_path(path: Path) -> Path:
 
 
 def sink_kind(path: Path, file_format: str | None = None) -> str:
-    """Return "npy", "jsonl" or "arrow": what is asked for, else by the suffix: .npy; .jsonl, .ndjson; .arrow, .feather.
+    """Return "npy", "jsonl", "arrow" or "parquet": what is asked for, else by the suffix (`SUFFIXES`).
 
     Raises:
         ValueError: an unknown format or suffix.
@@ -241,17 +264,29 @@ def sink_kind(path: Path, file_format: str | None = None) -> str:
     return kind
 
 
-def open_sink(kind: str, path: Path, width: int, dtype: Any, *, done: tuple[int, int] = (0, 0)) -> Sink:
-    """Open a sink of a kind that `sink_kind` returns; see `Sink`."""
-    return _KINDS[kind](path, width, dtype, done=done)
+def open_sink(
+    kind: str,
+    path: Path,
+    width: int,
+    dtype: Any,
+    *,
+    done: tuple[int, int] = (0, 0),
+    into: str = INTO,
+    schema: pyarrow.Schema | None = None,
+) -> Sink:
+    """Open a sink of a kind that `sink_kind` returns; see `Sink`. `schema` is of a table's rows; unset, a text each."""
+    return _KINDS[kind](path, width, dtype, done=done, into=into, schema=schema)
 
 
-def json_lines(texts: Sequence[str], embeddings: np.ndarray) -> bytes:
-    """A line of JSON per text; numbers have the fewest digits that give the same float32 back."""
+def json_lines(
+    rows: Sequence[Mapping[str, Any]], embeddings: np.ndarray, present: np.ndarray, into: str = INTO
+) -> bytes:
+    """A line of JSON per row; numbers have the fewest digits that give the same float32 back."""
     lines = []
-    for text, row in zip(texts, embeddings, strict=True):
-        numbers = ", ".join(map(str, row))  # str of a float32 is its shortest form
-        lines.append(f'{{"text": {json.dumps(text, ensure_ascii=False)}, "embedding": [{numbers}]}}\n')
+    for values, row, there in zip(rows, embeddings, present.tolist(), strict=True):
+        numbers = f"[{', '.join(map(str, row))}]" if there else "null"  # str of a float32 is its shortest form
+        before = json_text(values)[:-1]
+        lines.append(f"{before}{', ' * (before != '{')}{json.dumps(into, ensure_ascii=False)}: {numbers}}}\n")
     return "".join(lines).encode("utf-8", "surrogatepass")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,10 +17,13 @@ from minidistil._options import check_number, refuse_table
 from minidistil.sentences.journal import Journal
 from minidistil.sentences.progress import progress
 from minidistil.sentences.quantization import PRECISIONS
-from minidistil.sentences.sinks import Sink, open_sink, partial_path, sink_kind
+from minidistil.sentences.rows import Row
+from minidistil.sentences.sinks import INTO, Sink, open_sink, partial_path, sink_kind
 from minidistil.tokenization import warn_of_truncation
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from minidistil.models.base import Model
     from minidistil.sentences.encoder import SentenceEncoder
 
@@ -61,7 +65,7 @@ def encode_chunks(
         TypeError, ValueError: as `SentenceEncoder.encode`.
     """
     _check(sentences, chunk_size)
-    return _chunks(_encoder(model), iter(sentences), 0, chunk_size, options)
+    return _chunks(as_encoder(model), iter(sentences), 0, chunk_size, options)
 
 
 def encode_to_file(
@@ -89,9 +93,9 @@ def encode_to_file(
     Args:
         model: what makes the embeddings: `minidistil.load(...)`.
         sentences: any iterable of str, in an order that is the same in every call.
-        path: a .npy file (an array [rows, D]); .jsonl (a line {"text", "embedding"} each); .arrow or .feather
-            (columns text and embedding; needs pyarrow). A file of that name is replaced at the end.
-        file_format: "npy", "jsonl" or "arrow", where the name does not say it.
+        path: a .npy file (an array [rows, D]); .jsonl (a line {"text", "embedding"} each); .parquet, .arrow or
+            .feather (columns text and embedding; needs pyarrow). A file of that name is replaced at the end.
+        file_format: "npy", "jsonl", "arrow" or "parquet", where the name does not say it.
         resume: whether to go on with what an earlier call left; False begins anew.
         chunk_size: sentences that are embedded and written at once.
         show_progress_bar: show one on standard error.
@@ -109,7 +113,54 @@ def encode_to_file(
         OSError: the file cannot be written.
     """
     _check(sentences, chunk_size)
-    encoder, path = _encoder(model), Path(path)
+    return encode_rows_to_file(
+        model,
+        _rows(sentences),
+        path,
+        file_format=file_format,
+        resume=resume,
+        chunk_size=chunk_size,
+        show_progress_bar=show_progress_bar,
+        total=total,
+        truncation=truncation,
+        **options,
+    )
+
+
+def encode_rows_to_file(
+    model: SentenceEncoder | Model[Any],
+    rows: Iterable[Row],
+    path: str | Path,
+    *,
+    into: str = INTO,
+    schema: pyarrow.Schema | None = None,
+    source: dict[str, Any] | None = None,
+    file_format: str | None = None,
+    resume: bool = True,
+    chunk_size: int = CHUNK,
+    show_progress_bar: bool = False,
+    total: int | None = None,
+    truncation: str | bool = "warn",
+    **options: Any,
+) -> Written:
+    """Embed the texts of any number of rows into a file, beside their other columns; see `encode_to_file`.
+
+    Args:
+        model: what makes the embeddings.
+        rows: any iterable of them, in an order that is the same in every call.
+        path: as for `encode_to_file`; a .npy file holds the embeddings alone.
+        into: what the embeddings are called.
+        schema: of the rows, for Arrow and Parquet.
+        source: of what the rows are, where their keys do not tell all of it: a resumed call compares it.
+        file_format, resume, chunk_size, show_progress_bar, total, truncation, **options: as for `encode_to_file`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        TypeError, ValueError, OSError: as `encode_to_file`.
+    """
+    encoder, path = as_encoder(model), Path(path)
     for name in ("output_value", "first_index"):
         if name in options:
             raise TypeError(f"encode_to_file has no {name}: it writes the embeddings of all sentences")
@@ -117,19 +168,25 @@ def encode_to_file(
     precision, cut_quietly = options.get("precision", "float32"), truncation in ("warn", True)
     width = encoder.embedding_width(precision, options.get("truncate_dim"))
     kind = sink_kind(path, file_format)
-    journal = Journal(partial_path(path), _circumstances(encoder, kind, width, options), resume=resume)
+    circumstances = {**_circumstances(encoder, kind, width, options), **(source or {})}
+    journal = Journal(partial_path(path), circumstances, resume=resume)
     sink: Sink | None = None
     try:
-        sink = open_sink(kind, path, width, PRECISIONS[precision], done=(journal.rows, journal.end))
-        source, resumed, before = iter(sentences), sink.rows, encoder.truncated
-        journal.skip(source)
+        done = (journal.rows, journal.end)
+        sink = open_sink(kind, path, width, PRECISIONS[precision], done=done, into=into, schema=schema)
+        left, resumed, before = iter(rows), sink.rows, encoder.truncated
+        journal.skip(row.key for row in left)
         options["truncation"] = True if cut_quietly else truncation
+        first = resumed
         with progress(total, show_progress_bar, done=resumed, delay=1) as bar:
-            for texts, embeddings in _chunks(encoder, source, resumed, chunk_size, options):
-                journal.note(texts, sink.end, sink.append(texts, embeddings))
+            while chunk := list(islice(left, chunk_size)):
+                embeddings, present = encode_with_gaps(encoder, [row.text for row in chunk], first, options)
+                start = sink.end
+                journal.note([row.key for row in chunk], start, sink.append(_values(chunk), embeddings, present))
                 if journal.due:
                     journal.commit(sink.sync)
-                bar.update(len(texts))
+                bar.update(len(chunk))
+                first += len(chunk)
         journal.commit(sink.sync)
         sink.finish()
     except BaseException as error:
@@ -143,21 +200,8 @@ def encode_to_file(
     return Written(path, sink.rows, resumed, cut)
 
 
-def _keep(journal: Journal, sink: Sink) -> str:
-    """Close the file with all embeddings that a later call can go on with; says how many they are."""
-    with contextlib.suppress(OSError):  # a full disk may be what brought us here: then the last commit's are kept
-        journal.commit(sink.sync)
-    return sink.abandon((journal.rows, journal.end))
-
-
-def _check(sentences: Any, chunk_size: int) -> None:
-    refuse_table(sentences, "encode_to_file")
-    check_number("chunk_size", chunk_size)
-    if isinstance(sentences, str):
-        raise TypeError("sentences must be an iterable of str, got one str: put it into a list")
-
-
-def _encoder(model: SentenceEncoder | Model[Any]) -> SentenceEncoder:
+def as_encoder(model: SentenceEncoder | Model[Any]) -> SentenceEncoder:
+    """Return what makes the embeddings (TypeError where nothing does)."""
     from minidistil.models.base import Model
     from minidistil.sentences.encoder import SentenceEncoder
 
@@ -166,6 +210,59 @@ def _encoder(model: SentenceEncoder | Model[Any]) -> SentenceEncoder:
     if not isinstance(model, SentenceEncoder):
         raise TypeError(f"model must be what minidistil.load(...) returns, got {type(model).__name__}")
     return model
+
+
+def encode_with_gaps(
+    encoder: SentenceEncoder, texts: Sequence[str | None], first: int, options: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed the texts that are there.
+
+    Args:
+        encoder: what makes the embeddings.
+        texts: with None where there is none.
+        first: what errors call the first of them.
+        options: `SentenceEncoder.encode`'s.
+
+    Returns:
+        The embeddings [n, D], zeros for None; and bool [n], which of them are texts.
+    """
+    present = np.array([text is not None for text in texts], bool)
+    precision = options.get("precision", "float32")
+    width = encoder.embedding_width(precision, options.get("truncate_dim"))
+    embeddings = np.zeros((len(texts), width), PRECISIONS[precision])
+    start = 0
+    for there, run in itertools.groupby(present.tolist()):  # in runs, so that an error names the right row
+        stop = start + len(list(run))
+        if there:
+            run_texts = [text for text in texts[start:stop] if text is not None]
+            embeddings[start:stop] = encoder.encode(run_texts, first_index=first + start, **options)
+        start = stop
+    return embeddings, present
+
+
+def _rows(sentences: Iterable[str]) -> Iterator[Row]:
+    for i, sentence in enumerate(sentences):
+        if not isinstance(sentence, str):
+            raise TypeError(f"sentences[{i}] must be a str, got {type(sentence).__name__}")
+        yield Row(sentence, {"text": sentence}, sentence)
+
+
+def _values(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
+    return [row.values for row in rows]
+
+
+def _keep(journal: Journal, sink: Sink) -> str:
+    """Close the file with all embeddings that a later call can go on with; says how many they are."""
+    with contextlib.suppress(OSError):  # a full disk may be what brought us here: then the last commit's are kept
+        journal.commit(sink.sync)
+    return sink.abandon((journal.rows, journal.end))
+
+
+def _check(sentences: Any, chunk_size: int) -> None:
+    check_number("chunk_size", chunk_size)
+    refuse_table("sentences", sentences)
+    if isinstance(sentences, str):
+        raise TypeError("sentences must be an iterable of str, got one str: put it into a list")
 
 
 def _chunks(

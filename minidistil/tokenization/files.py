@@ -1,51 +1,35 @@
-"""A checkpoint folder's tokenizer files, read into one description."""
+"""A checkpoint folder's tokenizer files, read into one description, by the rules of transformers 5 (classes.py)."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidistil.tokenization.tokenizer_json import added_token_faults, library, read_tokenizer_json
-from minidistil.weights import CheckpointError, limits
+from minidistil.tokenization.classes import (
+    ALBERT,
+    BERT,
+    ROBERTA,
+    UNNAMED,
+    XLM_ROBERTA,
+    TokenizerClass,
+    Wanted,
+    class_of,
+)
+from minidistil.tokenization.declared import SPECIAL_NAMES, Declared, Token, check_settings, read_declared
+from minidistil.tokenization.tokenizer_json import TokenizerJson, library, read_tokenizer_json
+from minidistil.tokenization.vocabularies import Vocabulary, read_vocabulary, vocabulary_files
+from minidistil.weights import CheckpointError
 from minidistil.weights.errors import quoted
-from minidistil.weights.keys import Key, read_keys
-from minidistil.weights.small_files import is_there, read_object_if_there, read_text
+from minidistil.weights.small_files import is_there
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken
     from tokenizers import Tokenizer as Backend
 
 UNLIMITED = int(1e30)  # what transformers stores where a tokenizer declares no maximum
-SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_BERT_TOKENS = {
-    "unk_token": "[UNK]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "mask_token": "[MASK]",
-}
-_SIDES = ("right", "left")
-_OPTIONS = {
-    "model_max_length": Key(("model_max_length",), float, 0, least=0),  # 0: not said
-    "padding_side": Key(("padding_side",), str, "right", choices=_SIDES),
-    "truncation_side": Key(("truncation_side",), str, "right", choices=_SIDES),
-    "clean_up": Key(("clean_up_tokenization_spaces",), bool, False),
-    "tokenize_chinese_chars": Key(("tokenize_chinese_chars",), bool, True),
-    "strip_accents": Key(("strip_accents",), bool, None),
-    "do_lower_case": Key(("do_lower_case",), bool, True),
-    "added_tokens": Key(("added_tokens_decoder",), dict, {}, of=(dict,)),
-    "more_special_tokens": Key(("additional_special_tokens",), list, [], of=(str, dict)),
-    "model_input_names": Key(("model_input_names",), list, None, of=(str,)),
-    "tokenizer_class": Key(("tokenizer_class",), str, ""),
-}
-_ADDED_TOKEN = {
-    "content": Key(("content",), str),
-    **{name: Key((name,), bool, False) for name in ("single_word", "lstrip", "rstrip", "normalized", "special")},
-}
-_NO_TOKEN_TYPES = ("distilbert", "roberta", "distilroberta", "xlm-roberta", "xlmroberta", "camembert")
+_INPUT_NAMES = ("input_ids", "token_type_ids", "attention_mask")
 
 
 @dataclass(frozen=True)
@@ -57,7 +41,7 @@ class TokenizerFiles:
         special_tokens: token by role ("mask_token": "[MASK]"); roles that the tokenizer lacks are absent.
         more_special_tokens: special tokens without a role.
         model_max_length: longest input in tokens, special ones included.
-        token_types: whether the model takes token_type_ids.
+        model_input_names: what a call returns unless told otherwise.
         padding_side: "right" or "left".
         truncation_side: "right" or "left".
         clean_up: whether decode() removes the spaces before punctuation once more.
@@ -67,14 +51,14 @@ class TokenizerFiles:
     special_tokens: dict[str, str]
     more_special_tokens: tuple[str, ...]
     model_max_length: int
-    token_types: bool
+    model_input_names: tuple[str, ...]
     padding_side: str
     truncation_side: str
     clean_up: bool
 
 
 def read_tokenizer_files(folder: Path, settings: Mapping[str, Any] | None = None) -> TokenizerFiles:
-    """Read tokenizer.json, or vocab.txt, with tokenizer_config.json and special_tokens_map.json beside it.
+    """Read tokenizer.json, or the vocabulary that the tokenizer's class has, with the files of settings beside it.
 
     Args:
         folder: a checkpoint folder.
@@ -82,137 +66,129 @@ def read_tokenizer_files(folder: Path, settings: Mapping[str, Any] | None = None
             as {"do_lower_case": False}. A name with None as its value is as if it were not there.
 
     Raises:
-        CheckpointError: neither tokenizer.json nor vocab.txt is there; or a file cannot be read, or says what no
-            tokenizer is. It names the file.
+        CheckpointError: there is neither a tokenizer.json nor such a vocabulary; or files cannot be read, or say what
+            no tokenizer is. It names the file.
         ValueError: a setting that is none, or has an impossible value.
     """
     given = {name: value for name, value in (settings or {}).items() if value is not None}
-    _check_settings(given)
-    path = folder / "tokenizer_config.json"
-    content = {**read_object_if_there(path), **given}
-    faults: list[str] = []
-    options = read_keys(_OPTIONS, content, "", faults)
-    declared = _special_tokens(folder / "special_tokens_map.json") | _special_tokens(path)
-    declared |= {role: token for role, token in given.items() if role in SPECIAL_NAMES}
-    added = _added_tokens(content, options, faults)
-    if faults:
-        raise CheckpointError(path, faults)
-    if is_there(folder / "tokenizer.json"):
-        backend = read_tokenizer_json(folder / "tokenizer.json")
-    elif is_there(folder / "vocab.txt"):
-        backend = _from_vocabulary(folder / "vocab.txt", options, {**_BERT_TOKENS, **declared})
+    check_settings(given)
+    declared = read_declared(folder, given)
+    rules = _rules(folder, declared)
+    path = folder / "tokenizer.json"
+    file = read_tokenizer_json(path) if is_there(path) else None
+    if file and rules.model and type(file.backend.model).__name__ != rules.model:
+        # A vocabulary of another kind than the class's: the file alone says how to read with it.
+        rules = replace(rules, pipeline=None, template=None, guessed=True)
+    roles = _roles(rules, declared, file)
+    in_use = {**rules.roles, **{role: token["content"] for role, token in roles.items()}}
+    if file:
+        vocabulary = Vocabulary(file.backend, file.charsmap)
     else:
-        raise CheckpointError(folder, "has no tokenizer: neither tokenizer.json nor vocab.txt is there")
-    special = {**{role: t for role, t in _BERT_TOKENS.items() if backend.token_to_id(t) is not None}, **declared}
-    with library(path, "declares tokens that cannot be added"):
-        _add_tokens(backend, [*added, *({"content": token, "special": True} for token in special.values())])
+        vocabulary = read_vocabulary(folder, rules, in_use)
+    more = declared.more_special_tokens
+    if more is None:
+        more = vocabulary.added or [{"content": token, "special": True} for token in rules.more_special_tokens]
+    wanted = Wanted(_settings(rules, declared), in_use, vocabulary.charsmap, file and file.template)
+    with library(folder / "tokenizer_config.json", "declares tokens that cannot be added"):
+        backend = _assemble(vocabulary.backend, rules, wanted, declared, roles, more)
+    options = declared.options
     return TokenizerFiles(
         backend=backend,
-        special_tokens=special,
-        more_special_tokens=tuple(token["content"] for token in added[len(options["added_tokens"]) :]),
+        special_tokens={role: token["content"] for role, token in roles.items()},
+        more_special_tokens=tuple(token["content"] for token in more),
         model_max_length=int(min(options["model_max_length"] or UNLIMITED, UNLIMITED)),
-        token_types=_has_token_types(folder, options),
-        padding_side=options["padding_side"],
-        truncation_side=options["truncation_side"],
+        model_input_names=_input_names(rules, declared),
+        padding_side=options["padding_side"] or (file and file.padding_side) or "right",
+        truncation_side=options["truncation_side"] or (file and file.truncation_side) or "right",
         clean_up=options["clean_up"],
     )
 
 
-def _check_settings(given: Mapping[str, Any]) -> None:
-    faults: list[str] = []
-    names = {key.names[0]: key for key in _OPTIONS.values()} | {role: Key((role,), str) for role in SPECIAL_NAMES}
-    faults += [f"a tokenizer has no setting {name!r}; it has {', '.join(names)}" for name in given.keys() - names]
-    read_keys({name: key for name, key in names.items() if name in given}, given, "", faults)
-    if faults:
-        raise ValueError("; ".join(faults))
+def _rules(folder: Path, declared: Declared) -> TokenizerClass:
+    """The rules of a folder's tokenizer, by the names in its files; where there are none, by its vocabulary."""
+    name = declared.tokenizer_class
+    rules = class_of(name, declared.model_type)
+    said = f"tokenizer_config.json or config.json names the class {quoted(name)}" if name else ""
+    if rules is None:
+        fault = f"{said}, which reads texts by Python code of its own; minidistil has no such tokenizer"
+        raise CheckpointError(folder, fault)
+    if is_there(folder / "tokenizer.json"):
+        return rules
+    choices = (BERT, ROBERTA, XLM_ROBERTA, ALBERT) if rules is UNNAMED else (rules,)
+    for choice in choices:
+        if vocabulary_files(folder, choice):
+            return choice
+    others = " and ".join(BERT.files if rules is UNNAMED else rules.files)
+    if others:
+        fault = f"neither tokenizer.json nor {others} is there" + (f"; {said}" if name else "")
+    else:
+        fault = f"{said}, which needs a tokenizer.json"
+    raise CheckpointError(folder, f"has no tokenizer: {fault}")
 
 
-def _special_tokens(path: Path) -> dict[str, str]:
-    """Token by role, where a file declares any."""
-    content, faults, declared = read_object_if_there(path), list[str](), dict[str, str]()
-    for role in SPECIAL_NAMES:
-        token = content.get(role)
-        text = token.get("content") if isinstance(token, dict) else token
-        if isinstance(text, str) and len(text.encode()) <= limits.TOKEN_BYTES:
-            declared[role] = text
-        elif token is not None:
-            most = limits.TOKEN_BYTES
-            faults.append(f"{role} = {quoted(repr(token))}, expected a token of {most} bytes at most")
-    if faults:
-        raise CheckpointError(path, faults)
-    return declared
+def _settings(rules: TokenizerClass, declared: Declared) -> dict[str, Any]:
+    said = {name: declared.options[name] for name in rules.settings}
+    return {name: rules.settings[name] if value is None else value for name, value in said.items()}
 
 
-def _added_tokens(content: dict[str, Any], options: dict[str, Any], faults: list[str]) -> list[dict[str, Any]]:
-    """Tokens that tokenizer_config.json declares, in the order in which they are added."""
-    by_id = options.get("added_tokens", {})
-    if not all(index.isascii() and index.isdigit() and len(index) <= 10 for index in by_id):
-        faults.append("added_tokens_decoder is no table from ids to tokens")
-        return []
-    more = options.get("more_special_tokens") or content.get("extra_special_tokens") or []
-    if isinstance(more, dict):  # by role
-        more = list(more.values())
-    if not isinstance(more, list):
-        faults.append(f"extra_special_tokens = {quoted(repr(more))}, expected a list")
-        return []
-    added = [by_id[index] for index in sorted(by_id, key=int)]
-    added += [{**(token if isinstance(token, dict) else {"content": token}), "special": True} for token in more]
-    faults += added_token_faults([token.get("content") for token in added])
-    return [read_keys(_ADDED_TOKEN, token, "an added token", faults) for token in added]
+def _roles(rules: TokenizerClass, declared: Declared, file: TokenizerJson | None) -> dict[str, Token]:
+    """Token by role, in the order in which they are added; a role for which a file says null is left out."""
+    known = rules.roles
+    if file and rules.guessed:
+        known = {role: token for role, token in known.items() if file.backend.token_to_id(token) is not None}
+    elif file and file.pad_token is not None and not rules.roles:
+        known = {"pad_token": file.pad_token}
+    roles: dict[str, Token | None] = {role: {"content": token, "special": True} for role, token in known.items()}
+    if rules.strips_mask and "mask_token" in roles:
+        roles["mask_token"] = {"content": known["mask_token"], "special": True, "lstrip": True}
+    roles |= declared.roles
+    ordered = [role for role in SPECIAL_NAMES if role in roles] + [role for role in roles if role not in SPECIAL_NAMES]
+    return {role: token for role in ordered if (token := roles[role]) is not None}
 
 
-def _from_vocabulary(path: Path, options: dict[str, Any], special: dict[str, str]) -> Backend:
-    vocabulary: dict[str, int] = {}
-    for index, line in enumerate(io.StringIO(read_text(path, limits.VOCABULARY_BYTES), newline=None)):
-        vocabulary[line.rstrip("\n")] = index
-    missing = [special[role] for role in ("unk_token", "cls_token", "sep_token") if special[role] not in vocabulary]
-    if missing:
-        raise CheckpointError(path, f"lacks the special tokens {missing}; found {len(vocabulary)} others")
-    with library(path, "cannot be read as a vocabulary"):
-        return _word_pieces(vocabulary, options, special)
+def _input_names(rules: TokenizerClass, declared: Declared) -> tuple[str, ...]:
+    names = declared.options["model_input_names"]
+    if names is not None:
+        return tuple(names)
+    typed = rules.token_types and declared.model_type != "distilbert"  # which has none, whatever the class
+    return _INPUT_NAMES if typed else tuple(name for name in _INPUT_NAMES if name != "token_type_ids")
 
 
-def _word_pieces(vocabulary: dict[str, int], options: dict[str, Any], special: dict[str, str]) -> Backend:
+def _assemble(
+    backend: Backend,
+    rules: TokenizerClass,
+    wanted: Wanted,
+    declared: Declared,
+    roles: Mapping[str, Token],
+    more: list[Token],
+) -> Backend:
+    """A backend by the rules of its class, with all tokens in it."""
+    from tokenizers import AddedToken
     from tokenizers import Tokenizer as Backend
-    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-    backend = Backend(models.WordPiece(vocabulary, unk_token=special["unk_token"], max_input_chars_per_word=100))
-    backend.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=options["tokenize_chinese_chars"],
-        strip_accents=options["strip_accents"],
-        lowercase=options["do_lower_case"],
-    )
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    cls, sep = special["cls_token"], special["sep_token"]
-    backend.post_processor = processors.TemplateProcessing(
-        single=f"{cls}:0 $A:0 {sep}:0",
-        pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
-        special_tokens=[(cls, vocabulary[cls]), (sep, vocabulary[sep])],
-    )
-    backend.decoder = decoders.WordPiece(prefix="##", cleanup=True)
-    backend.add_special_tokens([t for t in special.values() if t in vocabulary])
+    by_id = {} if declared.complete else backend.get_added_tokens_decoder()
+    by_id = {**{index: AddedToken(**token) for index, token in declared.added_tokens.items()}, **by_id}
+    if rules.pipeline:
+        backend = Backend(backend.model)  # without what tokenizer.json has besides
+        rules.pipeline(backend, wanted)
+    _add_tokens(backend, [by_id[index] for index in sorted(by_id)], roles.values(), more)
+    if rules.template:
+        rules.template(backend, wanted)
     return backend
 
 
-def _add_tokens(backend: Backend, tokens: list[dict[str, Any]]) -> None:
-    """Add tokens that the vocabulary does not treat as whole ones yet; all at once, as each time costs all of them."""
+def _add_tokens(
+    backend: Backend, numbered: Iterable[AddedToken], roles: Iterable[Token], more: Iterable[Token]
+) -> None:
+    """Add tokens that are no whole ones yet, or others; all at once, as each time costs all of them."""
     from tokenizers import AddedToken
 
-    seen = {token.content for token in backend.get_added_tokens_decoder().values()}
-    added: list[AddedToken] = []
-    for token in tokens:
-        if token["content"] not in seen:
-            seen.add(token["content"])
-            flags = {"normalized": False, **{name: flag for name, flag in token.items() if name != "content"}}
-            added.append(AddedToken(token["content"], **flags))
-    backend.add_tokens(added)
-
-
-def _has_token_types(folder: Path, options: dict[str, Any]) -> bool:
-    model_type = read_object_if_there(folder / "config.json").get("model_type")
-    if model_type is not None:
-        return model_type not in _NO_TOKEN_TYPES
-    if options["model_input_names"] is not None:
-        return "token_type_ids" in options["model_input_names"]
-    return not options["tokenizer_class"].lower().startswith(_NO_TOKEN_TYPES)
+    there = {token.content: repr(token) for token in backend.get_added_tokens_decoder().values()}
+    tokens = {token.content: token for token in numbered if there.get(token.content) != repr(token)}
+    special = {token["content"] for token in roles}
+    for token in [*roles, *more]:
+        if token["content"] not in there and token["content"] not in tokens:
+            tokens[token["content"]] = AddedToken(**{"special": True, **token})
+    for added in tokens.values():
+        added.special = added.special or added.content in special
+    backend.add_tokens(list(tokens.values()))

@@ -22,8 +22,7 @@ class TokenizerOptions(TypedDict, total=False):
     truncation_side: Annotated[str | None, Option('"right" or "left".')]
     clean_up_tokenization_spaces: Annotated[bool | None, Option("remove spaces before punctuation in decode().")]
     model_input_names: Annotated[list[str] | None, Option("what a call returns.")]
-    additional_special_tokens: Annotated[list[str] | None, Option("special tokens without a role.")]
-    extra_special_tokens: Annotated[list[str] | None, Option("the same, by their name in transformers 5.")]
+    extra_special_tokens: Annotated[list[str] | None, Option("special tokens without a role.")]
     bos_token: _token
     eos_token: _token
     unk_token: _token

@@ -7,7 +7,7 @@ object, so that any number of threads may use one tokenizer at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -24,6 +24,7 @@ from minidistil.tokenization.token_table import TokenTable
 from minidistil.tokenization.token_table import token_ids as read_ids
 from minidistil.tokenization.tokenizer_json import library
 from minidistil.tokenization.windows import encode, encode_windows
+from minidistil.weights.by_reference import ByReference, Loaded
 from minidistil.weights.config_values import refuse_own_code
 from minidistil.weights.options import HubOptions, spelled_out
 from minidistil.weights.small_files import read_object_if_there
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
     from tokenizers import Tokenizer as Backend
     from typing_extensions import Unpack
+
+    from minidistil.weights.source import Source
 
 _PADDING = {
     False: None,
@@ -53,8 +56,11 @@ _TRUNCATION = {
 _UNLIMITED_FROM = int(1e20)
 
 
-class Tokenizer(TokenTable):
+class Tokenizer(ByReference, TokenTable):
     """Text to token ids and back. `AutoTokenizer.from_pretrained` makes one.
+
+    A pickle says where to load from (`minidistil.weights.by_reference`); one of a tokenizer that was made in memory, or
+    whose compiled one was changed, holds it.
 
     Attributes:
         backend_tokenizer: the compiled tokenizer; its own padding and truncation are off and stay off.
@@ -64,9 +70,21 @@ class Tokenizer(TokenTable):
         model_input_names: what a call returns unless told otherwise.
         padding_side: "right" or "left".
         truncation_side: "right" or "left".
+        source: where it was loaded from, or None for one made in memory.
     """
 
-    def __init__(self, files: TokenizerFiles, name_or_path: str = "") -> None:
+    _shared = ("source",)
+    _reads_weights = False
+
+    def __init__(
+        self,
+        files: TokenizerFiles,
+        name_or_path: str = "",
+        source: Source | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.source = source
+        self._settings = dict(settings or {})
         self.name_or_path = name_or_path
         self.backend_tokenizer: Backend = files.backend
         self.special_tokens = dict(files.special_tokens)
@@ -75,15 +93,14 @@ class Tokenizer(TokenTable):
         self.padding_side = files.padding_side
         self.truncation_side = files.truncation_side
         self.clean_up_tokenization_spaces = files.clean_up
-        names = ["input_ids", "token_type_ids", "attention_mask"]
-        self.model_input_names = names if files.token_types else [n for n in names if n != "token_type_ids"]
+        self.model_input_names = list(files.model_input_names)
 
     @classmethod
     @spelled_out(LoadTokenizerOptions)
     def from_pretrained(
         cls, name_or_path: str | os.PathLike[str], **options: Unpack[LoadTokenizerOptions]
     ) -> Tokenizer:
-        """Load the tokenizer of a checkpoint: tokenizer.json, else vocab.txt, with tokenizer_config.json.
+        """Load the tokenizer of a checkpoint: its vocabulary, by the rules of its class and its files of settings.
 
         Args:
             name_or_path: a folder, `package:NAME`, or a hub id.
@@ -94,16 +111,47 @@ class Tokenizer(TokenTable):
                 a file that is damaged.
             ValueError: an option of an impossible value.
         """
-        from minidistil.weights.locate import locate
+        from minidistil.weights.locate import find
 
         hub = {name: value for name, value in options.items() if name in HubOptions.__annotations__}
         settings = {name: value for name, value in options.items() if name not in hub}
-        folder = locate(name_or_path, config_only=True, **cast(HubOptions, hub))
+        source = find(name_or_path, config_only=True, **cast(HubOptions, hub))
         if settings.pop("trust_remote_code", False):
-            refuse_own_code(read_object_if_there(folder / "tokenizer_config.json"), folder)
+            refuse_own_code(read_object_if_there(source.folder / "tokenizer_config.json"), source.folder)
         with loading():
             given = {name: getattr(value, "content", value) for name, value in settings.items()}  # of an AddedToken
-            return cls(read_tokenizer_files(folder, given), str(name_or_path))
+            return cls(read_tokenizer_files(source.folder, given), str(name_or_path), source, given)
+
+    @classmethod
+    def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
+        with loading():
+            return {"source": source, "_description": read_tokenizer_files(source.folder, options).backend.to_str()}
+
+    def _load_options(self) -> dict[str, Any]:
+        return self._settings
+
+    @classmethod
+    def _restored(cls, loaded: Loaded) -> Tokenizer:
+        made = super()._restored(loaded)
+        with loading():
+            from tokenizers import Tokenizer as Backend
+
+            # Each has a compiled one of its own, as its user may change it.
+            made.backend_tokenizer = Backend.from_str(made.__dict__.pop("_description"))
+        return made
+
+    def _what_is_shared(self) -> Loaded:
+        if self._loaded is None and self.source is not None:  # what the files give, whatever became of it here
+            self._loaded = Loaded(self._load_again(self.source, **self._settings))
+        return super()._what_is_shared()
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if self.source is not None:
+            function, arguments, own = super().__reduce_ex__(protocol)
+            if self.backend_tokenizer.to_str() == self._what_is_shared().values["_description"]:
+                del own["backend_tokenizer"]
+                return function, arguments, own
+        return object.__new__, (type(self),), {**self._own(), "source": None}
 
     @spelled_out(TokenizeKeywords)
     def __call__(
@@ -309,6 +357,15 @@ class Tokenizer(TokenTable):
             if len(windows) > 1 and max(map(len, windows)) > limit:
                 raise ValueError(f"text {i}: windows of {limit} tokens leave no room for its text")
         return encoded
+
+    def token_types(self, encodings: Sequence[Encoding], types: int) -> np.ndarray | None:
+        """Return the token types int64 [T] of encodings, one after another.
+
+        None, which stands for zeros, where a model has no `types` to tell apart, or the tokenizer gives it none.
+        """
+        if types < 2 or "token_type_ids" not in self.model_input_names:
+            return None
+        return np.concatenate([e.type_ids for e in encodings])
 
     def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
         """Return the tokens of one text or pair, without special tokens unless asked for."""

@@ -11,6 +11,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,29 @@ if TYPE_CHECKING:
 _PIPELINES = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
-def read_tokenizer_json(path: Path) -> Backend:
-    """The compiled tokenizer of a tokenizer.json, its own padding and truncation off.
+@dataclass(frozen=True)
+class TokenizerJson:
+    """A tokenizer.json.
+
+    Attributes:
+        backend: the compiled tokenizer, its own padding and truncation off.
+        charsmap: the compiled table by which SentencePiece normalizes characters, where there is one.
+        padding_side: that of its own padding, or None.
+        truncation_side: that of its own truncation, or None.
+        pad_token: that of its own padding, or None.
+        template: what puts special tokens around a text, or None.
+    """
+
+    backend: Backend
+    charsmap: bytes | None
+    padding_side: str | None
+    truncation_side: str | None
+    pad_token: str | None
+    template: Any
+
+
+def read_tokenizer_json(path: Path) -> TokenizerJson:
+    """The compiled tokenizer of a tokenizer.json, and what else it says.
 
     Raises:
         CheckpointError: the file cannot be read, is beyond a limit, or is none that the library accepts.
@@ -39,14 +61,32 @@ def read_tokenizer_json(path: Path) -> Backend:
         raise CheckpointError(path, f"is not valid JSON: {error}") from None
     if faults := _faults(description):
         raise CheckpointError(path, faults)
+    charsmap = _charsmap(description.get("normalizer"))
     del description  # of a large vocabulary, it would stand in memory beside the library's
     with library(path, "cannot be read as a tokenizer"):
         backend = Backend.from_buffer(content)
         # What was saved there are one program's settings, not the model's: all-MiniLM-L6-v2 has 128 tokens there, and
         # 256 are its limit.
+        padding, truncation = backend.padding or {}, backend.truncation or {}
         backend.no_padding()
         backend.no_truncation()
-    return backend
+    return TokenizerJson(
+        backend=backend,
+        charsmap=charsmap,
+        padding_side=padding.get("direction"),
+        truncation_side=truncation.get("direction"),
+        pad_token=padding.get("pad_token"),
+        template=backend.post_processor,
+    )
+
+
+def _charsmap(normalizer: Any) -> bytes | None:
+    """The first table of characters in a normalizer, or in a sequence of them."""
+    parts = normalizer.get("normalizers") if isinstance(normalizer, dict) else None
+    for part in parts if isinstance(parts, list) else [normalizer]:
+        if isinstance(part, dict) and part.get("type") == "Precompiled":
+            return _decoded(part)
+    return None
 
 
 @contextmanager
@@ -68,7 +108,7 @@ def library(where: str | Path, what: str) -> Iterator[None]:
 def _faults(description: Any) -> list[str]:
     if not isinstance(description, dict):
         return [f"is not a JSON object but {type(description).__name__}"]
-    faults = _vocabulary_faults(description.get("model"))
+    faults = vocabulary_faults(description.get("model"))
     added = description.get("added_tokens")
     if isinstance(added, list):
         faults += added_token_faults([token.get("content") for token in added if isinstance(token, dict)])
@@ -92,7 +132,8 @@ def _length_faults(tokens: Iterable[str]) -> list[str]:
     return []
 
 
-def _vocabulary_faults(model: Any) -> list[str]:
+def vocabulary_faults(model: Any) -> list[str]:
+    """What is wrong with a model as tokenizer.json has it: too many tokens, or too long ones."""
     if not isinstance(model, dict):
         return ["has no model"]
     faults = _length_faults(value for value in model.values() if isinstance(value, str))
@@ -164,11 +205,28 @@ def _expansion(part: dict[str, Any]) -> int:
             return max(1, -(-length // len(text)))
         return length + 1  # a regular expression may match what is empty, between any two characters
     if "precompiled_charsmap" in part:
-        try:
-            table = base64.b64decode(str(part.get("precompiled_charsmap")), validate=True)
-        except (binascii.Error, ValueError):
-            return 1  # the library will say so
-        # The size of a search tree, the tree, then all that characters may become, each with a zero at its end.
-        texts = table[4 + int.from_bytes(table[:4], "little") :].split(b"\0")
-        return max(1, *(len(text.decode(errors="replace")) for text in texts))
+        table = _decoded(part)
+        return 1 if table is None else _charsmap_expansion(table)  # the library will say so
     return 1
+
+
+def charsmap_faults(table: bytes | None) -> list[str]:
+    """What is wrong with a table of characters."""
+    expansion = 1 if table is None else _charsmap_expansion(table)
+    if expansion > limits.EXPANSION:
+        return [f"may make a text {expansion} times as long; {limits.EXPANSION} times is the most accepted"]
+    return []
+
+
+def _charsmap_expansion(table: bytes) -> int:
+    # The size of a search tree, the tree, then all that characters may become, each with a zero at its end.
+    texts = table[4 + int.from_bytes(table[:4], "little") :].split(b"\0")
+    return max(1, *(len(text.decode(errors="replace")) for text in texts))
+
+
+def _decoded(part: dict[str, Any]) -> bytes | None:
+    """The table of a part that has one; None where it is not what the library takes."""
+    try:
+        return base64.b64decode(str(part.get("precompiled_charsmap")), validate=True)
+    except (binascii.Error, ValueError):
+        return None

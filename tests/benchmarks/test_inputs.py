@@ -39,6 +39,9 @@ def test_a_seed_gives_the_same_words() -> None:
 
 def test_mixed_lengths_vary() -> None:
     workload = seeded_mixture()
+    assert workload.name == "256 seeded sentences"
+    assert all(np.array_equal(a, b) for a, b in zip(workload.sentences, seeded_mixture().sentences, strict=True))
+    assert np.median([len(s) for s in workload.sentences]) == pytest.approx(22, abs=2)
     lengths = [len(s) for s in workload.sentences]
     assert min(lengths) >= 4
     assert max(lengths) <= 128

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -9,8 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.measure import Disagreement, candidates_differ, disagreement, interleave, summarize
-from benchmarks.worker import Turn, timed
+from benchmarks.measure import (
+    Disagreement,
+    Restless,
+    candidates_differ,
+    disagreement,
+    interleave,
+    summarize,
+    wait_for_rest,
+)
+from benchmarks.worker import Turn, cpu_time, timed
 
 
 def states(seed: int = 0, lengths: tuple[int, ...] = (3, 7)) -> list[np.ndarray]:
@@ -90,22 +99,62 @@ def test_other_candidates_are_refused(found: list[np.ndarray]) -> None:
 class Recorded:
     def __init__(self, name: str, log: list[str], seconds: list[float]) -> None:
         self.name, self.log, self.seconds = name, log, iter(seconds)
+        self.spinning, self.used = 0, 0.0
 
     def turn(self, seconds: float) -> Turn:
         self.log.append(self.name)
         once = next(self.seconds)
+        self.spinning = 3
         return Turn([once], [once / 2])
+
+    def cpu_time(self) -> float | None:
+        """After a turn its threads go on for a while."""
+        self.log.append(f"{self.name}?")
+        if self.spinning:
+            self.spinning -= 1
+            self.used += 0.001
+        return self.used
 
 
 def test_engines_take_turns() -> None:
     log: list[str] = []
     engines = [Recorded("a", log, [1, 2, 3]), Recorded("b", log, [10, 20, 60])]
-    found = interleave(engines, rounds=3, seconds=0, pause=0)
-    assert log == ["a", "b"] * 3
+    found = interleave(engines, rounds=3, seconds=0)
+    assert [name for name in log if "?" not in name] == ["a", "b"] * 3
     assert (found["a"].median, found["a"].least, found["a"].calls) == (2, 1, 3)
     assert found["b"].median == 20
     assert found["b"].cpu == 10
     assert found["a"].share == found["a"].cores == 0.5
+
+
+def test_a_turn_begins_when_all_threads_rest() -> None:
+    log: list[str] = []
+    a, b = Recorded("a", log, [1.0]), Recorded("b", log, [1.0])
+    interleave([a, b], rounds=1, seconds=0)
+    before_b = log[log.index("a") + 1 : log.index("b")]
+    assert a.spinning == 0, "it was looked at until it rested"
+    assert before_b.count("a?") == 4
+
+
+def test_an_engine_that_never_rests_is_named() -> None:
+    a, b = Recorded("a", [], []), Recorded("b", [], [])
+    b.spinning = 10**9
+    with pytest.raises(Restless, match=r"^b went on computing for"):
+        wait_for_rest([a, b], window=0.001, limit=0.02)
+
+
+def test_where_no_cpu_times_are_told_the_pause_has_a_length() -> None:
+    a = Recorded("a", [], [])
+    a.cpu_time = lambda: None  # type: ignore[method-assign]
+    assert wait_for_rest([a], window=0.001) > 0.01
+
+
+def test_cpu_time_of_a_process_is_what_it_says_itself() -> None:
+    before = time.process_time()
+    told = cpu_time(os.getpid())
+    if told is None:
+        pytest.skip("only Linux tells the CPU time of another process by a clock")
+    assert before <= told <= time.process_time()
 
 
 @given(st.lists(st.floats(1e-6, 10), min_size=1, max_size=30))

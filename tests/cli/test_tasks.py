@@ -216,9 +216,9 @@ def test_faults_are_one_line(capsys, monkeypatch, tmp_path, models, case):
         (["qa", "who ?", "empty.txt", "-m", "{questions}"], "there is no text in empty.txt"),
         (["qa", "who ?", "nowhere.txt", "-m", "{questions}"], "nowhere.txt: No such file"),
         (["ner", "nowhere.txt", "-m", "{entities}"], "nowhere.txt: No such file"),
-        (["ner", "in.txt", "-m", "{sentiment}"], "classifier"),
+        (["ner", "in.txt", "-m", "{sentiment}"], "it is one for `minidistil classify`"),
         (["zero-shot", "in.txt", "-m", "{entailment}"], "--labels"),
-        (["zero-shot", "in.txt", "-l", " , ", "-m", "{entailment}"], "needs candidate_labels"),
+        (["zero-shot", "in.txt", "-l", " , ", "-m", "{entailment}"], "needs --labels, such as travel,cooking"),
         (["zero-shot", "in.txt", "-l", "a", "--template", "x", "-m", "{entailment}"], "has no {}"),
     ],
 )

@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minidistil.kernels.code import kept, native
+from minidistil.kernels.code import emit, kept, native, shipped
 from minidistil.kernels.code.target import target
 
 KEY = "0123456789abcdef01234567"
-SYMBOL = "_ZN8minidistil6linearE"
+SYMBOL = "minidistil_run"
 CODE = np.random.default_rng(3).bytes(5000)
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
@@ -33,12 +33,13 @@ class Kept:
         self.compiled = 0
         self.executed: list[tuple[str, bytes]] = []
         monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder))
+        monkeypatch.setattr(shipped, "choice", lambda: shipped.Choice(None, "there is no library"))
         monkeypatch.setattr(native, "_key", lambda: KEY)
-        monkeypatch.setattr(native, "_object_code", self._compile)
+        monkeypatch.setattr(emit, "object_code", self._compile)
         monkeypatch.setattr(native, "_function", lambda *made: self.executed.append(made))
         monkeypatch.setattr(native, "_entries", {})
 
-    def _compile(self, dispatcher: object) -> tuple[str, bytes]:
+    def _compile(self, name: str) -> tuple[str, bytes]:
         self.compiled += 1
         return SYMBOL, CODE
 

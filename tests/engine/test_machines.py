@@ -73,10 +73,11 @@ def test_the_same_bits_as_on_haswell(name: str, features: str | None, lanes: int
 @pytest.mark.slow
 @pytest.mark.skipif(target().lanes != 16, reason="elsewhere the quick tests are these")
 def test_products_and_teams_without_avx512() -> None:
-    """Tasks are drawn, and weights fetched, in another way there."""
+    """Tasks are drawn, and weights packed and fetched, in another way there."""
     program = """
 import pytest
-raise SystemExit(pytest.main(["-q", "tests/kernels/test_gemm.py", "tests/engine/test_invariance.py"]))
+kernels = [f"tests/kernels/test_{name}.py" for name in ("gemm", "pack", "attention")]
+raise SystemExit(pytest.main(["-q", *kernels, "tests/engine/test_invariance.py"]))
 """
     result(program, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="+avx2,+fma")
 

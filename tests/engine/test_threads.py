@@ -54,6 +54,26 @@ def test_eight_callers_at_once(parts: tuple, count: int) -> None:
     assert not wrong, wrong
 
 
+@pytest.mark.parametrize("count", [5, 64])
+@pytest.mark.parametrize("lengths", [(1,), (3, 50, 17), (150, 2)])
+def test_more_threads_than_cores_and_tasks(parts: tuple, count: int, lengths: tuple[int, ...]) -> None:
+    """Rows and queries are shared out in smaller blocks then; every result there is has the bits of one thread."""
+    rng = np.random.default_rng(len(lengths))
+    alone, many = Engine(*parts, threads=1), Engine(*parts, threads=count)
+    some = build.batch([rng.integers(0, 1200, n) for n in lengths])
+    want, got = (engine.encode(some, hidden_states=True, attentions=True) for engine in (alone, many))
+    assert_same_bits(np.stack(got.hidden_states), np.stack(want.hidden_states))
+    for ours, others in zip(got.attentions, want.attentions, strict=True):
+        for a, b in zip(ours, others, strict=True):
+            assert_same_bits(a, b, "attentions")
+    rows = np.array([0, some.tokens - 1])  # of the sentences between, none
+    assert_same_bits(many.encode(some, rows=rows).last, want.last[rows])
+    square = [rng.integers(0, 1200, max(lengths))] * 2
+    bias = rng.standard_normal((2, 4, max(lengths), max(lengths)), np.float32)
+    biased = build.batch(square, attention_bias=bias)
+    assert_same_bits(many.encode(biased).last, alone.encode(biased).last)
+
+
 def first_calls(parts: tuple, engines: int) -> None:
     """Of fresh engines, each by four threads at the same moment."""
     packed = pack_model(parts[1])
@@ -225,9 +245,30 @@ def test_quota_of_control_groups(tmp_path: Path, group: str, files: dict, cpus: 
 
 @pytest.mark.parametrize(("quota", "count"), [(math.inf, 4), (0.5, 1), (1.9, 1), (3, 3), (16, 4)])
 def test_default_threads(monkeypatch: pytest.MonkeyPatch, quota: float, count: int) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5}, raising=False)
     monkeypatch.setattr(threads, "_quota", lambda: quota)
     assert threads.default_threads() == count
+
+
+@pytest.mark.parametrize(
+    ("said", "count"),
+    [
+        ("1", 1), ("3", 3), (" 12 ", 12), ("2,4", 2), ("32768", 32768),
+        ("", 4), ("0", 4), ("-1", 4), ("2.5", 4), ("many", 4), (",2", 4), ("32769", 4), ("9" * 40, 4), ("\u0662", 4),
+    ],
+)  # fmt: skip
+def test_default_threads_as_the_environment_says(monkeypatch: pytest.MonkeyPatch, said: str, count: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5}, raising=False)
+    monkeypatch.setattr(threads, "_quota", lambda: math.inf)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert threads.default_threads() == count
+
+
+def test_an_argument_wins_over_the_environment(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert Engine(*parts).threads == 3
+    assert Engine(*parts, threads=2).threads == 2
 
 
 def test_callers_that_take_turns_share_one_workspace(parts: tuple) -> None:

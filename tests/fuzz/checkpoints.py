@@ -16,7 +16,8 @@ from tests.pipelines.tokenizers import write_bytes_tokenizer, write_pieces_token
 from tests.sentences import folders
 from tests.synthetic import MOBILEBERT_SMALL, tensors, write_tensors
 from tests.synthetic_tokenizer import write_tokenizer
-from tests.weights.files import BERT, DISTILBERT, bfloat16, safetensors_bytes, torch_bytes
+from tests.weights.files import BERT, DISTILBERT, bfloat16, old_torch_bytes, safetensors_bytes, torch_bytes
+from tests.zoo.vocabularies import sentencepiece_model
 
 Files = dict[str, bytes]
 """A checkpoint: content by path in its folder."""
@@ -75,9 +76,11 @@ def stored_as(arrays: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndar
     }
 
 
-def single(dtype: str = "F32", torch: bool = False) -> dict[str, Files]:
-    """Every family with one weight file."""
+def single(dtype: str = "F32", torch: bool = False, old: bool = False) -> dict[str, Files]:
+    """Every family with one weight file; `old` as torch wrote it before 1.6."""
     write, name = (torch_bytes, "pytorch_model.bin") if torch else (safetensors_bytes, "model.safetensors")
+    if old:
+        write, name = old_torch_bytes, "pytorch_model.bin"
     return {
         f"{family} {dtype}": {"config.json": json.dumps(config).encode(), name: write(stored_as(arrays, dtype))}
         for family, (config, arrays) in models().items()
@@ -107,7 +110,22 @@ def sharded(torch: bool = False) -> dict[str, Files]:
 
 def with_tokenizers(folder: Path) -> dict[str, Files]:
     """Models that read texts, with every kind of tokenizer; `folder` is to write them in."""
-    return {name: read(write_text_model(folder / name, name)) for name in TEXT_CONFIGS}
+    found = {name: read(write_text_model(folder / name, name)) for name in TEXT_CONFIGS}
+    named = [name for name, files in found.items() if "tokenizer.json" in files]
+    for name in named:  # by its class, a tokenizer takes little of tokenizer.json
+        config = {**json.loads(found[name]["tokenizer_config.json"]), "tokenizer_class": "PreTrainedTokenizerFast"}
+        found[f"{name} as they are"] = {**found[name], "tokenizer_config.json": json.dumps(config).encode()}
+    pairs, pieces = (json.loads(found[name]["tokenizer.json"])["model"] for name in ("bytes", "pieces"))
+    merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in pairs["merges"]]
+    kinds = {"<unk>": 2, "<pad>": 3, "[CLS]": 3, "[SEP]": 3, "[MASK]": 4}
+    older = {
+        "bytes": {"vocab.json": json.dumps(pairs["vocab"]).encode(), "merges.txt": "\n".join(merges).encode()},
+        "pieces": {"spiece.model": sentencepiece_model((t, s, kinds.get(t, 1)) for t, s in pieces["vocab"])},
+    }
+    for name, files in older.items():
+        others = {file: content for file, content in found[name].items() if file != "tokenizer.json"}
+        found[f"{name} in older files"] = {**others, **files, "added_tokens.json": b'{"<new>": 300, "word": 301}'}
+    return found
 
 
 def write_text_model(folder: Path, name: str) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 from tests.fuzz import byte_text, json_text
 from tests.fuzz.json_text import Pairs
 from tests.weights import files as writers
+from tests.zoo.vocabularies import varint
 
 _DTYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I8", "U8", "BOOL", "F4", "F6_E2M3", "F8_E4M3", "C64", "f32", "")
 _SIZES = (0, 1, 2, 3, 7, 8, 1 << 20, (1 << 31) - 1, 1 << 31, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, -1)
@@ -88,6 +89,8 @@ def _odd_floats(data: bytes, rng: random.Random) -> tuple[bytes, str]:
 
 def mutate_torch(content: bytes, rng: random.Random) -> tuple[bytes, str]:
     """A torch file with another pickle, another zip archive, or bytes changed anywhere."""
+    if content.startswith(writers.OLD_MAGIC):
+        return _mutate_old_torch(content, rng)
     change = rng.randrange(10)
     try:
         records = _unzip(content)
@@ -108,6 +111,35 @@ def mutate_torch(content: bytes, rng: random.Random) -> tuple[bytes, str]:
         records["data.pkl"] = program
     method = zipfile.ZIP_DEFLATED if rng.random() < 0.02 else zipfile.ZIP_STORED
     return writers.archive(records, method=method), told
+
+
+def _mutate_old_torch(content: bytes, rng: random.Random) -> tuple[bytes, str]:
+    """A torch file as before 1.6 with another pickle, other numbers of elements, or bytes changed anywhere."""
+    programs: list[bytes] = []
+    stream = io.BytesIO(content)
+    try:
+        for _ in range(5):
+            start = stream.tell()
+            for _ in pickletools.genops(stream):
+                pass
+            programs.append(content[start : stream.tell()])
+    except Exception:  # an earlier change did it
+        return byte_text.mutate(content, rng)
+    data, change = content[stream.tell() :], rng.randrange(8)
+    if change == 0:
+        return byte_text.mutate(content, rng)
+    if change == 1:
+        del programs[rng.randrange(5)]
+        told = "old torch: a pickle less"
+    elif change == 2:
+        size = rng.choice(_SIZES) % (1 << 64)
+        data, told = size.to_bytes(8, "little") + data[8:], f"old torch: a storage of {size}"
+    elif change == 3:
+        data, told = byte_text.mutate(data, rng)
+    else:
+        at = rng.choice((1, 2, 3, 3, 3, 4))
+        programs[at], told = mutate_pickle(programs[at], rng)
+    return b"".join(programs) + data, told
 
 
 def _unzip(content: bytes) -> dict[str, bytes]:
@@ -243,3 +275,52 @@ def _amplified(rng: random.Random) -> tuple[bytes, str]:
 def mutate_weights(content: bytes, name: str, rng: random.Random) -> tuple[bytes, str]:
     """A weight file changed by what its name says it is."""
     return (mutate_safetensors if name.endswith(".safetensors") else mutate_torch)(content, rng)
+
+
+def mutate_pieces(content: bytes, rng: random.Random) -> tuple[bytes, str]:
+    """A SentencePiece model with other pieces, scores, kinds or lengths, or bytes changed anywhere."""
+    change = rng.randrange(9)
+    parts = _messages(content)
+    if change == 0 or not parts:
+        return byte_text.mutate(content, rng)
+    at = rng.randrange(len(parts))
+    number, body = parts[at]
+    told = f"pieces: change {change} of part {at}"
+    if change == 1:
+        del parts[at : at + rng.choice((1, 1, 5, 400))]
+    elif change == 2:
+        parts[at:at] = [parts[at]] * rng.choice((1, 20))
+    elif change == 3:
+        rng.shuffle(parts)
+    elif change == 4:
+        parts[at] = rng.choice((0, 1, 2, 3, 4, 100)), body
+    elif change == 5:
+        text = rng.choice((*json_text.STRINGS, "", "\u2581", "a" * 2000)).encode(errors="replace")
+        parts[at] = number, b"\x0a" + varint(len(text)) + text + body[-5:]
+    elif change == 6:
+        score = np.float32(rng.choice((*_ODD_FLOATS, -1.0))).tobytes()
+        parts[at] = number, body + b"\x15" + score + b"\x18" + bytes([rng.choice((0, 1, 2, 3, 4, 5, 6, 7, 200))])
+    elif change == 7:
+        body, what = byte_text.mutate(body, rng)
+        parts[at] = number, body
+        told += f", {what}"
+    whole = [varint(n << 3 | 2) + varint(len(b)) + b for n, b in parts]
+    if change == 8:
+        size = rng.choice((*_SIZES, len(body) + 1)) % (1 << 64)
+        whole[at] = varint(number << 3 | 2) + varint(size) + body
+    return b"".join(whole), told
+
+
+def _messages(content: bytes) -> list[tuple[int, bytes]]:
+    """Number and bytes of each message of a protocol buffer, as far as they can be read."""
+    parts, place = [], 0
+    while place < len(content):
+        number, size, place = content[place] >> 3, 0, place + 1
+        for shift in range(0, 70, 7):
+            byte = content[place] if place < len(content) else 0
+            size, place = size | (byte & 127) << shift, place + 1
+            if byte < 128:
+                break
+        parts.append((number, content[place : place + size]))
+        place += size
+    return parts

@@ -150,7 +150,10 @@ class TorchFile(_Files):
     name = "torch"
 
     def make(self, folder: Path) -> dict[str, Files]:
-        return {n: files for dtype in ("F32", "BF16") for n, files in checkpoints.single(dtype, torch=True).items()}
+        old = {f"{name} as before 1.6": files for name, files in checkpoints.single(old=True).items()}
+        return old | {
+            name: files for dtype in ("F32", "BF16") for name, files in checkpoints.single(dtype, torch=True).items()
+        }
 
     def mutate(self, files: Files, rng: random.Random, told: list[str]) -> bool:
         _change(files, "pytorch_model.bin", formats.mutate_torch, rng, told)
@@ -224,8 +227,11 @@ class ConfigFile(_Files):
         return json_text.dump(tree), f"json: {key} = {ascii(value)[:60]}"
 
 
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model")
+
+
 class TokenizerFiles(_Files):
-    """tokenizer.json, vocab.txt and what stands beside them; texts through them into every pipeline."""
+    """tokenizer.json, older vocabularies and what stands beside them; texts through them into every pipeline."""
 
     name = "tokenizer"
 
@@ -235,16 +241,19 @@ class TokenizerFiles(_Files):
 
     def make(self, folder: Path) -> dict[str, Files]:
         found = checkpoints.with_tokenizers(folder)
-        for files in found.values():
-            files.setdefault("special_tokens_map.json", b'{"mask_token": "[MASK]", "unk_token": {"content": "[UNK]"}}')
-        found["pieces"]["special_tokens_map.json"] = found["bytes"]["special_tokens_map.json"] = b"{}"
+        for name, files in found.items():
+            roles = {"mask_token": "[MASK]", "unk_token": {"content": "[UNK]"}}
+            others = name.startswith(("bytes", "pieces"))
+            files.setdefault("special_tokens_map.json", json.dumps({} if others else roles).encode())
         return found
 
     def mutate(self, files: Files, rng: random.Random, told: list[str]) -> bool:
-        names = [name for name in ("tokenizer.json", "vocab.txt") if name in files] * 3
-        names += ["tokenizer_config.json"] * 2 + ["special_tokens_map.json"]
+        names = [name for name in _VOCABULARIES if name in files] * 3
+        names += ["tokenizer_config.json"] * 2 + ["special_tokens_map.json", *({"added_tokens.json"} & files.keys())]
         name = rng.choice(names)
-        if name == "vocab.txt":
+        if name == "spiece.model":
+            _change(files, name, formats.mutate_pieces, rng, told)
+        elif name.endswith(".txt"):
             _change(files, name, self._vocabulary, rng, told)
         elif name == "tokenizer.json" and rng.random() < 0.25:
             _change(files, name, self._template, rng, told)

@@ -65,6 +65,7 @@ def test_forks_while_another_thread_loads_its_first_model(
 
 
 _WATCH_IMPORTS = """
+import pickle
 import sys
 import minidistil
 from minidistil import _loading
@@ -80,6 +81,8 @@ for options in {"threads": 2}, {"backend": "exact"}, {"backend": "blas"}:
 minidistil.pipeline("fill-mask", model=words, threads=2)("music [MASK]")
 minidistil.pipeline("feature-extraction", model=words, threads=2)("music")
 minidistil.CrossEncoder(reranker, threads=2).rank("music", ["wine", "rain"])
+pickled = pickle.dumps([minidistil.load(sentences), minidistil.load(sentences).tokenizer])
+pickle.loads(pickled)
 model = minidistil.AutoModel.from_pretrained(words)
 model(**model.tokenizer(["music"], return_tensors="np"), output_attentions=True)
 for name in "vectors.npy", "vectors.jsonl":

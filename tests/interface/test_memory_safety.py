@@ -81,6 +81,14 @@ def edited(folders: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
             for template in ("single", "pair"):
                 for part in saved["post_processor"][template][1:2]:
                     part["Sequence"]["type_id"] = token_type
+            # Of no class whose own template would stand in its place.
+            settings = {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+                "pad_token": "[PAD]",
+                "mask_token": "[MASK]",
+            }
+            (folder / "tokenizer_config.json").write_text(json.dumps(settings))
         (folder / "tokenizer.json").write_text(json.dumps(saved))
         return folder
 

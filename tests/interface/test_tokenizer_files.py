@@ -15,7 +15,7 @@ from tokenizers import Tokenizer as Backend
 
 from minidistil.tokenization import AutoTokenizer, Tokenizer
 from minidistil.tokenization import files as _tokenizer_files
-from minidistil.tokenization.tokenizer_json import _vocabulary_faults, library
+from minidistil.tokenization.tokenizer_json import library, vocabulary_faults
 from minidistil.weights import CheckpointError, limits
 from tests.synthetic_tokenizer import write_tokenizer
 
@@ -120,8 +120,8 @@ def test_limits_are_not_met_by_what_there_is(folder: Path) -> None:
     change(folder, "tokenizer.json", normalizers(*quotes, {"type": "NFKD"}, {"type": "StripAccents"}))
     assert AutoTokenizer.from_pretrained(folder).tokenize("the  city") == ["the", "city"]
     entries = [["a" * 1024, 0]] * (limits.UNIGRAM_BYTES >> 10)
-    assert _vocabulary_faults({"vocab": entries}) == []
-    assert len(_vocabulary_faults({"vocab": [*entries, ["a", 0]]})) == 1
+    assert vocabulary_faults({"vocab": entries}) == []
+    assert len(vocabulary_faults({"vocab": [*entries, ["a", 0]]})) == 1
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"])
@@ -144,6 +144,7 @@ def test_what_the_library_raises_is_caught(folder: Path, capfd: pytest.CaptureFi
     """A panic, which is no Exception: its regular expressions give up where they would search for ever."""
     split = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
     change(folder, "tokenizer.json", lambda d: d.update(pre_tokenizer=split))
+    change(folder, "tokenizer_config.json", lambda c: {**c, "tokenizer_class": "PreTrainedTokenizerFast"})
     tokenizer = AutoTokenizer.from_pretrained(folder)
     fault = "its tokenizer cannot encode this text: the tokenizers library panicked: "
     with pytest.raises(CheckpointError, match=f"{folder}: {fault}"):
@@ -207,7 +208,8 @@ def test_declared_tokens_are_added_at_once(folder: Path, monkeypatch: pytest.Mon
         def __getattr__(self, name: str) -> Any:
             return lambda *arguments: calls.append(name) or {}
 
-    _tokenizer_files._add_tokens(Counting(), [{"content": f"<{i}>", "special": i % 2 == 0} for i in range(100)])
+    more = [{"content": f"<{i}>", "special": i % 2 == 0} for i in range(100)]
+    _tokenizer_files._add_tokens(Counting(), [], {}.values(), more)
     assert calls == ["get_added_tokens_decoder", "add_tokens"]
     monkeypatch.setattr(limits, "ADDED_TOKENS", 99)
     with pytest.raises(CheckpointError, match=r"tokenizer_config\.json: adds 100 tokens; 99 are the most accepted"):

@@ -23,6 +23,8 @@ NOTHING = r"2 of the texts \(index 1, 3\) have no tokens: .* adds no special one
 def without_special_tokens(folder: Path) -> Path:
     file = folder / "tokenizer.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "post_processor": None}))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"}  # no class that adds them
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return folder
 
 

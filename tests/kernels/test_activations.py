@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from minidistil.backends.reference import exact
 from minidistil.backends.reference import tanh as reference_tanh
 from minidistil.kernels import layout
-from minidistil.kernels.simd import activations, tanh
+from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.simd import activations, gelu, tanh
+from minidistil.kernels.simd.memory import load, store
+from minidistil.kernels.simd.values import copysign, fabs, fma, negative, splat
 from minidistil.kernels.steps.activate import Activate
 from minidistil.kernels.steps.take import take
 from tests.bits import assert_same_bits
@@ -33,6 +36,35 @@ def test_every_magnitude(name: str) -> None:
     assert_same_bits(got, exact.activation(name, x), name)
     assert np.isnan(got[np.isnan(x)]).all()
     assert np.isfinite(got).mean() > 0.3
+
+
+@pytest.mark.slow
+def test_gelu_of_every_float() -> None:
+    """Its exponential leaves out what adding to 1 does not show: all 2^32 numbers, against the formula in full."""
+    step = 1 << 22
+    for first in range(0, 1 << 32, step):
+        x = np.arange(first, first + step, dtype=np.uint32).view(np.float32)
+        want = x.copy()
+        _gelu_in_full(want.ctypes.data, step)
+        assert_same_bits(run("gelu", x), want, f"from 0x{first:08x}")
+    some = np.arange(0, 1 << 32, 1021, dtype=np.uint32).view(np.float32)  # the reference takes a hundred times as long
+    assert_same_bits(run("gelu", some), exact.activation("gelu", some))
+
+
+@kernel
+def _gelu_in_full(x, n):
+    """GELU of float32 [n] at an address, in place, with `exp16`."""
+    one = splat(np.float32(1.0))
+    for i in range(0, n, 16):
+        v = load(x, i)
+        z = v * splat(gelu._SQRT_HALF)
+        t = one / fma(splat(gelu._P), fabs(z), one)
+        poly = fma(splat(gelu._A5), t, splat(gelu._A4))
+        poly = fma(poly, t, splat(gelu._A3))
+        poly = fma(poly, t, splat(gelu._A2))
+        poly = fma(poly, t, splat(gelu._A1))
+        magnitude = fma(negative(gelu.exp16(negative(z * z))) * t, poly, one)
+        store(x, i, v * splat(np.float32(0.5)) * (one + copysign(magnitude, z)))
 
 
 def test_tanh_has_the_coefficients_of_the_reference() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from minidistil._float_mode import default_mode
-from minidistil.kernels.code import native
+from minidistil.kernels.code import emit, native
 from tests import float_modes
 
 
@@ -50,9 +50,9 @@ def test_a_block_and_a_function(mode: int) -> None:
 def test_an_entry_computes_nothing_outside_the_default_mode() -> None:
     from minidistil.kernels.steps.run import run
 
-    machine = native._machine()
-    symbol, module = native.closed_module(run, machine)
-    entry = machine.emit_assembly(module).partition(f"\n{symbol}:")[2].partition(".cfi_endproc")[0]
+    machine = emit.this_machine()
+    module = emit.closed_module(run, "its_name", machine)
+    entry = machine.emit_assembly(module).partition("\nits_name:")[2].partition(".cfi_endproc")[0]
     assert re.findall(r"v?(?:ld|st)mxcsr|call", entry) == ["vstmxcsr", "vldmxcsr", "call", "vldmxcsr"]
     assert not re.search("%[xyz]mm", entry)
 
@@ -62,7 +62,7 @@ def test_kernels_are_compiled_in_the_default_mode(monkeypatch: pytest.MonkeyPatc
     """Or their constants would be rounded in the mode of whoever came first, and kept."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(native.kept, "write", lambda *_: None)
-    monkeypatch.setattr(native, "_object_code", lambda dispatcher: ("symbol", str(float_modes.current()).encode()))
+    monkeypatch.setattr(emit, "object_code", lambda name: ("symbol", str(float_modes.current()).encode()))
     monkeypatch.setattr(native, "_entries", {})
     monkeypatch.setattr(native.kept, "read", lambda name, key: None)
     monkeypatch.setattr(native, "_function", lambda symbol, code: code)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from minidistil.backends.reference import exact
 from minidistil.kernels import layout
+from minidistil.kernels.code import target
 from minidistil.kernels.products import gemm, tile
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.table import Matrix, Packed
@@ -20,7 +21,7 @@ from tests.kernels.values import normal, with_non_finite
 
 def packed(w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     weight = np.full((layout.panels(len(w)), w.shape[1], layout.PANEL), np.nan, np.float32)
-    layout.pack(w, weight)
+    layout.pack(w, weight, target.sliver())
     bias = np.zeros(len(weight) * layout.PANEL, np.float32)
     bias[: len(b)] = b
     return weight, bias
@@ -71,24 +72,12 @@ def test_any_shape(m: int, n: int, k: int, non_finite: bool) -> None:
 @pytest.mark.parametrize("bias", [True, False])
 def test_every_tile_and_nothing_beside_it(rows: int, vectors: int, bias: bool) -> None:
     k, width = 200, vectors * tile.LANES
-    a, w, b = normal(1, rows, k + 3), normal(2, k, width + 5), normal(3, width)
+    a, w, b = normal(1, rows, k + 3), normal(2, k, width), normal(3, width)
     c = np.full((rows, width + 7), 12345, np.float32)
     address = [array.__array_interface__["data"][0] for array in (a, w, c, b)]
-    block = gemm.chain_length(k)
-    gemm.multiply(
-        address[0],
-        k + 3,
-        rows,
-        address[1],
-        width + 5,
-        width,
-        address[2],
-        width + 7,
-        address[3] if bias else 0,
-        k,
-        block,
-    )
-    x, columns = np.ascontiguousarray(a[:, :k]), np.ascontiguousarray(w[:, :width].T)
+    bias_at = address[3] if bias else 0  # of one sliver, rows of w are packed as they are
+    gemm.multiply(address[0], k + 3, rows, address[1], width, address[2], width + 7, bias_at, k, gemm.chain_length(k))
+    x, columns = np.ascontiguousarray(a[:, :k]), np.ascontiguousarray(w.T)
     want = exact.linear(x, Linear(columns, b)) if bias else exact._product(x, columns, exact.blocks(k))
     assert_same_bits(np.ascontiguousarray(c[:, :width]), want)
     assert (c[:, width:] == 12345).all()
@@ -100,7 +89,7 @@ def test_first_total_is_not_added_to_zero() -> None:
     w = np.full((1, tile.LANES), -1e-30, np.float32)
     c = np.empty((1, tile.LANES), np.float32)
     address = [array.__array_interface__["data"][0] for array in (tiny, w, c)]
-    gemm.multiply(address[0], 1, 1, address[1], tile.LANES, tile.LANES, address[2], tile.LANES, 0, 1, 1)
+    gemm.multiply(address[0], 1, 1, address[1], tile.LANES, address[2], tile.LANES, 0, 1, 1)
     assert np.signbit(c).all()
     assert not c.any()
 

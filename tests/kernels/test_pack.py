@@ -1,22 +1,85 @@
-"""Packing against its definition in NumPy, over every remainder, and nothing written beside it."""
+"""Packing against the formula of its layout, over every remainder, and nothing written beside it."""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 import pytest
 
 from minidistil.kernels import layout
+from minidistil.kernels.code import target
 from minidistil.kernels.products import packing
+from minidistil.kernels.steps.pack import Pack
+from minidistil.kernels.steps.take import take
 from tests.bits import assert_same_bits
 from tests.kernels.values import awkward
 
+SLIVERS = sorted(tile.sliver for tile in target.TILES.values())
+K = [1, 15, 16, 17, 48, 50, 191, 192, 193, 208, 301, 384, 385, 400, 600]
 
-@pytest.mark.parametrize("n", [*range(1, 50), 63, 64, 65, 96, 97, 144, 150])
-@pytest.mark.parametrize("k", [1, 15, 16, 17, 48, 50])
-def test_every_remainder(n: int, k: int) -> None:
+every_n = pytest.mark.parametrize("n", [*range(1, 50), 63, 64, 65, 96, 97, 144, 150])
+
+
+@functools.cache
+def places(k: int, columns: int, sliver: int) -> np.ndarray:
+    """int64 [k, columns]: where each element of B lies, one by one."""
+    block = k if k <= 192 else k // 2 if k < 384 else 192
+    found = np.empty((k, columns), np.int64)
+    for i in range(k):
+        first = i - i % block
+        length = min(block, k - first)
+        for j in range(columns):
+            left = j - j % sliver
+            width = min(sliver, columns - left)
+            found[i, j] = first * columns + left * length + (i - first) * width + j - left
+    assert np.array_equal(np.sort(found.ravel()), np.arange(found.size)), "each place once"
+    return found
+
+
+def panels(weight: np.ndarray, sliver: int) -> np.ndarray:
+    """What packing must give: float32 [panels, k, PANEL]."""
+    n, k = weight.shape
+    b = np.zeros((layout.panels(n) * layout.PANEL, k), np.float32)
+    b[:n] = weight
+    out = np.empty((layout.panels(n), k * layout.PANEL), np.float32)
+    out[:, places(k, layout.PANEL, sliver)] = b.reshape(len(out), layout.PANEL, k).transpose(0, 2, 1)
+    return out.reshape(-1, k, layout.PANEL)
+
+
+def test_slivers_of_every_cpu() -> None:
+    assert SLIVERS == [12, 24, 48]
+    assert target.sliver() in SLIVERS
+
+
+@pytest.mark.parametrize("sliver", SLIVERS)
+@pytest.mark.parametrize("k", K)
+def test_in_numpy(k: int, sliver: int) -> None:
+    for n in (1, 11, 12, 13, 47, 48, 49, 97):
+        weight = awkward(1, n, k)
+        got = np.full((layout.panels(n), k, layout.PANEL), 7, np.float32)
+        layout.pack(weight, got, sliver)
+        assert_same_bits(got, panels(weight, sliver))
+
+
+@every_n
+@pytest.mark.parametrize("k", K)
+def test_compiled(n: int, k: int) -> None:
     weight = awkward(1, n, k)
-    panels = layout.panels(n)
-    want, got = (np.full((panels + 1, k, layout.PANEL), 7, np.float32) for _ in range(2))
-    layout.pack(weight, want[:panels])
-    packing.pack_rows(weight.ctypes.data, n, k, got.ctypes.data)
-    assert_same_bits(got, want)
+    got = np.full((layout.panels(n) + 1, k, layout.PANEL), 7, np.float32)
+    take(Pack(layout.address(weight), n, k, layout.address(got)))
+    assert_same_bits(got[:-1], panels(weight, target.sliver()))
+    assert (got[-1] == 7).all(), "written beyond the panels"
+
+
+@every_n
+@pytest.mark.parametrize("k", [1, 17, 64, 200])
+def test_any_number_of_columns(n: int, k: int) -> None:
+    """As the keys of a head are packed: rows apart, and no columns beyond the last sixteen."""
+    rows, columns = awkward(1, n, k + 5), -(-n // 16) * 16
+    got = np.full(k * columns + 16, 7, np.float32)
+    packing.pack_rows(layout.address(rows), k + 5, n, k, layout.address(got), columns)
+    want = np.zeros((columns, k), np.float32)
+    want[:n] = rows[:, :k]
+    assert_same_bits(np.ascontiguousarray(got[:-16][places(k, columns, target.sliver())].T), want)
+    assert (got[-16:] == 7).all(), "written beyond the columns"

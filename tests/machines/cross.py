@@ -1,38 +1,26 @@
 """Machine code for CPUs that are not here, and a look into it.
 
-    NUMBA_OPT=1 NUMBA_LOOP_VECTORIZE=0 python -m tests.machines.cross FOLDER CPU
+    python -m tests.machines.cross NAME FILE
 
-writes the entries as Numba and LLVM would make them on a 64-bit ARM machine: NAME.o, NAME.s and symbols.json. A process
-of its own, because the register tile is chosen once; and Numba holds back, so that little is decided for the machine at
-hand before the other's code generator sees the code.
+makes a library as build_backend/libraries.py does, and leaves the assembly of its entries beside it.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from llvmlite import binding, ir
 
-from minidistil.kernels.code import target
-from minidistil.kernels.code.target import TILES, Target, Tile
+from build_backend import libraries
+from minidistil.kernels.code.target import Tile
 
 AARCH64 = "aarch64-unknown-linux-gnu"
 X86_64 = "x86_64-unknown-linux-gnu"
 AVX2 = "+avx2,+fma,+bmi,+bmi2,+f16c"
-
-
-def machine(triple: str, cpu: str, features: str = "") -> Any:
-    """LLVM's code generator for a CPU."""
-    binding.initialize_all_targets()
-    binding.initialize_all_asmprinters()
-    options = {"cpu": cpu, "features": features, "opt": 3, "reloc": "pic", "codemodel": "small"}
-    return binding.Target.from_triple(triple).create_target_machine(**options)
 
 
 def tile_assembly(tile: Tile, code_generator: Any) -> str:
@@ -85,18 +73,12 @@ def calls(assembly: str) -> set[str]:
     return set(re.findall(r"^\s+bl?\s+([A-Za-z_][^\s]*)$", assembly, re.MULTILINE)) - defined
 
 
-def main(folder: Path, cpu: str) -> None:
-    # Before any kernel is imported: they read the tile when they are.
-    target.target = lambda: Target(cpu, TILES[4].lanes)  # type: ignore[assignment]
-    from minidistil.kernels.code import native
-
-    code_generator, symbols = machine(AARCH64, cpu), {}
-    for name in native.ENTRIES:
-        symbols[name], module = native.closed_module(getattr(import_module(native.ENTRIES[name]), name), code_generator)
-        (folder / f"{name}.o").write_bytes(code_generator.emit_object(module))
-        (folder / f"{name}.s").write_text(code_generator.emit_assembly(module))
-    (folder / "symbols.json").write_text(json.dumps(symbols))
+def main(name: str, library: Path) -> None:
+    machine, made = libraries.modules(name)
+    libraries.link(machine, made, library)
+    for symbol, module in made.items():
+        library.with_name(f"{symbol}.s").write_text(machine.emit_assembly(module))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -8,21 +8,20 @@ between guards: reading or writing beyond it ends the run.
 from __future__ import annotations
 
 import ctypes
-import json
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
-from minidistil.kernels.code import native
+from build_backend import libraries
+from minidistil.kernels.code import native, shipped, target
 from tests import steps
 from tests.processes import run
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
-ROOT = Path(__file__).parents[2]
+SYSTEM = "/usr/aarch64-linux-gnu"  # the emulated machine's loader and C library
 
 
 class Region(NamedTuple):
@@ -33,16 +32,12 @@ class Region(NamedTuple):
     holds_addresses: bool = False
 
 
-def build(folder: Path, cpu: str) -> None:
-    """Cross-compile the entries for a CPU, and link each with the harness."""
-    # Little for this machine's own CPU before the other's code generator has its turn: no loops in its vectors.
-    environment = {**os.environ, "NUMBA_OPT": "1", "NUMBA_LOOP_VECTORIZE": "0"}
-    command = [sys.executable, "-m", "tests.machines.cross", str(folder), cpu]
-    done = run(command, cwd=ROOT, env=environment)
-    assert done.returncode == 0, done.stderr
-    for name, symbol in json.loads((folder / "symbols.json").read_text()).items():
-        options = ["-O1", "-Wall", "-Werror", "-static", "-pthread", f'-DENTRY="{symbol}"']
-        files = [str(Path(__file__).with_name("harness.c")), str(folder / f"{name}.o")]
+def build(folder: Path) -> None:
+    """Make the library of the wheel for AArch64, and link it with the harness, for each entry."""
+    library = libraries.make_apart("aarch64", folder / "aarch64.so", "tests.machines.cross")
+    for name in native.ENTRIES:
+        options = ["-O1", "-Wall", "-Werror", "-pthread", f'-DENTRY="{shipped.ENTRY_PREFIX}{name}"']
+        files = [str(Path(__file__).with_name("harness.c")), str(library)]
         done = run([COMPILER, *options, *files, "-o", folder / name])
         assert done.returncode == 0, done.stderr
 
@@ -56,6 +51,11 @@ class Emulator:
     def __init__(self, folder: Path, mode: int = 0) -> None:
         self.folder, self.mode = folder, mode
         self.runs: list[list[str]] = []
+
+    def takes_over(self, patch: pytest.MonkeyPatch) -> None:
+        """From here on the engine runs on the emulated machine, and weights are packed for it."""
+        patch.setattr(native, "entry", self.entry)
+        patch.setattr(target, "sliver", lambda: target.TILES[4].sliver)
 
     def entry(self, name: str) -> native.Entry:
         """What `native.entry` gives."""
@@ -76,7 +76,7 @@ class Emulator:
         head = np.array([threads, len(places), *sizes, len(moves), *moves.ravel()], np.int64)
         given, result = self.folder / f"{name}.in", self.folder / f"{name}.out"
         given.write_bytes(head.tobytes() + b"".join(contents))
-        command = [EMULATOR, str(self.folder / name), str(given), str(result), str(self.mode)]
+        command = [EMULATOR, "-L", SYSTEM, str(self.folder / name), str(given), str(result), str(self.mode)]
         done = run(command)
         assert done.returncode == 0, f"{name}: status {done.returncode} {done.stderr}"
 

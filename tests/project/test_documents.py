@@ -11,7 +11,7 @@ from tests.processes import python
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
-DOCUMENTS += [f"docs/{name}.md" for name in ("architecture", "arithmetic", "limits", "migration")]
+DOCUMENTS += [f"docs/{name}.md" for name in ("architecture", "arithmetic", "commands", "limits", "migration")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -42,9 +42,7 @@ def copy(tmp_path: Path) -> Path:
     """The project, so that it can be imported without being installed, and the folders are where they are here."""
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("minidistil", "kernels", "weights", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
-    for name in ("kernels", "weights"):
-        (tmp_path / "minidistil" / name).symlink_to(tmp_path / name)
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 

@@ -16,11 +16,10 @@ pytest.importorskip("importlinter", reason="the import rules need import-linter,
 
 @pytest.fixture
 def installed(tmp_path):
-    """A copy of the code, laid out as it installs."""
+    """A copy of the code, with the links that lay it out as it installs."""
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "minidistil", tmp_path / "minidistil", ignore=ignore)
-    for name in ("weights", "kernels"):
-        shutil.copytree(ROOT / name, tmp_path / "minidistil" / name, ignore=ignore)
+    for name in ("minidistil", "weights", "kernels"):
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 

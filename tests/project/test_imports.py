@@ -17,7 +17,11 @@ ALLOWED = {
     "minidistil/backends/reference": {"numpy"},
     "minidistil/backends/engine": {"numpy", "numba", "llvmlite"},
     "minidistil/cli": {"numpy", "click", "tqdm"},
-    "minidistil/sentences/sinks": {"numpy", "pyarrow"},  # the extra `arrow`, imported where such a file is asked for
+    "minidistil/arrow": {"pyarrow"},  # for types alone
+    "minidistil/sentences/columns": {"numpy", "pyarrow"},  # the extra `arrow`, imported where it is asked for
+    "minidistil/sentences/sinks": {"numpy", "pyarrow"},  # for types alone, like the next two
+    "minidistil/sentences/streaming": {"numpy", "pyarrow"},
+    "minidistil/sentences/tables": {"pyarrow"},
     "minidistil": {"numpy", "tokenizers", "huggingface_hub", "tqdm"},
 }
 TYPES_ONLY = {"typing_extensions"}  # type checkers bring it; nobody loads it when code runs
@@ -102,3 +106,15 @@ def test_command_line_starts_without_the_compiler(module):
 def test_public_names_are_listed_and_exist():
     code = "import minidistil as m; print([name for name in m.__all__ if not hasattr(m, name)], len(m.__all__) > 5)"
     assert python(code) == "[] True"
+
+
+def test_what_safetensors_needs_is_all_that_is_imported(distilbert_small):
+    """Archives and pickles wait for a checkpoint that is one, temporary files for something to write."""
+    code = """
+import sys, minidistil
+from pathlib import Path
+model = minidistil.AutoModel.from_pretrained(Path(sys.argv[1]), backend="exact")
+model([[1, 2, 3]])
+print([name for name in ("zipfile", "pickletools", "tempfile", "numba", "llvmlite") if name in sys.modules])
+"""
+    assert python(code, distilbert_small) == "[]"

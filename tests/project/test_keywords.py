@@ -272,6 +272,7 @@ ROWS: dict[str, list[tuple[str, Any, Any]]] = {
         ("do_lower_case", "no", "do_lower_case = 'no', expected true or false"),
         ("strip_accents", False, lambda t: t("ci\u0301ty").input_ids[1] == t.unk_token_id),
         ("tokenize_chinese_chars", False, lambda t: len(t.tokenize("\u4e2d\u6587")) == 1),
+        ("add_prefix_space", True, OLD),
         ("model_max_length", 7, lambda t: len(t(TEXTS[1], truncation=True).input_ids) == t.model_max_length == 7),
         ("model_max_length", -1, "model_max_length = -1"),
         ("max_len", 7, lambda t: t.model_max_length == 7),
@@ -281,6 +282,7 @@ ROWS: dict[str, list[tuple[str, Any, Any]]] = {
         ("clean_up_tokenization_spaces", True, lambda t: t.decode(t("wine , wine").input_ids[1:-1]) == "wine, wine"),
         ("model_input_names", MASKED, lambda t: list(t("wine")) == MASKED),
         ("additional_special_tokens", ["<a>"], lambda t: t.all_special_tokens[-1] == t.tokenize("wine<a>")[1] == "<a>"),
+        ("extra_special_tokens", ["<a>"], lambda t: t.all_special_tokens[-1] == t.tokenize("wine<a>")[1] == "<a>"),
         ("pad_token", "[MASK]", lambda t: t.pad_token_id == t.mask_token_id),
         ("eos_token", "wine", lambda t: t.eos_token_id == t.convert_tokens_to_ids("wine")),
         *[(f"{role}_token", None, OLD) for role in ("bos", "unk", "sep", "cls", "mask")],
@@ -351,7 +353,8 @@ ROWS["encode"] = [
     ("processing_kwargs", {"text": {"max_length": 3}}, "model.max_seq_length"),
     ("precision", None, OLD),
     ("precision", "float32", OLD),
-    ("precision", "float16", "precision must be one of"),
+    ("precision", "float16", lambda embeddings: embeddings.dtype == np.float16),
+    ("precision", "bfloat16", "precision must be one of"),
     ("batch_size", None, OLD),
     ("batch_size", 1, OLD),
     ("show_progress_bar", None, OLD),
@@ -383,7 +386,6 @@ def at(
     folder = tmp_path_factory.mktemp("keywords")
     (folder / "words").mkdir()
     made = {"bert": bert_small, "words": write_tokenizer(folder / "words", 1200, token_types=True)}
-    (made["words"] / "tokenizer.json").unlink()
     made |= {"sentences": sentence_small, "reranker": reranker_small}
     shutil.copytree(made["words"], made["words"] / "below")
 
@@ -570,6 +572,21 @@ def test_both_names_of_the_first_argument(at: Any) -> None:
         assert minidistil.CrossEncoder(**{name: at("reranker")}).num_labels == 1
 
 
+def test_a_space_before_a_text(tmp_path: Path) -> None:
+    vocabulary = {
+        token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", "a", "\u0120", "\u0120a"])
+    }
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n\u0120 a\n", encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "roberta"}))
+    load = minidistil.RobertaTokenizer.from_pretrained
+    assert [load(tmp_path, add_prefix_space=given).tokenize("a") for given in (None, False, True)] == [
+        ["a"],
+        ["a"],
+        ["\u0120a"],
+    ]
+
+
 def test_tables_of_options_that_are_none(at: Any) -> None:
     with pytest.raises(TypeError, match="model_kwargs must be a dictionary, got int"):
         minidistil.SentenceTransformer(at("sentences"), model_kwargs=3)
@@ -596,15 +613,16 @@ class Frame:
 
 def test_tables_are_refused(at: Any) -> None:
     model, reranker = minidistil.SentenceTransformer(at("sentences")), minidistil.CrossEncoder(at("reranker"))
-    calls = {"encode": model.encode, "predict": reranker.predict, "rank": lambda frame: reranker.rank("a", frame)}
-    calls["encode_to_file"] = lambda frame: minidistil.encode_to_file(model, frame, "never.npy")
-    for name, call in calls.items():
-        with pytest.raises(
-            TypeError, match=rf'a Frame is a table.*: pass one of its columns, {name}\(table\["text"\]\)'
-        ):
-            call(Frame())
+    calls = {
+        "sentences": (model.encode, reranker.predict, lambda t: minidistil.encode_to_file(model, t, "never.npy")),
+        "documents": (lambda frame: reranker.rank("a", frame),),
+    }
+    for name, several in calls.items():
+        for call in several:
+            with pytest.raises(TypeError, match=rf"^{name} must be text, got a Frame: pass one of its columns"):
+                call(Frame())
     pandas = pytest.importorskip("pandas", reason="pip install pandas")
     frame = pandas.DataFrame({"text": TEXTS, "label": [0, 1]})
-    with pytest.raises(TypeError, match="a DataFrame is a table"):
+    with pytest.raises(TypeError, match="got a DataFrame"):
         model.encode(frame)
     assert _equal(model.encode(frame["text"]), model.encode(TEXTS))

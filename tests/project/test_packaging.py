@@ -38,13 +38,20 @@ def test_every_package_has_an_init():
 
 
 def test_types_are_shipped():
-    assert PROJECT["tool"]["setuptools"]["package-data"] == {"*": ["py.typed", "*.pyi"]}
+    assert PROJECT["tool"]["setuptools"]["package-data"] == {
+        "*": ["py.typed", "*.pyi"],
+        "minidistil.cli": ["examples/*.txt"],
+    }
     assert (ROOT / "minidistil" / "py.typed").exists()
 
 
 def test_runtime_dependencies_are_the_four():
-    names = {re.match(r"[a-z0-9-]+", spec)[0] for spec in PROJECT["project"]["dependencies"]}
-    assert names == {"numpy", "numba", "safetensors", "tokenizers"}
+    """numba among them, which a wheel with machine code leaves to an extra (tests/project/test_wheel.py)."""
+    assert PROJECT["project"]["dynamic"] == ["dependencies"]
+    file = PROJECT["tool"]["setuptools"]["dynamic"]["dependencies"]["file"][0]
+    specs = [line for line in (ROOT / file).read_text().splitlines() if not line.startswith("#")]
+    assert {re.match(r"[a-z0-9-]+", spec)[0] for spec in specs} == {"numpy", "numba", "safetensors", "tokenizers"}
+    assert set(PROJECT["project"]["optional-dependencies"]["jit"]) < set(specs)
 
 
 def test_torch_is_pinned_where_it_is_asked_for():

@@ -239,9 +239,8 @@ def test_truncation_is_counted_and_said(sentence_small: Path) -> None:
 
 def test_lower_case_is_put_before_the_tokenizer(changed: Change) -> None:
     folder = changed(sentence_bert_config={"max_seq_length": 64, "do_lower_case": True})
-    saved = json.loads((folder / "tokenizer.json").read_text())
-    saved["normalizer"]["lowercase"] = False
-    (folder / "tokenizer.json").write_text(json.dumps(saved))
+    saved = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**saved, "do_lower_case": False}))
     encoder = minidistil.load(folder, backend="blas")
     assert encoder.tokenizer.tokenize("The City") == ["the", "city"]
     assert encoder.model.tokenizer.tokenize("The City") != ["the", "city"]
@@ -254,7 +253,7 @@ REFUSED = [
     ({"a": "b"}, {}, TypeError, "sentences must be a str or an iterable of str, got dict"),
     (["the", "\ud83d"], {}, UnicodeError, "half of a surrogate pair"),
     ("a", {"batch_size": 0}, ValueError, "batch_size must be positive, got 0"),
-    ("a", {"precision": "int4"}, ValueError, "precision must be one of float32, int8, uint8, binary, ubinary"),
+    ("a", {"precision": "int4"}, ValueError, "precision must be one of float32, float16, int8, uint8, binary, ubinary"),
     ("a", {"precision": "int8"}, ValueError, 'precision="int8" needs ranges'),
     ("a", {"precision": "uint8", "ranges": np.zeros((2, 5))}, ValueError, "ranges must be [2, 128]"),
     ("a", {"precision": "uint8", "ranges": np.ones((2, 8)), "truncate_dim": 9}, ValueError, "ranges must be [2, 9]"),

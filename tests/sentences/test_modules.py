@@ -231,10 +231,10 @@ def test_the_class_of_sentence_transformers(sentence_small: Path, monkeypatch: p
         with pytest.raises(ValueError, match=message):
             SentenceTransformer(sentence_small, backend="blas", **options)
     asked: list[Any] = []
-    monkeypatch.setattr("minidistil.weights.locate", lambda name, **_: asked.append(name) or sentence_small)
-    for name in ("all-MiniLM-L6-v2", "org/name", str(sentence_small), "package:x"):
+    monkeypatch.setattr("minidistil.weights._hub.fetch", lambda name, *_, **__: asked.append(name) or sentence_small)
+    for name in ("all-MiniLM-L6-v2", "org/name", str(sentence_small)):
         SentenceTransformer(name, backend="blas")
-    assert asked == ["sentence-transformers/all-MiniLM-L6-v2", "org/name", str(sentence_small), "package:x"]
+    assert asked == ["sentence-transformers/all-MiniLM-L6-v2", "org/name"]
 
 
 def test_what_a_model_is_called_changes_with_any_of_its_files(bare: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 import minidistil
 from minidistil import SentenceEncoder, encode_to_file
-from minidistil.sentences import disk, journal, sinks
+from minidistil.sentences import disk, journal, sinks, tables
 from tests.synthetic_tokenizer import _WORDS
 
 RNG = np.random.default_rng(6)
@@ -36,13 +36,14 @@ def encoder(sentence_small: Path) -> SentenceEncoder:
     return loaded
 
 
-@pytest.fixture(params=["out.npy", "out.jsonl", "out.arrow"])
+@pytest.fixture(params=["out.npy", "out.jsonl", "out.arrow", "out.parquet"])
 def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A file of each format; a commit after every chunk, and few rows in a batch of Arrow's."""
-    if request.param.endswith(".arrow"):
-        pytest.importorskip("pyarrow", reason="Arrow files need pyarrow")
+    if request.param.endswith((".arrow", ".parquet")):
+        pytest.importorskip("pyarrow", reason="Arrow and Parquet need pyarrow")
     monkeypatch.setattr(journal, "COMMIT_SECONDS", 0.0)
-    monkeypatch.setattr(sinks, "_ARROW_ROWS", 5)
+    monkeypatch.setattr(tables, "ARROW_ROWS", 5)
+    monkeypatch.setattr(tables, "PARQUET_ROWS", 5)
     found: str = request.param
     return found
 

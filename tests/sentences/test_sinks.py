@@ -16,10 +16,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistil.sentences.sinks import ArrowSink, JsonLinesSink, NpySink, Sink, npy_header, open_sink, sink_kind
+from minidistil.sentences.sinks import (
+    JsonLinesSink,
+    NpySink,
+    ParquetSink,
+    Sink,
+    TableSink,
+    npy_header,
+    open_sink,
+    sink_kind,
+)
 from tests.bits import assert_same_bits
 
 TEXT = '"ü\u2028\\'
+ROW = {"text": TEXT}
 _shapes = st.tuples(st.lists(st.integers(1, 5), max_size=6), st.integers(1, 9), st.integers(0, 2**31))
 
 
@@ -39,20 +49,24 @@ def read(kind: type[Sink], path: Path, width: int) -> np.ndarray:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         assert {row["text"] for row in rows} <= {TEXT}
         return np.array([row["embedding"] for row in rows], np.float32).reshape(-1, width)
-    import pyarrow
+    import pyarrow.parquet
 
     with pyarrow.memory_map(str(path)) as source:
-        opened = pyarrow.ipc.open_stream(source) if path.name.endswith(".partial") else pyarrow.ipc.open_file(source)
-        table = opened.read_all()
+        if path.name.endswith(".partial"):
+            table = pyarrow.ipc.open_stream(source).read_all()
+        elif kind is ParquetSink:
+            table = pyarrow.parquet.read_table(source)
+        else:
+            table = pyarrow.ipc.open_file(source).read_all()
     assert set(table["text"].to_pylist()) <= {TEXT}
     flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False) if len(table) else []
     return np.array(flat, np.float32).reshape(-1, width)
 
 
-@pytest.fixture(scope="module", params=[NpySink, JsonLinesSink, ArrowSink])
+@pytest.fixture(scope="module", params=[NpySink, JsonLinesSink, TableSink, ParquetSink])
 def kind(request: pytest.FixtureRequest) -> type[Sink]:
-    if request.param is ArrowSink:
-        pytest.importorskip("pyarrow", reason="Arrow files need pyarrow")
+    if issubclass(request.param, TableSink):
+        pytest.importorskip("pyarrow", reason="Arrow and Parquet need pyarrow")
     found: type[Sink] = request.param
     return found
 
@@ -70,7 +84,7 @@ def test_whole_after_every_append_and_gone_on_with(
             assert sink.abandon() == said
             sink = kind(path, width, np.float32, done=(sink.rows, sink.end) if sink.rows else (0, 0))
             assert sink.rows == sum(map(len, parts[: i - 1]))
-        end, data = sink.end, sink.append([TEXT] * len(part), part)
+        end, data = sink.end, sink.append([ROW] * len(part), part)
         assert sink.partial.read_bytes()[end : sink.end] == data
         assert_same_bits(read(kind, sink.partial, width), np.concatenate(parts[:i]))
     sink.finish()
@@ -112,8 +126,8 @@ def test_interrupted_anywhere_the_file_holds_what_is_said(kind: type[Sink], tmp_
     sink = kind(tmp_path / "out", 3, np.float32)
     sink._file = _Interrupted(sink._file, n, how)
     with contextlib.suppress(KeyboardInterrupt):
-        sink.append([TEXT] * 2, rows[:2])
-        sink.append([TEXT] * 3, rows[2:])
+        sink.append([ROW] * 2, rows[:2])
+        sink.append([ROW] * 3, rows[2:])
     sink._file = sink._file.file
     said = sink.abandon()
     if not sink.rows:
@@ -129,23 +143,23 @@ def test_no_more_is_kept_than_asked_for(kind: type[Sink], tmp_path: Path) -> Non
     sink = kind(tmp_path / "out", 3, np.float32)
     for row in rows[:4]:
         done = (sink.rows, sink.end)
-        sink.append([TEXT], row[None])
+        sink.append([ROW], row[None])
     assert sink.abandon(done) == f"the first 3 embeddings are in {sink.partial}"
     assert_same_bits(read(kind, sink.partial, 3), rows[:3])
     again = kind(tmp_path / "out", 3, np.float32, done=done)
-    again.append([TEXT] * 2, rows[3:])
+    again.append([ROW] * 2, rows[3:])
     again.finish()
     assert_same_bits(read(kind, tmp_path / "out", 3), rows)
 
 
 def test_arrow_of_other_columns_is_not_gone_on_with(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow", reason="Arrow files need pyarrow")
-    sink = ArrowSink(tmp_path / "out", 3, np.float32)
-    sink.append([TEXT], np.ones((1, 3), np.float32))
+    pytest.importorskip("pyarrow", reason="Arrow and Parquet need pyarrow")
+    sink = TableSink(tmp_path / "out", 3, np.float32)
+    sink.append([ROW], np.ones((1, 3), np.float32))
     done = (sink.rows, sink.end)
     sink.abandon()
     with pytest.raises(ValueError, match=r"out\.partial begins otherwise than this pyarrow \(.*\) begins a file"):
-        ArrowSink(tmp_path / "out", 3, np.int8, done=done)
+        TableSink(tmp_path / "out", 3, np.int8, done=done)
 
 
 @pytest.mark.parametrize(("call", "fault"), [("open", errno.EACCES), ("fsync", errno.EINVAL), ("fsync", errno.EIO)])
@@ -161,7 +175,7 @@ def test_folders_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, call, refuse)
     with pytest.raises(OSError, match="Input/output") if fault == errno.EIO else contextlib.nullcontext():
         sink = NpySink(tmp_path / "out", 3, np.float32)
-        sink.append([TEXT], np.ones((1, 3), np.float32))
+        sink.append([ROW], np.ones((1, 3), np.float32))
         sink.finish()
         assert np.load(tmp_path / "out").shape == (1, 3)
 
@@ -169,7 +183,7 @@ def test_folders_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_old_file_stands_until_the_new_one_is_finished(kind: type[Sink], tmp_path: Path) -> None:
     (tmp_path / "out").write_text("from last time")
     sink = kind(tmp_path / "out", 3, np.float32)
-    sink.append([TEXT] * 2, np.ones((2, 3), np.float32))
+    sink.append([ROW] * 2, np.ones((2, 3), np.float32))
     sink.abandon()
     assert (tmp_path / "out").read_text() == "from last time"
 
@@ -178,7 +192,7 @@ def test_an_old_file_stands_until_the_new_one_is_finished(kind: type[Sink], tmp_
 def test_types(kind: type[Sink], tmp_path: Path, dtype: type) -> None:
     rows = np.array([[0, 1, 127], [100, 3, 5]], dtype)
     sink = kind(tmp_path / "out", 3, dtype)
-    sink.append([TEXT] * 2, rows)
+    sink.append([ROW] * 2, rows)
     sink.finish()
     found = read(kind, tmp_path / "out", 3)
     assert kind is not NpySink or found.dtype == dtype
@@ -196,10 +210,11 @@ def test_npy_header_is_what_numpy_reads(rows: int, width: int, descr: str) -> No
 
 def test_the_format_goes_by_the_name(tmp_path: Path) -> None:
     names = {"a.npy": "npy", "a.NPY": "npy", "a.jsonl": "jsonl", "a.ndjson": "jsonl", "a.arrow": "arrow"}
+    names |= {"a.feather": "arrow", "a.parquet": "parquet"}
     assert {name: sink_kind(Path(name)) for name in names} == names
     assert sink_kind(Path("a.txt"), "npy") == "npy"
-    for path, asked in [("a.csv", None), ("a", None), ("a.npy", "parquet")]:
-        with pytest.raises(ValueError, match="the format must be one of npy, jsonl, arrow"):
+    for path, asked in [("a.csv", None), ("a", None), ("a.npy", "csv")]:
+        with pytest.raises(ValueError, match="the format must be one of npy, jsonl, arrow, parquet"):
             sink_kind(Path(path), asked)
     with pytest.raises(OSError, match="No such file"):
         open_sink("npy", tmp_path / "no" / "out.npy", 3, np.float32)

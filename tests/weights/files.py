@@ -114,9 +114,9 @@ def program(body: bytes) -> bytes:
 ORDERED_DICT = import_("collections", "OrderedDict") + b")R"
 
 
-def storage(code: str, key: str, count: int, kind: bytes | None = None) -> bytes:
+def storage(code: str, key: str, count: int, kind: bytes | None = None, *rest: bytes) -> bytes:
     kind = import_("torch", STORAGES[code]) if kind is None else kind
-    return tuple_(text("storage"), kind, text(key), text("cpu"), integer(count)) + b"Q"
+    return tuple_(text("storage"), kind, text(key), text("cpu"), integer(count), *rest) + b"Q"
 
 
 def tensor(storage: bytes, start: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> bytes:
@@ -126,6 +126,23 @@ def tensor(storage: bytes, start: int, shape: tuple[int, ...], strides: tuple[in
 
 def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(np.prod(shape[i + 1 :])) for i in range(len(shape)))
+
+
+OLD_MAGIC = program(integer(0x1950A86A20F9469CFC6C))
+OLD_VERSION = program(integer(1001))
+OLD_MACHINE = program(dict_({"protocol_version": integer(1001), "little_endian": b"\x88", "type_sizes": b"}"}))
+
+
+def old_torch_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """What torch.save(state_dict) wrote before PyTorch 1.6; uint16 arrays are stored as BF16."""
+    entries, keys, data = {}, [], b""
+    for i, (name, x) in enumerate(arrays.items()):
+        key = str(140000 + i)  # an address, there
+        entries[name] = tensor(storage(code_of(x), key, x.size, None, b"N"), 0, x.shape, c_strides(x.shape))
+        keys.append(text(key))
+        data += struct.pack("<q", x.size) + x.tobytes()
+    state = program(ORDERED_DICT + dict_(entries)[1:])
+    return OLD_MAGIC + OLD_VERSION + OLD_MACHINE + state + program(b"](" + b"".join(keys) + b"e") + data
 
 
 def torch_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -169,7 +169,9 @@ class TestPackages:
 
     @pytest.mark.parametrize("name", ["no_such_package_here", "sys", "__main__"])
     def test_not_installed(self, name: str) -> None:
-        with pytest.raises(CheckpointError, match=r"is not installed here: install it with|carries no checkpoint"):
+        with pytest.raises(
+            CheckpointError, match=r"no Python package '?\w+'? is installed here$|carries no checkpoint"
+        ):
             locate(f"package:{name}")
 
     @pytest.mark.parametrize("name", ["", "a.b", "../x", "a b", "/etc"])
@@ -247,6 +249,8 @@ def test_what_is_downloaded() -> None:
         ["config.json", "a/b/config.json", "a/b/model.safetensors", "a/b/c.onnx", "a/model.safetensors"], False, "a/b"
     )
     assert below == ["a/b/config.json", "a/b/model.safetensors"]
+    assert wanted(["config.json", "spiece.model"], config_only=True) == ["config.json", "spiece.model"]
+    assert wanted(["config.json", "spiece.model", "tokenizer.json"]) == ["config.json", "tokenizer.json"]
 
 
 class Hub(http.server.BaseHTTPRequestHandler):

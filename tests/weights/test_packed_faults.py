@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib
 import json
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +18,13 @@ import numpy as np
 import pytest
 
 import minidistil
+from minidistil.backends.choose import packed_beside
+from minidistil.kernels.code import target
 from minidistil.weights import Checkpoint, CheckpointError, checkpoint, open_checkpoint, read_model
 from minidistil.weights.checksum import checksum
 from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.packed_file import compare_packed, open_packed, save_packed
-from minidistil.weights.packing import pack_model
+from minidistil.weights.packing import is_packed_from, pack_model
 from tests.bits import assert_same_bits
 from tests.synthetic import DISTILBERT_SMALL, tensors, write_checkpoint, write_tensors
 
@@ -238,12 +243,39 @@ def test_arrays_that_are_not_the_models_are_packed_anew(folder: Path, want: np.n
     assert_same_bits(minidistil.load(folder, threads=1)(IDS).logits, want)
 
 
-@pytest.mark.parametrize("layout", ["1, panels of 48", "3, panels of 48", "2, panels of 32", 2, None])
+@pytest.mark.parametrize("layout", ["1, panels of 48", "2, panels of 48", "3, slivers of 48", 2, None])
 def test_another_version(folder: Path, want: np.ndarray, layout: object) -> None:
     craft(folder / PACKED_FILE, lambda metadata, places: metadata.update(layout=layout))
-    message = f"has layout {layout}, this version reads '2, panels of 48': run `minidistil pack` again"
+    here = f"2, slivers of {target.sliver()}"
+    message = f"has layout {layout}, read on this CPU is '{here}': run `minidistil pack` again"
     refused(folder, message)
     loads(folder, want, message)
+
+
+def test_of_a_cpu_with_another_tile(folder: Path, want: np.ndarray) -> None:
+    """A folder that two machines share; and weights in memory that are not for the code here."""
+    here, opened = target.sliver(), open_checkpoint(folder)
+    for sliver in {tile.sliver for tile in target.TILES.values()} - {here}:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(target, "sliver", lambda sliver=sliver: sliver)
+            save_packed(pack_model(read_model(opened)), opened)
+            there = open_packed(opened)
+        message = f"has layout 2, slivers of {sliver}, read on this CPU is '2, slivers of {here}'"
+        refused(folder, message)
+        loads(folder, want, message)
+        assert not is_packed_from(there, read_model(opened))
+    assert is_packed_from(pack_model(read_model(opened)), read_model(opened))
+
+
+def test_where_no_code_can_be_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing tells how panels are read there: the file is left alone, and making the engine says why there is none."""
+    with monkeypatch.context() as patch:
+        patch.setattr(target, "target", functools.partial(importlib.import_module, "llvmlite"))
+        patch.setitem(sys.modules, "llvmlite", None)
+        with pytest.raises(target.Unavailable, match="llvmlite is not installed"):
+            target.sliver()
+        assert packed_beside("engine", open_checkpoint(folder)) is None
+    assert packed_beside("engine", open_checkpoint(folder)) is not None
 
 
 # -- of another checkpoint -------------------------------------------------------------------------------------------

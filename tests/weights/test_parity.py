@@ -54,10 +54,27 @@ def test_torch_reads_our_writer(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read[name].numpy(), x)
 
 
-def test_legacy_and_scripted_files_are_refused(tmp_path: Path) -> None:
+def test_files_as_before_1_6(tmp_path: Path) -> None:
+    """A transposed view, two names of one storage, half precision, and torch's own reading of our writer."""
+    path, words = tmp_path / "written.pt", torch.arange(6.0).reshape(2, 3)
+    state = {"a": words.t(), "b": words, "c": torch.ones(3, dtype=torch.float16), "d": torch.zeros(0), "e": words[1]}
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    checkpoint = opened(tmp_path, path.read_bytes())
+    for name, x in state.items():
+        np.testing.assert_array_equal(checkpoint.read(name), x.float().numpy())
+    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones((), np.float16)}
+    path.write_bytes(files.old_torch_bytes(arrays))
+    read = torch.load(path, weights_only=True)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name].numpy(), array)
+
+
+def test_scripted_and_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "written.pt"
-    torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(CheckpointError, match=r"before 1\.6"):
+    torch.save(torch.nn.Linear(2, 2), path, _use_new_zipfile_serialization=False)
+    with pytest.raises(
+        CheckpointError, match=r"nothing was executed: loading it would import torch\.nn\.modules\.linear"
+    ):
         opened(tmp_path, path.read_bytes())
     torch.save(torch.nn.Linear(2, 2), path)
     with pytest.raises(CheckpointError, match=r"would import torch\.nn\.modules\.linear\.Linear"):

@@ -258,7 +258,6 @@ def archive_faults() -> dict[str, tuple[bytes, str]]:
     good = files.torch_bytes({"x": np.arange(4, dtype=np.float32)})
     empty = program(b"}")
     number = program(dict_({"x": b"K\x05", "y": b"]"}))
-    legacy = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
     x = program(dict_({"x": tensor(storage("F32", "7", 2), 0, (2,), (1,))}))
     flipped = bytearray(good)
     flipped[good.index(b"archive/data/0")] = ord("b")  # the local header; the directory stands at the end
@@ -266,8 +265,8 @@ def archive_faults() -> dict[str, tuple[bytes, str]]:
     with_duplicate = {"data.pkl": x, "data/7": bytes(8)}
     return {
         "no zip": (b"hello, this is no checkpoint at all", "does not start as a zip archive"),
-        "legacy": (legacy, "written by PyTorch before 1.6"),
-        "legacy tells what to do": (legacy, "torch.load(path, weights_only=True)"),
+        "tar": (bytes(257) + b"ustar", "was written by PyTorch before 0.1.10, as a tar archive"),
+        "tar tells what to do": (bytes(257) + b"ustar", "torch.load(path, weights_only=True)"),
         "truncated": (good[:-30], "is truncated or corrupt"),
         "half": (good[: len(good) // 2], "is truncated or corrupt"),
         "no table": (files.archive({"version": b"3"}), "0 records named data.pkl"),
@@ -282,7 +281,7 @@ def archive_faults() -> dict[str, tuple[bytes, str]]:
         "no tensor": (files.archive({"data.pkl": number}), "x is int, not a tensor"),
         "no tensor either": (files.archive({"data.pkl": number}), "y is list, not a tensor"),
         "name twice": (files.archive({"data.pkl": program(twice), "data/0": bytes(8)}), "'x' stands twice"),
-        "storage absent": (files.archive({"data.pkl": x}), "its storage 7 is not in the archive"),
+        "storage absent": (files.archive({"data.pkl": x}), "its storage 7 is not in the file"),
         "storage short": (one_tensor(0, (12,), (1,), size=11), "12 elements F32 take 48 bytes, its storage has 44"),
         "storage long": (one_tensor(0, (12,), (1,), size=13), "12 elements F32 take 48 bytes, its storage has 52"),
         "beyond the end": (one_tensor(1, (12,), (1,)), "its last element would be number 12 of a storage of 12"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Engine(Operations):
         Args:
             config: the model's numbers.
             weights: the model's arrays; the embedding tables are kept, the rest is packed and may be let go.
-            threads: threads of a team; None for what the process may use (affinity and control-group quota).
+            threads: threads of a team; None for what `default_threads` says.
             packed: the weights, packed already; where something is missing in them, they are packed anew.
 
         Raises:
@@ -85,23 +86,24 @@ class Engine(Operations):
         everything = hidden_states or attentions or batch.attention_bias is not None
         limited = None if everything else wanted
         budget = max(1, min(TOKEN_BUDGET, int(PASS_OPERATIONS / self._token_operations)))
-        passes = [self._run(part, hidden_states, attentions, some) for part, some in _passes(batch, limited, budget)]
-        if not passes:
-            return self._nothing(hidden_states, attentions)
-        last = _joined([p.last for p in passes])
-        if limited is not None:
-            last = _in_order_asked(last, limited)
-        states: tuple[np.ndarray, ...] | None = None
-        maps: tuple[tuple[np.ndarray, ...], ...] | None = None
-        if hidden_states:
-            by_layer = zip(*(p.hidden_states or () for p in passes), strict=True)
-            states = (*(_joined(list(parts)) for parts in by_layer), last)
+        distinct = None if limited is None else _distinct(limited)
+        config, count = self.config, batch.tokens if distinct is None else len(distinct)
+        last = np.empty((count, config.dim), np.float32)  # each pass writes its own part
+        states = np.empty((config.n_layers, batch.tokens, config.dim), np.float32) if hidden_states else None
+        maps: list[tuple[tuple[np.ndarray, ...], ...]] = []
+        for part in _passes(batch, distinct, budget):
+            own = None if states is None else states[:, part.tokens]
+            maps.append(self._run(part.batch, last[part.results], own, attentions, part.rows))
+        if limited is not None and distinct is not None:
+            last = _in_order_asked(last, limited, distinct)
+        layers = None if states is None else (*states, last)
+        by_layer = None
         if attentions:
-            sentences = zip(*(p.attentions or () for p in passes), strict=True)
-            maps = tuple(tuple(itertools.chain(*parts)) for parts in sentences)
+            by_layer = tuple(tuple(itertools.chain(*parts)) for parts in zip(*maps, strict=True))
+            by_layer = by_layer or ((),) * config.n_layers
         if everything and wanted is not None:
             last = last[wanted]
-        return Encoded(last, states, maps)
+        return Encoded(last, layers, by_layer)
 
     @default_mode()
     def masked_lm(self, hidden: np.ndarray) -> np.ndarray:
@@ -123,22 +125,33 @@ class Engine(Operations):
         """
         batch.check(self.config)
         times = np.zeros(len(self.plan.encode().steps), np.int64)
-        self._run(batch, False, False, None, times)
+        self._run(batch, np.empty((batch.tokens, self.config.dim), np.float32), clock=times)
         return times
 
     def _run(
         self,
         batch: PackedBatch,
-        hidden_states: bool,
-        attentions: bool,
-        rows: np.ndarray | None,
+        last: np.ndarray,
+        states: np.ndarray | None = None,
+        attentions: bool = False,
+        rows: np.ndarray | None = None,
         clock: np.ndarray | None = None,
-    ) -> Encoded:
-        """One pass over a few sentences; `rows` in increasing order."""
+    ) -> tuple[tuple[np.ndarray, ...], ...]:
+        """One pass over a few sentences.
+
+        Args:
+            batch: the sentences.
+            last: float32 [T, D], or [R, D] of `rows`; overwritten.
+            states: float32 [L, T, D], what goes into each layer, overwritten; or None.
+            attentions: whether they are wanted.
+            rows: int [R] in increasing order; None for all.
+            clock: int64 [steps], overwritten; or None.
+
+        Returns:
+            Attentions float32 [H, n, n], by layer and sentence; none where they are not wanted.
+        """
         config, T = self.config, batch.tokens
         lengths = batch.offsets[1:] - batch.offsets[:-1]
-        last = np.empty((T if rows is None else len(rows), config.dim), np.float32)
-        states = np.empty((config.n_layers, T, config.dim), np.float32) if hidden_states else None
         places = maps = None
         if attentions:
             places = np.zeros(batch.sentences + 1, np.int64)
@@ -171,14 +184,10 @@ class Engine(Operations):
         if maps is not None:
             values |= {f"attentions {i}": address(layer) for i, layer in enumerate(maps)}
             values["attention places"] = address(places)
-        encoding = self.plan.encode(Asked(hidden_states, attentions, rows is not None))
+        encoding = self.plan.encode(Asked(states is not None, attentions, rows is not None))
         keep = (batch, types, inputs, wanted, last, states, maps, places, clock)
         self._take(encoding, values, T, int(lengths.max()), keep)
-        return Encoded(
-            last,
-            None if states is None else tuple(states),
-            None if maps is None or places is None else self._split(maps, places, lengths),
-        )
+        return () if maps is None or places is None else self._split(maps, places, lengths)
 
     def _take(self, written: Written, values: dict[str, int], tokens: int, longest: int, keep: object) -> None:
         """Run what is planned; `values` are its variables but those of the workspace, `keep` what they point into."""
@@ -193,11 +202,6 @@ class Engine(Operations):
             for layer in maps
         )
 
-    def _nothing(self, hidden_states: bool, attentions: bool) -> Encoded:
-        none = np.empty((0, self.config.dim), np.float32)
-        depth = self.config.n_layers
-        return Encoded(none, (none,) * (depth + 1) if hidden_states else None, ((),) * depth if attentions else None)
-
 
 def warmup() -> None:
     """Compile the engine's code, or load what is kept of it.
@@ -209,21 +213,36 @@ def warmup() -> None:
         native.entry(name)
 
 
-def _passes(
-    batch: PackedBatch, rows: np.ndarray | None, budget: int
-) -> Iterator[tuple[PackedBatch, np.ndarray | None]]:
-    """Cut a batch between sentences into parts of `budget` tokens at most (or one sentence); sort their rows."""
-    ordered = None if rows is None else _distinct(rows)
+class _Pass(NamedTuple):
+    """A part of a batch.
+
+    Attributes:
+        batch: its sentences.
+        tokens: their tokens in the whole batch.
+        rows: which of its tokens are wanted, or None for all.
+        results: the place of its results among all.
+    """
+
+    batch: PackedBatch
+    tokens: slice
+    rows: np.ndarray | None
+    results: slice
+
+
+def _passes(batch: PackedBatch, rows: np.ndarray | None, budget: int) -> Iterator[_Pass]:
+    """Cut a batch between sentences into parts of `budget` tokens at most (or one sentence); `rows` are sorted."""
     first = 0
     while first < batch.sentences:
         limit = batch.offsets[first] + budget
         end = max(first + 1, int(np.searchsorted(batch.offsets, limit, side="right")) - 1)
         start, stop = int(batch.offsets[first]), int(batch.offsets[end])
-        some = None
-        if ordered is not None:
-            some = ordered[np.searchsorted(ordered, start) : np.searchsorted(ordered, stop)] - start
+        some, results = None, slice(start, stop)
+        if rows is not None:
+            results = slice(int(np.searchsorted(rows, start)), int(np.searchsorted(rows, stop)))
+            some = rows[results] - start
         if some is None or len(some):
-            yield batch if end - first == batch.sentences else _part(batch, first, end), some
+            part = batch if end - first == batch.sentences else _part(batch, first, end)
+            yield _Pass(part, slice(start, stop), some, results)
         first = end
 
 
@@ -239,13 +258,8 @@ def _part(batch: PackedBatch, first: int, end: int) -> PackedBatch:
     )
 
 
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _in_order_asked(last: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _in_order_asked(last: np.ndarray, rows: np.ndarray, ordered: np.ndarray) -> np.ndarray:
     """From rows sorted and unique to the order, and the repetitions, in which they were asked for."""
-    ordered = _distinct(rows)
     return last if np.array_equal(ordered, rows) else last[np.searchsorted(ordered, rows)]
 
 

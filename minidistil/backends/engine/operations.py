@@ -7,6 +7,7 @@ import numpy as np
 from minidistil._float_mode import default_mode
 from minidistil.backends.protocol import as_columns, as_rows
 from minidistil.kernels import layout
+from minidistil.kernels.code import target
 from minidistil.kernels.layout import address
 from minidistil.kernels.steps.activate import Activate
 from minidistil.kernels.steps.narrow_product import NARROW, NarrowProduct
@@ -75,7 +76,7 @@ def _pack(w: Linear) -> tuple[Linear, np.ndarray, np.ndarray]:
         raise ValueError(f"a product of {n} columns has a bias of shape {list(w.bias.shape)}")
     panels = layout.panels(n)
     weight = aligned_zeros(panels * k * layout.PANEL).reshape(panels, k, layout.PANEL)
-    layout.pack(w.weight, weight)
+    layout.pack(w.weight, weight, target.sliver())
     bias = aligned_zeros(panels * layout.PANEL)
     bias[: len(w.bias)] = w.bias
     return w, weight, bias

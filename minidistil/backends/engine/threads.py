@@ -18,9 +18,19 @@ from minidistil.kernels import layout
 from minidistil.kernels.code import native
 from minidistil.kernels.steps.table import Steps
 
+_MOST = 1 << 15  # of OMP_NUM_THREADS; more is no number of threads
+
 
 def default_threads() -> int:
-    """How many threads this process may use: its CPU affinity, capped by the control group's quota, at least one."""
+    """How many threads this process may use, at least one.
+
+    What OMP_NUM_THREADS says, where it is set: those who start several workers side by side (Spark, Ray, Dask, joblib)
+    share the machine out so. Else its CPU affinity, capped by the control group's quota.
+    """
+    # The first of a list is the outermost team's. What is no number of threads is ignored, as libgomp does.
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if said.isascii() and said.isdigit() and 0 < int(said) <= _MOST:
+        return int(said)
     if hasattr(os, "sched_getaffinity"):
         cpus = len(os.sched_getaffinity(0))
     else:

@@ -211,6 +211,23 @@ class PredictKeywords(EncodeKeywords, total=False):
     num_workers: _any
 
 
+class PipelineKeywords(LoadingKeywords, total=False):
+    """Of pipelines, when they are made and when they are called."""
+
+    use_fast: _any
+    framework: _any
+    num_workers: _any
+    modelcard: _any
+    model_card: _any
+    args_parser: _any
+    feature_extractor: _text
+    image_processor: _text
+    video_processor: _text
+    processor: _text
+    binary_output: Annotated[bool | None, Neutral((False,), "answers are Python objects: json.dumps or pickle them")]
+    pipeline_class: Annotated[Any, Neutral((), "make the class itself: FillMaskPipeline(model, tokenizer)")]
+
+
 def take_out(called: str, name: str, value: Any, rule: Neutral) -> None:
     """Do with a keyword of another library what its rule says: nothing, mostly.
 

@@ -8,7 +8,7 @@ import os
 import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any, NamedTuple, TypedDict, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, NamedTuple, TypedDict, TypeVar, get_args, get_type_hints
 
 from minidistil._keywords import Neutral, SameAs, take_out
 from minidistil._options import check_table
@@ -39,6 +39,13 @@ class HubOptions(TypedDict, total=False):
 class _Table:
     """A TypedDict whose values are annotated with `Option`, `Neutral` or `SameAs`, taken apart."""
 
+    _made: ClassVar[dict[type, _Table]] = {}
+
+    @classmethod
+    def of(cls, options: type) -> _Table:
+        """That of a TypedDict, which is taken apart once."""
+        return cls._made.setdefault(options, cls._made.get(options) or cls(options))
+
     def __init__(self, options: type) -> None:
         # Without names of its own, each table's annotations are read in the module that they were written in.
         hints = get_type_hints(options, globalns={}, include_extras=True)
@@ -53,7 +60,7 @@ class _Table:
             if name in known:
                 continue
             rule = self.foreign.get(name)
-            while isinstance(rule, SameAs) and rule.name not in known:
+            while isinstance(rule, SameAs) and rule.name not in known and rule.name in self.foreign:
                 rule = self.foreign.get(rule.name)
             if rule is None:
                 has = ", ".join(self.declared or sorted(known))
@@ -65,6 +72,21 @@ class _Table:
             elif value is not None:
                 raise TypeError(f"{called} got {name} and {rule.name}, two names of one option")
         return kept
+
+
+def without_foreign(options: type, called: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given, without the keywords of other libraries; what else there is, is for the caller to check.
+
+    Args:
+        options: a TypedDict as for `spelled_out`.
+        called: the function that got them.
+        given: keywords and their values.
+
+    Raises:
+        ValueError: a value that is refused.
+    """
+    table = _Table.of(options)
+    return table.translate(called, given, given.keys() - table.foreign.keys())
 
 
 def checked_table(options: type, name: str, value: Any) -> dict[str, Any]:
@@ -79,7 +101,7 @@ def checked_table(options: type, name: str, value: Any) -> dict[str, Any]:
         TypeError: no dictionary, or an unknown name in it.
         ValueError: a value that is refused.
     """
-    table = _Table(options)
+    table = _Table.of(options)
     return table.translate(name, check_table(name, value), table.declared.keys())
 
 
@@ -94,7 +116,7 @@ def spelled_out(options: type) -> Callable[[Function], Function]:
     Args:
         options: a TypedDict whose values are annotated with `Option`, `Neutral` or `SameAs`.
     """
-    table = _Table(options)
+    table = _Table.of(options)
     keywords = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(rule, "default", None), annotation=kind)
         for name, (kind, rule) in table.hints.items()

@@ -97,6 +97,21 @@ CALLS = {
         lambda scores: scores,
         _keywords.PredictKeywords,
     ),
+    "pipeline": Call(
+        lambda at, **options: minidistil.pipeline("sentiment-analysis", at("sentiment"), **{"threads": 1, **options}),
+        lambda pipe: pipe(TEXTS),
+        _keywords.PipelineKeywords,
+    ),
+    "pipe": Call(
+        lambda at, **options: minidistil.pipeline("ner", at("entities"), threads=1)(TEXTS, **options),
+        lambda answers: answers,
+        _keywords.PipelineKeywords,
+    ),
+    "TextClassificationPipeline": Call(
+        lambda at, **options: minidistil.TextClassificationPipeline(_load(at, "sentiment"), **options),
+        lambda pipe: pipe(TEXTS),
+        _keywords.PipelineKeywords,
+    ),
     "call": Call(
         lambda at, **options: _load(at, "sentiment")(IDS, **options),
         lambda output: output if isinstance(output, tuple) else output.to_tuple(),
@@ -368,6 +383,57 @@ ROWS["encode"] = [
     ("prompt", None, OLD),
     ("normalize_embeddings", False, OLD),
 ]
+PIPELINES: list[tuple[str, Any, Any]] = [
+    ("use_fast", True, OLD),
+    ("use_fast", False, OLD),
+    ("framework", "pt", OLD),
+    ("num_workers", 4, OLD),
+    ("modelcard", object(), OLD),
+    ("model_card", object(), OLD),
+    ("args_parser", object(), OLD),
+    ("feature_extractor", None, OLD),
+    ("feature_extractor", "x", "read text only"),
+    ("image_processor", "x", "read text only"),
+    ("video_processor", None, OLD),
+    ("processor", object(), "read text only"),
+    ("binary_output", False, OLD),
+    ("binary_output", True, "answers are Python objects"),
+    ("pipeline_class", object, "make the class itself"),
+    ("torch_dtype", "auto", OLD),
+    ("dtype", np.float16, FLOAT32),
+    ("device_map", "auto", OLD),
+    ("device_map", "cuda", CPU),
+    ("batch_size", 2, OLD),
+    ("padding", True, OLD),
+]
+ROWS["pipe"] = PIPELINES
+ROWS["TextClassificationPipeline"] = [
+    *PIPELINES,
+    ("device", -1, OLD),
+    ("device", "cpu", OLD),
+    ("device", 0, CPU),
+    ("tokenizer", None, OLD),
+    ("top_k", None, lambda pipe: len(pipe(TEXTS)[0]) == 2),
+]
+ROWS["pipeline"] = [
+    *LOADING,
+    *PIPELINES,
+    ("pretrained_model_name_or_path", None, OLD),
+    ("device", -1, OLD),
+    ("device", "cpu", OLD),
+    ("device", 0, CPU),
+    ("device", "cuda:1", CPU),
+    ("backend", None, OLD),
+    ("model_kwargs", {}, OLD),
+    ("model_kwargs", {"attn_implementation": "eager", "low_cpu_mem_usage": True}, OLD),
+    ("model_kwargs", {"id2label": {0: "a", 1: "b"}}, lambda pipe: pipe(TEXTS)[0]["label"] in "ab"),
+    ("model_kwargs", {"load_in_8bit": True}, "model_kwargs.load_in_8bit=True.: minidistil computes in float32 only"),
+    ("config", None, OLD),
+    ("id2label", {0: "a", 1: "b"}, lambda pipe: pipe(TEXTS)[0]["label"] in "ab"),
+    ("subfolder", "below", OLD),
+    ("tokenizer", None, OLD),
+    ("top_k", None, lambda pipe: len(pipe(TEXTS)[0]) == 2),
+]
 ROWS["predict"] = [
     *[row for row in ROWS["encode"] if row[0] not in ("precision", "normalize_embeddings")],
     ("num_workers", 2, OLD),
@@ -585,6 +651,43 @@ def test_a_space_before_a_text(tmp_path: Path) -> None:
         ["a"],
         ["\u0120a"],
     ]
+
+
+def test_a_pipeline_without_a_task(at: Any, tmp_path: Path) -> None:
+    kinds = {
+        "sentiment": minidistil.TextClassificationPipeline,
+        "entities": minidistil.TokenClassificationPipeline,
+        "questions": minidistil.QuestionAnsweringPipeline,
+        "words-electra": minidistil.FillMaskPipeline,
+        "bert": minidistil.FeatureExtractionPipeline,
+    }
+    for name, kind in kinds.items():
+        made = minidistil.pipeline(model=at(name), backend="blas")
+        assert type(made) is kind
+        assert type(minidistil.pipeline(model=made.model)) is kind
+    zero_shot = minidistil.pipeline("zero-shot-classification", at("entailment"), backend="blas")
+    assert type(zero_shot) is minidistil.ZeroShotClassificationPipeline
+    choice = shutil.copytree(at("bert"), tmp_path / "choice")
+    raw = json.loads((choice / "config.json").read_text())
+    (choice / "config.json").write_text(json.dumps({**raw, "architectures": ["BertForMultipleChoice"]}))
+    with pytest.raises(ValueError, match="BertForMultipleChoice is a model for none of the tasks; name one: f"):
+        minidistil.pipeline(model=choice)
+    with pytest.raises(ValueError, match=r"^pipeline\(\) needs model="):
+        minidistil.pipeline()
+    with pytest.raises(TypeError, match="text-classification has no option wide; it has top_k"):
+        minidistil.pipeline(model=at("sentiment"), wide=True)
+    for inputs in (Frame(), [Frame()]):
+        with pytest.raises(TypeError, match=r"inputs must be text, got a Frame|text 0 must be"):
+            minidistil.pipeline(model=at("sentiment"))(inputs)
+
+
+def test_a_tokenizer_of_its_own(at: Any) -> None:
+    pipe = minidistil.pipeline("ner", at("entities"), (at("words"), {"model_max_length": 9, "use_fast": True}))
+    assert pipe.tokenizer.model_max_length == 9
+    fill = minidistil.FillMaskPipeline(minidistil.load(at("words-electra"), backend="blas"))
+    assert fill.tokenizer is fill.model.tokenizer
+    with pytest.raises(TypeError, match="tokenizer must be a path or a minidistil Tokenizer, got int"):
+        minidistil.pipeline("ner", at("entities"), 3)
 
 
 def test_tables_of_options_that_are_none(at: Any) -> None:

@@ -197,6 +197,19 @@ class Model(ByReference, Generic[Output]):
         own = self._options.get("name_or_path") != str(self.folder)
         return {**self._options, "name_or_path": self._options.get("name_or_path") if own else None}
 
+    # The first for `model(**tokenizer(...))`: nobody knows what is in it, and it is to be no tuple.
+    @overload
+    def __call__(
+        self,
+        input_ids: Any = ...,
+        attention_mask: Any = ...,
+        token_type_ids: Any = ...,
+        position_ids: Any = ...,
+        inputs_embeds: Any = ...,
+        output_hidden_states: Any = ...,
+        output_attentions: Any = ...,
+    ) -> Output: ...
+
     @overload
     def __call__(
         self,
@@ -303,7 +316,7 @@ class Model(ByReference, Generic[Output]):
             raise ValueError(f"this {type(self).__name__} was made in memory, so there is no checkpoint to copy")
         self.source.check()
         folder = self.source.folder
-        return {**weight_files(folder), "config.json": as_json(self.config.raw, like=folder / "config.json")}
+        return {**weight_files(self.source), "config.json": as_json(self.config.raw, like=folder / "config.json")}
 
     @loaded_once
     def tokenizer(self) -> Tokenizer:

@@ -17,14 +17,17 @@ ROW_BLOCK = 144
 TILE_ROWS = 8
 """Most rows of a register tile on any CPU; scratch is laid out for so many."""
 
+READ_STEP = 64
+"""Floats that are read at a time where nothing but reading is measured."""
+
 COUNTERS = 16
 """Where the counters begin in a team's memory, int64 [16 + counters]; before them are the barrier and the flag."""
 
 ABORT = 9
 """Position in a team's memory of the flag that sends waiting threads home: for a member that will never come."""
 
-LINEAR_ACTIVATION, GELU, GELU_10, RELU, RELU2, RELU6, SILU, SIGMOID, QUICK_GELU = range(9)
-TANH, MISH, GELU_NEW, GELU_FAST, GELU_PYTORCH_TANH = range(9, 14)  # made of tanh
+LINEAR_ACTIVATION, GELU, GELU_10, RELU, RELU2, RELU6, LEAKY_RELU, HARDSWISH, SILU, SIGMOID, QUICK_GELU = range(11)
+TANH, MISH, GELU_NEW, GELU_FAST, GELU_PYTORCH_TANH = range(11, 16)  # made of tanh
 
 ACTIVATIONS = {
     "gelu": GELU,
@@ -38,6 +41,8 @@ ACTIVATIONS = {
     "relu": RELU,
     "relu2": RELU2,
     "relu6": RELU6,
+    "leaky_relu": LEAKY_RELU,
+    "hardswish": HARDSWISH,
     "silu": SILU,
     "swish": SILU,
     "tanh": TANH,

@@ -15,6 +15,7 @@ from typing import Any
 import transformers
 
 from tests.zoo.folders import ROWS
+from tests.zoo.models import FILL_MASK, PAIRS, ask, write_model
 from tests.zoo.row import Row, answers, write
 
 OUT = Path(__file__).with_name("recorded.json")
@@ -28,11 +29,24 @@ def theirs(folder: Path, row: Row) -> dict[str, Any]:
         return answers(transformers.AutoTokenizer.from_pretrained(write(folder, row)))
 
 
+def their_pipelines(base: Path) -> dict[str, dict[str, Any]]:
+    """What transformers' pipelines answer to the models of the zoo."""
+    transformers.logging.set_verbosity(50)
+    return {
+        ending: {
+            name: ask(transformers.pipeline, write_model(base / ending / str(i), name, ending), ending)
+            for i, name in enumerate(names)
+        }
+        for ending, names in (("ForMaskedLM", FILL_MASK), ("ForSequenceClassification", PAIRS))
+    }
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as base:
         recorded = {
             name: theirs(Path(base) / str(i), row) for i, (name, row) in enumerate(ROWS.items()) if row.error is None
         }
+        models = json.dumps(their_pipelines(Path(base) / "models"), ensure_ascii=False)
     parts: dict[str, int] = {}  # what many rows answer stands once
     numbered = {
         name: {key: parts.setdefault(json.dumps(part, ensure_ascii=False), len(parts)) for key, part in row.items()}
@@ -41,8 +55,14 @@ def main() -> None:
     made_by = f"transformers {transformers.__version__}, tests/zoo/record.py"
     rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in numbered.items())
     texts = ",\n".join(f"  {part}" for part in parts)
-    content = f'{{\n "made_by": {json.dumps(made_by)},\n "answers": {{\n{rows}\n }},\n "parts": [\n{texts}\n ]\n}}\n'
-    OUT.write_text(content, encoding="utf-8")
+    content = {
+        "made_by": json.dumps(made_by),
+        "answers": f"{{\n{rows}\n }}",
+        "parts": f"[\n{texts}\n ]",
+        "models": models,
+    }
+    lines = ",\n".join(f' "{name}": {text}' for name, text in content.items())
+    OUT.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     sys.stderr.write(f"{len(recorded)} folders in {OUT}\n")
 
 

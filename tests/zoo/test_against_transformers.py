@@ -51,6 +51,23 @@ def test_settings_of_the_caller(name: str, settings: dict[str, Any], tmp_path: P
     assert as_json(answers(ours)) == as_json(answers(theirs))
 
 
+def test_the_recorded_pipelines(tmp_path: Path) -> None:
+    from tests.zoo.record import their_pipelines
+    from tests.zoo.test_models import RECORDED as pipelines
+
+    pytest.importorskip("sentencepiece", reason="transformers reads some of these folders with it")
+
+    def close(got: Any, want: Any) -> None:
+        if isinstance(want, (list, dict)):
+            assert len(got) == len(want)
+            for key in want if isinstance(want, dict) else range(len(want)):
+                close(got[key], want[key])
+        else:
+            assert got == (pytest.approx(want, abs=2e-6) if isinstance(want, float) else want)
+
+    close(as_json(their_pipelines(tmp_path)), pipelines)
+
+
 def test_the_tables_of_classes() -> None:
     """Each name is a class of transformers, or another name of one, of the kind that the table says."""
     backend = transformers.PreTrainedTokenizerFast

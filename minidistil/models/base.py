@@ -17,7 +17,7 @@ import minidistil  # its public names: what stands on a model, a floor above, is
 from minidistil._float_mode import default_mode
 from minidistil._keywords import CallKeywords, LoadingKeywords, SavingKeywords
 from minidistil._loading import loaded_once, loading
-from minidistil._options import check_device
+from minidistil._options import CPU, Device, check_device
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.choose import RunOptions, create_backend, packed_beside
 from minidistil.backends.protocol import Encoded
@@ -358,6 +358,20 @@ class Model(ByReference, Generic[Output]):
     def encode_packed(self, batch: PackedBatch, rows: np.ndarray | None = None) -> np.ndarray:
         """Return the last hidden states of packed sentences: float32 [T, D], or [R, D] for `rows` (int64 [R])."""
         return self._backend.encode(batch, rows=rows).last
+
+    @property
+    def device(self) -> Device:
+        """The CPU."""
+        return CPU
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What is computed in: float32."""
+        return np.dtype(np.float32)
+
+    def cpu(self: Loaded) -> Loaded:
+        """Return the model, which is on the CPU."""
+        return self
 
     def eval(self: Loaded) -> Loaded:
         """Return the model: it only ever evaluates. Here so that code written for PyTorch keeps working."""

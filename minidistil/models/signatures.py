@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from minidistil._keywords import EncodeKeywords, PredictKeywords
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -18,7 +20,7 @@ class SentenceValues(TypedDict):
     sentence_embedding: np.ndarray
 
 
-class EncodeOptions(TypedDict, total=False):
+class EncodeOptions(EncodeKeywords, total=False):
     """The options of `encode`, but for those that decide of the type: `output_value` and `precision`."""
 
     convert_to_numpy: Literal[True]
@@ -31,7 +33,7 @@ class EncodeOptions(TypedDict, total=False):
     first_index: int
 
 
-class PredictOptions(TypedDict, total=False):
+class PredictOptions(PredictKeywords, total=False):
     """The options of `predict`."""
 
     activation_fn: str | Callable[[np.ndarray], np.ndarray] | None

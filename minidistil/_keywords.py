@@ -104,7 +104,6 @@ class LoadingKeywords(HubKeywords, total=False):
     from_flax: Annotated[bool | None, Neutral((False,), "save the model from PyTorch first")]
     gguf_file: Annotated[Any, Neutral((), "weights are read from safetensors and pytorch_model.bin")]
     state_dict: Annotated[Any, Neutral((), "weights are read from the checkpoint's files: save them there first")]
-    variant: Annotated[Any, Neutral((), "the plain files are read: save the model without a variant, or rename them")]
     key_mapping: Annotated[Any, Neutral((), "save the checkpoint under transformers' names first")]
     hidden_dropout_prob: _any
     attention_probs_dropout_prob: _any

@@ -318,7 +318,7 @@ class Model(ByReference, Generic[Output]):
             raise ValueError(f"this {type(self).__name__} was made in memory, so there is no checkpoint to copy")
         self.source.check()
         folder = self.source.folder
-        return {**weight_files(folder), "config.json": as_json(self.config.raw, like=folder / "config.json")}
+        return {**weight_files(self.source), "config.json": as_json(self.config.raw, like=folder / "config.json")}
 
     @loaded_once
     def tokenizer(self) -> Tokenizer:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from minidistil.tokenization import Tokenizer
 
     _Model: TypeAlias = str | os.PathLike[str] | Model[Any] | SentenceEncoder | None
-    _Tokenizer: TypeAlias = str | os.PathLike[str] | Tokenizer | None
+    _Tokenizer: TypeAlias = str | os.PathLike[str] | Tokenizer | tuple[str, dict[str, Any]] | None
 
 # Task -> module, class, and the loader of `minidistil.models.auto` that gives it a model.
 _TASKS = {

@@ -318,6 +318,72 @@ def test_killed_and_gone_on_with(
     assert not list(tmp_path.glob("*.partial*"))
 
 
+ANSWERS_KILLED = """
+import os, sys
+from minidistil.cli import main
+from minidistil.pipelines.base import Pipeline
+from minidistil.sentences import journal
+journal.COMMIT_SECONDS = 0.0
+honest, calls = Pipeline.__call__, 0
+def call(self, inputs, **options):
+    global calls
+    calls += 1
+    if calls == 3:
+        os._exit(9)
+    return honest(self, inputs, **options)
+Pipeline.__call__ = call
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("form", [".csv", ".parquet"])
+@pytest.mark.parametrize("out", [".parquet", ".arrow", ".jsonl", ".csv"])
+def test_answers_are_gone_on_with_too(
+    capsys: Any, tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch, form: str, out: str
+) -> None:
+    table = pa.table({"id": [str(i) for i in range(300)], "text": TEXTS * 3})
+    source, target = write(tmp_path / f"in{form}", table), tmp_path / f"out{out}"
+    for command, model in [("classify", "sentiment"), ("ner", "entities")]:
+        asked = (command, source, "-m", models[model], *QUICK)
+        ended = processes.run([sys.executable, "-c", ANSWERS_KILLED, *asked, "-o", target])
+        assert ended.returncode == 9
+        assert not target.exists()
+        assert (tmp_path / f"out{out}.partial").stat().st_size > 1000
+        other = {"classify": ("-k", "2"), "ner": ("--aggregation", "max")}[command]
+        refused = run(capsys, *asked, "-o", target, *other)
+        assert refused.status == 2
+        assert {"classify": "top_k was 1 and is 2", "ner": "aggregation was 'first' and is 'max'"}[
+            command
+        ] in refused.err
+        answered: list[str] = []
+        honest = minidistil.pipelines.base.Pipeline.__call__
+
+        def counted(
+            self: Any, inputs: Any, answered: list[str] = answered, honest: Any = honest, **options: Any
+        ) -> Any:
+            answered.extend(inputs)
+            return honest(self, inputs, **options)
+
+        monkeypatch.setattr(minidistil.pipelines.base.Pipeline, "__call__", counted)
+        assert run(capsys, *asked, "-o", target) == (0, "", "")
+        assert answered == (TEXTS * 3)[128:]
+        monkeypatch.undo()
+        assert run(capsys, *asked, "-o", tmp_path / f"whole{out}") == (0, "", "")
+        assert target.read_bytes() == (tmp_path / f"whole{out}").read_bytes()
+        assert not list(tmp_path.glob("*.partial*"))
+        target.unlink()
+
+
+def test_labels_are_counted_from_the_beginning(capsys: Any, tmp_path: Path, models: dict[str, Path]) -> None:
+    """What an interrupted run has left is done anew where agreement with gold labels is asked for."""
+    source = write(tmp_path / "in.csv", pa.table({"text": TEXTS, "label": ["1"] * len(TEXTS)}))
+    asked = ("classify", source, "-m", models["sentiment"], "-o", tmp_path / "out.csv", *QUICK)
+    processes.run([sys.executable, "-c", ANSWERS_KILLED.replace("calls == 3", "calls == 2"), *asked])
+    assert (tmp_path / "out.csv.partial").exists()
+    assert json.loads(run(capsys, *asked, "--gold", "label", "--json").out)["texts"] == len(TEXTS)
+    assert len(read(tmp_path / "out.csv")) == len(TEXTS)
+
+
 @pytest.mark.parametrize("out", [".csv", ".jsonl", *TYPED])
 @pytest.mark.parametrize("form", [".csv", ".jsonl", *TYPED])
 def test_nothing_gives_a_file_of_nothing(

@@ -36,6 +36,7 @@ _names = LazyNames(
             "load",
             "quantize_embeddings",
         ),
+        "sentence_transformers.standing": ("stand_in",),
         "tokenization": ("AutoTokenizer", "BatchEncoding", "Tokenizer", "TruncationWarning"),
         "weights": ("CheckpointError",),
     },

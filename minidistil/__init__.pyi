@@ -60,6 +60,7 @@ from minidistil.models.classes import XLMRobertaForSequenceClassification as XLM
 from minidistil.models.classes import XLMRobertaForTokenClassification as XLMRobertaForTokenClassification
 from minidistil.models.classes import XLMRobertaModel as XLMRobertaModel
 from minidistil.pipelines import pipeline as pipeline
+from minidistil.sentence_transformers.standing import stand_in as stand_in
 from minidistil.sentences import CrossEncoder as CrossEncoder
 from minidistil.sentences import SentenceEncoder as SentenceEncoder
 from minidistil.sentences import SentenceTransformer as SentenceTransformer

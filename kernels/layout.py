@@ -14,8 +14,8 @@ PANEL = 48
 ROW_BLOCK = 144
 """Rows that share a pass over the panels: with K = 768 they take 442 KB of a core's L2; a panel is read once."""
 
-TILE_ROWS = 8
-"""Most rows of a register tile on any CPU; scratch is laid out for so many."""
+ATTENTION_ROWS = 48
+"""Queries that share a pass over the keys and values of a head; for 512 tokens those are 256 KB, in the L2."""
 
 READ_STEP = 64
 """Floats that are read at a time where nothing but reading is measured."""
@@ -92,9 +92,9 @@ def chain_length(k: int) -> int:
 
 
 def attention_scratch(n: int, head_dim: int) -> int:
-    """Floats that one head needs for n keys: k and v packed, and a tile's rows of scores and of results."""
+    """Floats that one head needs for n keys: k and v packed, and the scores and results of some queries."""
     padded, width = -(-n // 16) * 16, -(-head_dim // 16) * 16
-    return padded * head_dim + n * width + TILE_ROWS * (leading_dimension(padded + 16) + width)
+    return padded * head_dim + n * width + ATTENTION_ROWS * (leading_dimension(padded + 16) + width)
 
 
 def scratch_floats(longest: int, head_dim: int) -> int:

@@ -25,7 +25,13 @@ _names = LazyNames(
             "AutoModelForTokenClassification",
         ),
         "models.classes": [name for _, _, name in class_names()],
-        "pipelines": ("pipeline",),
+        "pipelines": ("Pipeline", "pipeline"),
+        "pipelines.feature_extraction": ("FeatureExtractionPipeline",),
+        "pipelines.fill_mask": ("FillMaskPipeline",),
+        "pipelines.question_answering": ("QuestionAnsweringPipeline",),
+        "pipelines.text_classification": ("TextClassificationPipeline",),
+        "pipelines.token_classification": ("TokenClassificationPipeline",),
+        "pipelines.zero_shot_classification": ("ZeroShotClassificationPipeline",),
         "sentences": (
             "CrossEncoder",
             "SentenceEncoder",
@@ -38,6 +44,7 @@ _names = LazyNames(
         ),
         "sentence_transformers.standing": ("stand_in",),
         "tokenization": ("AutoTokenizer", "BatchEncoding", "Tokenizer", "TruncationWarning"),
+        "util": ("SimilarityFunction",),
         "weights": ("CheckpointError",),
     },
     aliases=dict.fromkeys(tokenizer_names(), "Tokenizer"),  # a checkpoint's files say what its tokenizer is

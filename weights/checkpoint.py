@@ -19,7 +19,7 @@ from minidistil._loading import loading
 from minidistil.weights import limits, safetensors_file
 from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32, read_stored
 from minidistil.weights.errors import CheckpointError, listing, quoted
-from minidistil.weights.file_names import WEIGHT_FILES
+from minidistil.weights.file_names import WEIGHT_FILES, weight_file_names
 from minidistil.weights.locate import find
 from minidistil.weights.options import HubOptions, spelled_out
 from minidistil.weights.small_files import is_folder, is_inside, is_there, read_bytes, read_object
@@ -74,9 +74,10 @@ class Checkpoint:
         self._maps: dict[Path, mmap.mmap] = {}
         self._states: dict[Path, dict[str, Any]] = {}
         self._tensors: _Tables = {}
-        weights = next((self.folder / name for name in WEIGHT_FILES if is_there(self.folder / name)), None)
+        names = weight_file_names(self.source.hub.get("variant"))
+        weights = next((self.folder / name for name in names if is_there(self.folder / name)), None)
         if weights is None:
-            faults.append(_no_weights(self.folder))
+            faults.append(_no_weights(self.folder, names))
         elif weights.suffix == ".json":
             _collect(faults, self.folder, partial(self._open_shards, weights, faults))
         else:
@@ -236,9 +237,13 @@ def _collect(faults: list[str], folder: Path, step: Callable[[], Any]) -> Any:
 _VERBS = ("is ", "has ", "was ", "holds ", "cannot ")
 
 
-def _no_weights(folder: Path) -> str:
+def _no_weights(folder: Path, names: tuple[str, ...]) -> str:
     if not is_folder(folder):
         return "no such folder"
     other = [name for name in _OTHER_FORMATS if is_there(folder / name)]
     hint = f"; {other[0]} is there, which is not read: convert it to safetensors" if other else ""
-    return f"no weights: none of {', '.join(WEIGHT_FILES)}{hint}"
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208 (names are wanted)
+        variant = name.split(".")[-2] if name.count(".") > 1 else ""
+        if names == WEIGHT_FILES and name in weight_file_names(variant):
+            hint = f'; {quoted(name)} is there: variant="{quoted(variant)}" reads it'
+    return f"no weights: none of {', '.join(names)}{hint}"

@@ -43,7 +43,7 @@ class ConfigOptions(TypedDict, total=False):
     ]
 
 
-class _ReadOptions(HubOptions, ConfigOptions, ConfigKeywords, total=False):
+class ReadOptions(HubOptions, ConfigOptions, ConfigKeywords, total=False):
     """Of `Config.from_pretrained`."""
 
 
@@ -105,9 +105,9 @@ class Config:
     family: ClassVar[str | None] = None
 
     @classmethod
-    @spelled_out(_ReadOptions)
+    @spelled_out(ReadOptions)
     def from_pretrained(
-        cls: type[Loaded], name_or_path: str | os.PathLike[str], **options: Unpack[_ReadOptions]
+        cls: type[Loaded], name_or_path: str | os.PathLike[str], **options: Unpack[ReadOptions]
     ) -> Loaded:
         """Read the configuration of a checkpoint; of a hub id, without its weights.
 

@@ -17,8 +17,9 @@ from minidistil._loading import loading
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.disk import sync_folder
 from minidistil.weights.errors import CheckpointError, quoted
-from minidistil.weights.file_names import WEIGHT_FILES
+from minidistil.weights.file_names import WEIGHT_FILES, weight_file_names
 from minidistil.weights.small_files import read_bytes, read_object_if_there
+from minidistil.weights.source import Source
 
 Content = bytes | Path | Mapping[str, np.ndarray]
 """Of a file: itself, one like it, or tensors."""
@@ -75,15 +76,20 @@ def as_json(content: Mapping[str, Any] | list[Any], like: Path | None = None) ->
     return (json.dumps(content, indent=_INDENT, ensure_ascii=False) + "\n").encode()
 
 
-def weight_files(folder: Path) -> dict[str, Content]:
-    """The weights of a folder as they are to be saved: safetensors as they are, others made into such."""
-    if not any((folder / name).exists() for name in WEIGHT_FILES):
+def weight_files(folder: Path | Source) -> dict[str, Content]:
+    """The weights of a folder as they are to be saved: safetensors as they are, others made into such.
+
+    Those of a variant are saved under the names that readers look for.
+    """
+    names = weight_file_names(folder.hub.get("variant") if isinstance(folder, Source) else None)
+    whole, index, *_ = (Path(folder) / name for name in names)
+    if not any((whole.parent / name).exists() for name in names):
         return {}
     stored = Checkpoint(folder)
     if all(path.suffix == ".safetensors" for path in stored.files):
-        index = folder / WEIGHT_FILES[1]
-        others = (index,) if folder / WEIGHT_FILES[0] not in stored.files else ()
-        return {path.name: path for path in (*stored.files, *others)}
+        if stored.files == (whole,):
+            return {WEIGHT_FILES[0]: whole}
+        return {WEIGHT_FILES[1]: index, **{path.name: path for path in stored.files}}
     return {WEIGHT_FILES[0]: {name: stored.read_stored(name) for name in _without_ties(stored)}}
 
 

@@ -13,7 +13,7 @@ from minidistil.weights._hub import is_shard, is_small
 from minidistil.weights._storage import map_file
 from minidistil.weights.checksum import checksum
 from minidistil.weights.errors import CheckpointError
-from minidistil.weights.file_names import WEIGHT_FILES
+from minidistil.weights.file_names import weight_file_names
 from minidistil.weights.small_files import is_folder, is_inside, is_there, read_json
 
 State = tuple[str, int, int, int]  # name, size, inode, time of change in nanoseconds
@@ -99,7 +99,7 @@ class Source(os.PathLike[str]):
         for folder in dict.fromkeys((self.folder, *self.modules())):
             names = sorted(os.listdir(folder)) if is_folder(folder) else []  # noqa: PTH208 (names are wanted)
             counted = [name for name in names if is_small(name)]
-            first = next((name for name in WEIGHT_FILES if name in names), None)
+            first = next((name for name in weight_file_names(self.hub.get("variant")) if name in names), None)
             if weights and first is not None:
                 counted += [first, *(name for name in names if is_shard(name, of=first))]
             yield from (folder / name for name in counted if (folder / name).is_file())

@@ -7,7 +7,7 @@ sentence alone: tokens that the mask drops are not computed, and their rows in t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
@@ -17,7 +17,7 @@ import minidistil  # its public names: what stands on a model, a floor above, is
 from minidistil._float_mode import default_mode
 from minidistil._keywords import CallKeywords, LoadingKeywords, SavingKeywords
 from minidistil._loading import loaded_once, loading
-from minidistil._options import check_device
+from minidistil._options import CPU, Device, check_device
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.choose import RunOptions, create_backend, packed_beside
 from minidistil.backends.protocol import Encoded
@@ -29,8 +29,10 @@ from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import HubOptions, Option, spelled_out
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+    from minidistil.models.signatures import EncodeOptions
     from minidistil.tokenization import Tokenizer
     from minidistil.weights import Checkpoint
     from minidistil.weights.packing import PackedWeights
@@ -316,7 +318,7 @@ class Model(ByReference, Generic[Output]):
             raise ValueError(f"this {type(self).__name__} was made in memory, so there is no checkpoint to copy")
         self.source.check()
         folder = self.source.folder
-        return {**weight_files(folder), "config.json": as_json(self.config.raw, like=folder / "config.json")}
+        return {**weight_files(self.source), "config.json": as_json(self.config.raw, like=folder / "config.json")}
 
     @loaded_once
     def tokenizer(self) -> Tokenizer:
@@ -332,13 +334,44 @@ class Model(ByReference, Generic[Output]):
         """The model as sentence-transformers would use it: by modules.json, or mean pooling where there is none."""
         return minidistil.SentenceEncoder(self, self.source)
 
-    def encode(self, sentences: Any, **options: Any) -> Any:
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["float32"] | None = ...,
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode(self, sentences: Any = ..., *args: Any, **options: Any) -> Any: ...
+
+    def encode(self, sentences: Any = None, *args: Any, **options: Any) -> Any:
         """Embed sentences: str to float32 [D], list to float32 [B, D]; see `SentenceEncoder.encode`."""
-        return self.sentence_encoder.encode(sentences, **options)
+        return self.sentence_encoder.encode(sentences, *args, **options)
 
     def encode_packed(self, batch: PackedBatch, rows: np.ndarray | None = None) -> np.ndarray:
         """Return the last hidden states of packed sentences: float32 [T, D], or [R, D] for `rows` (int64 [R])."""
         return self._backend.encode(batch, rows=rows).last
+
+    @property
+    def device(self) -> Device:
+        """The CPU."""
+        return CPU
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What is computed in: float32."""
+        return np.dtype(np.float32)
+
+    def cpu(self: Loaded) -> Loaded:
+        """Return the model, which is on the CPU."""
+        return self
 
     def eval(self: Loaded) -> Loaded:
         """Return the model: it only ever evaluates. Here so that code written for PyTorch keeps working."""

@@ -12,8 +12,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 
+from tests.zoo import checkpoints
 from tests.zoo.folders import ROWS
 from tests.zoo.models import FILL_MASK, PAIRS, ask, write_model
 from tests.zoo.row import Row, answers, write
@@ -41,10 +43,24 @@ def their_pipelines(base: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def their_states(folder: Path, row: checkpoints.Stored) -> list[float]:
+    """What transformers makes of a row of checkpoints, by the class of the bare model."""
+    path = checkpoints.write(folder, row)
+    model = transformers.AutoModel.from_pretrained(path, attn_implementation="eager", **row.options).eval()
+    with torch.no_grad():
+        hidden = model(torch.from_numpy(checkpoints.IDS)).last_hidden_state
+    return checkpoints.answer(hidden.float().numpy())
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as base:
         recorded = {
             name: theirs(Path(base) / str(i), row) for i, (name, row) in enumerate(ROWS.items()) if row.error is None
+        }
+        states = {
+            name: their_states(Path(base) / "checkpoints" / str(i), row)
+            for i, (name, row) in enumerate(checkpoints.ROWS.items())
+            if row.error is None and row.like is None
         }
         models = json.dumps(their_pipelines(Path(base) / "models"), ensure_ascii=False)
     parts: dict[str, int] = {}  # what many rows answer stands once
@@ -60,6 +76,7 @@ def main() -> None:
         "answers": f"{{\n{rows}\n }}",
         "parts": f"[\n{texts}\n ]",
         "models": models,
+        "checkpoints": "{\n" + ",\n".join(f"  {json.dumps(n)}: {json.dumps(x)}" for n, x in states.items()) + "\n }",
     }
     lines = ",\n".join(f' "{name}": {text}' for name, text in content.items())
     OUT.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")

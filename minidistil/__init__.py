@@ -42,6 +42,7 @@ _names = LazyNames(
             "load",
             "quantize_embeddings",
         ),
+        "sentence_transformers.standing": ("stand_in",),
         "tokenization": ("AutoTokenizer", "BatchEncoding", "Tokenizer", "TruncationWarning"),
         "util": ("SimilarityFunction",),
         "weights": ("CheckpointError",),

@@ -53,5 +53,5 @@ def _own_bytes() -> int:
     """This project's own files, wherever they are imported from: an editable install lists none of them."""
     specs = [find_spec(name) for name in ("minidistil", "minidistil.kernels", "minidistil.weights")]
     folders = {Path(place) for spec in specs if spec for place in spec.submodule_search_locations or ()}
-    files = {file.resolve() for folder in folders for file in folder.rglob("*.py")}
+    files = {file.resolve() for folder in folders for ending in ("py", "so") for file in folder.rglob(f"*.{ending}")}
     return sum(file.stat().st_size for file in files)

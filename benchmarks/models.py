@@ -5,10 +5,8 @@ Made once per folder and reused; the folder's `made.json` says from what, and an
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +51,9 @@ def prepare(folder: Path, exports: bool = True) -> Models:
     models = locate(folder)
     stamp: dict[str, Any] = {"seed": SEED, "generator": 2, "tokenizer": _tokenizer_folder() is not None}
     if exports:
-        stamp |= {name: importlib.metadata.version(name) for name in ("torch", "transformers", "onnxruntime")}
+        from importlib.metadata import version
+
+        stamp |= {name: version(name) for name in ("torch", "transformers", "onnxruntime")}
     made = folder / "made.json"
     have = json.loads(made.read_text()) if made.exists() else {}
     if any(have.get(key) != value for key, value in stamp.items()):
@@ -82,6 +82,8 @@ def pack(models: Models) -> None:
 
 
 def _checkpoint(folder: Path) -> None:
+    import shutil
+
     from tests.synthetic import DISTILBERT_BASE, write_checkpoint
     from tests.synthetic_tokenizer import write_tokenizer
 

@@ -6,7 +6,6 @@ NumPy token ids and ends with NumPy (or the engine's own) float32 hidden states 
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import time
 from collections.abc import Sequence
@@ -312,4 +311,6 @@ PEERS = {**ENCODERS, **PIPELINES}
 
 
 def _versions(names: Sequence[str]) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in names}
+    from importlib.metadata import version  # here: it takes 4 MB, which a start is not to be charged with
+
+    return {name: version(name) for name in names}

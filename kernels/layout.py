@@ -14,8 +14,11 @@ PANEL = 48
 ROW_BLOCK = 144
 """Rows that share a pass over the panels: with K = 768 they take 442 KB of a core's L2; a panel is read once."""
 
-TILE_ROWS = 8
-"""Most rows of a register tile on any CPU; scratch is laid out for so many."""
+ATTENTION_ROWS = 48
+"""Queries that share a pass over the keys and values of a head; for 512 tokens those are 256 KB, in the L2."""
+
+READ_STEP = 64
+"""Floats that are read at a time where nothing but reading is measured."""
 
 COUNTERS = 16
 """Where the counters begin in a team's memory, int64 [16 + counters]; before them are the barrier and the flag."""
@@ -23,8 +26,8 @@ COUNTERS = 16
 ABORT = 9
 """Position in a team's memory of the flag that sends waiting threads home: for a member that will never come."""
 
-LINEAR_ACTIVATION, GELU, GELU_10, RELU, RELU2, RELU6, SILU, SIGMOID, QUICK_GELU = range(9)
-TANH, MISH, GELU_NEW, GELU_FAST, GELU_PYTORCH_TANH = range(9, 14)  # made of tanh
+LINEAR_ACTIVATION, GELU, GELU_10, RELU, RELU2, RELU6, LEAKY_RELU, HARDSWISH, SILU, SIGMOID, QUICK_GELU = range(11)
+TANH, MISH, GELU_NEW, GELU_FAST, GELU_PYTORCH_TANH = range(11, 16)  # made of tanh
 
 ACTIVATIONS = {
     "gelu": GELU,
@@ -38,6 +41,8 @@ ACTIVATIONS = {
     "relu": RELU,
     "relu2": RELU2,
     "relu6": RELU6,
+    "leaky_relu": LEAKY_RELU,
+    "hardswish": HARDSWISH,
     "silu": SILU,
     "swish": SILU,
     "tanh": TANH,
@@ -87,9 +92,9 @@ def chain_length(k: int) -> int:
 
 
 def attention_scratch(n: int, head_dim: int) -> int:
-    """Floats that one head needs for n keys: k and v packed, and a tile's rows of scores and of results."""
+    """Floats that one head needs for n keys: k and v packed, and the scores and results of some queries."""
     padded, width = -(-n // 16) * 16, -(-head_dim // 16) * 16
-    return padded * head_dim + n * width + TILE_ROWS * (leading_dimension(padded + 16) + width)
+    return padded * head_dim + n * width + ATTENTION_ROWS * (leading_dimension(padded + 16) + width)
 
 
 def scratch_floats(longest: int, head_dim: int) -> int:

@@ -104,7 +104,6 @@ class LoadingKeywords(HubKeywords, total=False):
     from_flax: Annotated[bool | None, Neutral((False,), "save the model from PyTorch first")]
     gguf_file: Annotated[Any, Neutral((), "weights are read from safetensors and pytorch_model.bin")]
     state_dict: Annotated[Any, Neutral((), "weights are read from the checkpoint's files: save them there first")]
-    variant: Annotated[Any, Neutral((), "the plain files are read: save the model without a variant, or rename them")]
     key_mapping: Annotated[Any, Neutral((), "save the checkpoint under transformers' names first")]
     hidden_dropout_prob: _any
     attention_probs_dropout_prob: _any
@@ -131,6 +130,23 @@ class ConfigKeywords(HubKeywords, total=False):
     return_unused_kwargs: Annotated[
         bool | None, Neutral((False,), "an unknown keyword is an error here, so none is left over: leave it out")
     ]
+
+
+class SavingKeywords(TypedDict, total=False):
+    """Of save_pretrained in transformers, and of save in sentence-transformers."""
+
+    is_main_process: Annotated[bool | None, Neutral((True,), "a process that is not to write need not call it")]
+    safe_serialization: Annotated[bool | None, Neutral((True,), "weights are written as safetensors: leave it out")]
+    state_dict: Annotated[Any, Neutral((), "what is written is a copy of the checkpoint: leave it out")]
+    push_to_hub: Annotated[bool | None, Neutral((False,), "save, then run `hf upload`")]
+    max_shard_size: _any
+    variant: Annotated[Any, Neutral((), "plain names are written: leave it out")]
+    save_peft_format: _any
+    legacy_format: _any
+    filename_prefix: Annotated[Any, Neutral((), "plain names are written: leave it out")]
+    model_name: _any
+    create_model_card: _any
+    train_datasets: _any
 
 
 class TokenizerKeywords(HubKeywords, total=False):

@@ -89,9 +89,13 @@ class Head:
     @property
     def products(self) -> tuple[str, str, str] | None:
         """Of a head of two products: the tensors' names of both, and the activation between them."""
+        own = dict(self.changes)
         found = TWO_PRODUCTS.get(self.name, TWO_PRODUCTS.get(self.family))
-        one = ("classifier_activation", False) in self.changes
-        return found if self.task in (*OF_SENTENCES, "PreTraining") and not one else None
+        one = False in (own.get("classifier_activation"), own.get("summary_use_proj"))
+        if found is None or one or self.task not in (*OF_SENTENCES, "PreTraining"):
+            return None
+        between = own.get("summary_activation", found[2])
+        return (*found[:2], str(between or "linear"))
 
     @property
     def output(self) -> str:
@@ -138,6 +142,18 @@ FEW_LABELS = [
 
 ONE_PRODUCT = [Head("MobileBert", task, changes=(("classifier_activation", False),)) for task in OF_SENTENCES]
 """Heads on sentences whose pooler is the first token's hidden state."""
+
+SUMMARIES = [
+    Head("Electra", "MultipleChoice", changes=changes)
+    for changes in (
+        (("summary_activation", "tanh"),),
+        (("summary_activation", ""),),
+        (("summary_activation", "leaky_relu"), ("summary_type", "first")),
+        (("summary_use_proj", False),),
+        (("summary_use_proj", False), ("summary_activation", "")),
+    )
+]
+"""ELECTRA's choices, whose products and activation its configuration says."""
 
 _BASE = (("dim", 768), ("n_heads", 12), ("hidden_dim", 3072), ("n_layers", 1))
 _MINILM = (("hidden_size", 384), ("num_attention_heads", 12), ("intermediate_size", 1536))

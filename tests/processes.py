@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import select
 import signal
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -85,6 +87,18 @@ def forked(work: Callable[[], bytes]) -> bytes:
         _, status = os.waitpid(child, 0)
     assert status == 0, f"the child ended with status {status}"
     return b"".join(chunks)
+
+
+@contextmanager
+def pool(workers: int, start: str) -> Iterator[Executor]:
+    """Processes that do what is submitted, made by "spawn" or "fork"; ended with the block, whatever happens."""
+    with ProcessPoolExecutor(workers, multiprocessing.get_context(start)) as executor:
+        try:
+            yield executor
+        except BaseException:
+            for process in (executor._processes or {}).values():
+                process.kill()
+            raise
 
 
 def join(threads: Iterable[threading.Thread]) -> None:

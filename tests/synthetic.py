@@ -199,7 +199,8 @@ def _bert_shapes(c: dict) -> dict[str, tuple[int, ...]]:
     elif task == "SequenceClassification":
         _linear(shapes, "classifier.dense", D, D)
     elif task == "MultipleChoice":
-        _linear(shapes, "sequence_summary.summary", D, D)
+        if c.get("summary_use_proj", True):
+            _linear(shapes, "sequence_summary.summary", D, D)
     elif task == "PreTraining" and kind == "electra":
         _linear(shapes, "discriminator_predictions.dense", D, D)
         _linear(shapes, "discriminator_predictions.dense_prediction", 1, D)

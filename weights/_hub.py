@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minidistil._loading import loading
 from minidistil.weights.errors import CheckpointError
-from minidistil.weights.file_names import WEIGHT_FILES
+from minidistil.weights.file_names import weight_file_names
 
 # Configuration, tokenizer and sentence-transformers modules: everything but the weights.
 _SMALL = re.compile(
@@ -20,29 +20,26 @@ _SMALL = re.compile(
 _PIECES = ("spiece.model", "sentencepiece.bpe.model")  # vocabularies that tokenizer.json has as well
 _MODULE_WEIGHTS = re.compile(r"(\d+_\w+)/(model\.safetensors|pytorch_model\.bin)")
 _TIMEOUT = 10.0  # seconds
-_SHARDS = {
-    "model.safetensors.index.json": re.compile(r"model-\d+-of-\d+\.safetensors"),
-    "pytorch_model.bin.index.json": re.compile(r"pytorch_model-\d+-of-\d+\.bin"),
-}
+_INDEX = re.compile(r"(model|pytorch_model)\.(safetensors|bin)\.index(?:\.([\w-]+))?\.json", re.ASCII)
 
 
-def wanted(files: Iterable[str], config_only: bool = False, subfolder: str | None = None) -> list[str]:
+def wanted(
+    files: Iterable[str], config_only: bool = False, subfolder: str | None = None, variant: str | None = None
+) -> list[str]:
     """The files of a repository that a checkpoint needs: its weights in one format only, nothing for training."""
     if subfolder:
         below = f"{subfolder.strip('/')}/"
         inside = (name.removeprefix(below) for name in files if name.startswith(below))
-        return [f"{below}{name}" for name in wanted(inside, config_only)]
+        return [f"{below}{name}" for name in wanted(inside, config_only, variant=variant)]
     present = sorted(files)
     chosen = [name for name in present if _SMALL.fullmatch(name)]
     if "tokenizer.json" not in present:
         chosen += [name for name in _PIECES if name in present]
     if config_only:
         return chosen
-    weights = next((name for name in WEIGHT_FILES if name in present), None)
+    weights = next((name for name in weight_file_names(variant) if name in present), None)
     if weights is not None:
-        chosen.append(weights)
-        if weights in _SHARDS:
-            chosen += [name for name in present if _SHARDS[weights].fullmatch(name)]
+        chosen += [weights, *(name for name in present if is_shard(name, of=weights))]
     for name in present:
         module = _MODULE_WEIGHTS.fullmatch(name)
         if module and not (module[2] == "pytorch_model.bin" and f"{module[1]}/model.safetensors" in present):
@@ -57,7 +54,12 @@ def is_small(name: str) -> bool:
 
 def is_shard(name: str, *, of: str) -> bool:
     """Whether a file of that name holds weights that the table of contents `of` speaks of."""
-    return of in _SHARDS and _SHARDS[of].fullmatch(name) is not None
+    index = _INDEX.fullmatch(of)
+    if index is None:
+        return False
+    stem, ending, variant = index.groups()
+    number, word = r"-\d+-of-\d+", rf"\.{re.escape(variant)}" if variant else ""
+    return re.fullmatch(rf"{stem}({word}{number}|{number}{word})\.{ending}", name, re.ASCII) is not None
 
 
 def fetch(
@@ -69,6 +71,7 @@ def fetch(
     local_files_only: bool = False,
     token: str | bool | None = None,
     subfolder: str | None = None,
+    variant: str | None = None,
 ) -> Path:
     """The snapshot folder of a repository, brought up to date where the hub can be reached, else from the cache.
 
@@ -89,12 +92,12 @@ def fetch(
             fault = f"is not in the Hugging Face cache {cache}{at}, and {reason} forbids to download it"
             raise CheckpointError(repo_id, fault)
         return cached
-    if cached is not None and revision == cached.name and _complete(cached / config, config_only):
+    if cached is not None and revision == cached.name and _complete(cached / config, config_only, variant):
         return cached  # a commit never changes
     try:
         # One request without the client's retries: where there is no network, the cache is to be taken at once.
         found = huggingface_hub.HfApi(token=token).model_info(repo_id, revision=revision, timeout=_TIMEOUT)
-        files = wanted((file.rfilename for file in found.siblings or ()), config_only, subfolder)
+        files = wanted((file.rfilename for file in found.siblings or ()), config_only, subfolder, variant)
         if config not in files:
             raise CheckpointError(repo_id, f"has no {config} on the hub: it is not a transformers checkpoint")
         if cached is not None and cached.name == found.sha and all((cached / name).exists() for name in files):
@@ -106,7 +109,7 @@ def fetch(
     except CheckpointError:
         raise
     except Exception as error:  # the client's own classes, those of its HTTP library, and OSError
-        if cached is not None and _complete(cached / config, config_only):
+        if cached is not None and _complete(cached / config, config_only, variant):
             return cached  # out of reach, or no longer allowed: what was fetched before still stands
         raise CheckpointError(repo_id, _explain(error, repo_id, revision, cache)) from error
 
@@ -118,8 +121,8 @@ def _cached(repo_id: str, config: str, revision: str | None, cache_dir: str | os
     return Path(found).parents[config.count("/")] if isinstance(found, str) else None
 
 
-def _complete(config: Path, config_only: bool) -> bool:
-    return config_only or any((config.parent / name).exists() for name in WEIGHT_FILES)
+def _complete(config: Path, config_only: bool, variant: str | None) -> bool:
+    return config_only or any((config.parent / name).exists() for name in weight_file_names(variant))
 
 
 def _explain(error: Exception, repo_id: str, revision: str | None, cache: Path) -> str:

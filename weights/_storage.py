@@ -23,6 +23,7 @@ DTYPE_BITS = {
 # Those that can be weights, as NumPy reads them (bfloat16 as raw bits); files are little-endian.
 _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 READABLE = tuple(_FLOATS)
+_OTHERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
 
 _GIT_LFS = b"version https://git-lfs.github.com/"
 _MAX_ELEMENTS = 1 << 48  # far above any file, far below what overflows NumPy's sizes
@@ -93,6 +94,18 @@ def read_float32(mapped: mmap.mmap, tensor: StoredTensor) -> np.ndarray:
         return _frozen(bits.view(np.float32))
     with np.errstate(over="ignore"):  # a float64 too large becomes an infinity, which the check of the values reports
         return _frozen(np.require(values, np.float32, ["C", "A"]))
+
+
+def read_stored(mapped: mmap.mmap, tensor: StoredTensor) -> np.ndarray:
+    """The tensor in its own element type where NumPy has it, else (bfloat16) as float32; C-contiguous, read-only."""
+    if tensor.dtype == "BF16":
+        return read_float32(mapped, tensor)
+    kind = np.dtype(_OTHERS.get(tensor.dtype) or _FLOATS[tensor.dtype])
+    values = np.frombuffer(mapped, kind, tensor.count, tensor.offset)[tensor.start :]
+    if tensor.strides is None or 0 in tensor.shape:
+        return _frozen(values[: math.prod(tensor.shape)].reshape(tensor.shape))
+    steps = tuple(step * kind.itemsize for step in tensor.strides)
+    return _frozen(np.array(np.lib.stride_tricks.as_strided(values, tensor.shape, steps, writeable=False), order="C"))
 
 
 def release_pages(array: np.ndarray) -> None:

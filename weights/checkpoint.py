@@ -17,9 +17,9 @@ import numpy as np
 
 from minidistil._loading import loading
 from minidistil.weights import limits, safetensors_file
-from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32
+from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32, read_stored
 from minidistil.weights.errors import CheckpointError, listing, quoted
-from minidistil.weights.file_names import WEIGHT_FILES
+from minidistil.weights.file_names import WEIGHT_FILES, weight_file_names
 from minidistil.weights.locate import find
 from minidistil.weights.options import HubOptions, spelled_out
 from minidistil.weights.small_files import is_folder, is_inside, is_there, read_bytes, read_object
@@ -74,9 +74,10 @@ class Checkpoint:
         self._maps: dict[Path, mmap.mmap] = {}
         self._states: dict[Path, dict[str, Any]] = {}
         self._tensors: _Tables = {}
-        weights = next((self.folder / name for name in WEIGHT_FILES if is_there(self.folder / name)), None)
+        names = weight_file_names(self.source.hub.get("variant"))
+        weights = next((self.folder / name for name in names if is_there(self.folder / name)), None)
         if weights is None:
-            faults.append(_no_weights(self.folder))
+            faults.append(_no_weights(self.folder, names))
         elif weights.suffix == ".json":
             _collect(faults, self.folder, partial(self._open_shards, weights, faults))
         else:
@@ -109,6 +110,15 @@ class Checkpoint:
             fault = f"{quoted(name)} is stored as {tensor.dtype}; weights are read from {', '.join(READABLE)}"
             raise CheckpointError(self.folder, fault)
         return read_float32(mapped, tensor)
+
+    def read_stored(self, name: str) -> np.ndarray:
+        """A tensor in the element type that it is stored in, or float32 for bfloat16, which NumPy lacks."""
+        return read_stored(*self._tensors[name])
+
+    def storage(self, name: str) -> tuple[int, StoredTensor]:
+        """Where a tensor lies: the same for two names that are two entries for the same bytes of the same file."""
+        mapped, tensor = self._tensors[name]
+        return id(mapped), tensor
 
     def same_storage(self, one: str, other: str) -> bool:
         """Whether two names are two entries for the same bytes of the same file."""
@@ -227,9 +237,13 @@ def _collect(faults: list[str], folder: Path, step: Callable[[], Any]) -> Any:
 _VERBS = ("is ", "has ", "was ", "holds ", "cannot ")
 
 
-def _no_weights(folder: Path) -> str:
+def _no_weights(folder: Path, names: tuple[str, ...]) -> str:
     if not is_folder(folder):
         return "no such folder"
     other = [name for name in _OTHER_FORMATS if is_there(folder / name)]
     hint = f"; {other[0]} is there, which is not read: convert it to safetensors" if other else ""
-    return f"no weights: none of {', '.join(WEIGHT_FILES)}{hint}"
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208 (names are wanted)
+        variant = name.split(".")[-2] if name.count(".") > 1 else ""
+        if names == WEIGHT_FILES and name in weight_file_names(variant):
+            hint = f'; {quoted(name)} is there: variant="{quoted(variant)}" reads it'
+    return f"no weights: none of {', '.join(names)}{hint}"

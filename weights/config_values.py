@@ -8,7 +8,7 @@ from typing import Any
 
 from minidistil.weights import keys, limits
 from minidistil.weights.errors import CheckpointError, quoted
-from minidistil.weights.families import ACTIVATIONS, FAMILIES, Family
+from minidistil.weights.families import ACTIVATIONS, COMPUTED_AS, FAMILIES, Family
 from minidistil.weights.keys import read_keys
 
 
@@ -25,6 +25,8 @@ def family_of(config: Mapping[str, Any], faults: list[str]) -> Family | None:
 def parse(family: Family, config: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
     """Canonical name -> value, for every key of the family's table that has a valid one; the others become faults."""
     values = {**family.fixed, **read_keys(family.keys, config, "config.json", faults)}
+    for name in {"activation", *family.head_activations.values()} & values.keys():
+        values[name] = COMPUTED_AS.get(values[name], values[name])
     if "dim" in values:
         values.setdefault("embedding_size", values["dim"])
         if not values.get("bottleneck", "attention_size" in values):
@@ -52,7 +54,10 @@ def layer_order(values: Mapping[str, Any]) -> list[int]:
 
 
 def labels(config: Mapping[str, Any], faults: list[str]) -> dict[int, str]:
-    """id2label with numbers for keys, in their order; without one, LABEL_0 to LABEL_{num_labels - 1}."""
+    """id2label with numbers for keys, in their order; without one, LABEL_0 to LABEL_{num_labels - 1}.
+
+    Labels that are numbers become texts. Classes may lack one: `unlabelled` finds them, for heads that need them all.
+    """
     found = config.get("id2label")
     if found is None:
         count = config.get("num_labels", 2)
@@ -66,10 +71,15 @@ def labels(config: Mapping[str, Any], faults: list[str]) -> dict[int, str]:
     except (AttributeError, TypeError, ValueError):
         faults.append("config.json: id2label is no table from class numbers to labels")
         return {}
-    if sorted(numbered) != list(range(len(numbered))) or not all(isinstance(x, str) for x in numbered.values()):
-        faults.append(f"config.json: id2label must number its labels from 0 to {len(numbered) - 1}")
+    if min(numbered, default=0) < 0 or not all(type(x) in (str, int, float, bool) for x in numbered.values()):
+        faults.append("config.json: id2label is no table from class numbers to labels")
         return {}
-    return dict(sorted(numbered.items()))
+    return {number: str(label) for number, label in sorted(numbered.items())}
+
+
+def unlabelled(id2label: Mapping[int, str]) -> list[int]:
+    """The classes without a label, of as many classes as there are labels."""
+    return [number for number in range(len(id2label)) if number not in id2label]
 
 
 def architectures(config: Mapping[str, Any]) -> list[str]:

@@ -16,9 +16,12 @@ from minidistil.weights.model_weights import PARAMETERS, LayerWeights
 
 ACTIVATIONS = (
     "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate", "gelu_python_tanh", "quick_gelu", "gelu_10",
-    "relu", "relu2", "relu6", "silu", "swish", "tanh", "mish", "sigmoid", "linear",
+    "relu", "relu2", "relu6", "leaky_relu", "hardswish", "silu", "swish", "tanh", "mish", "sigmoid", "linear",
 )  # fmt: skip
-"""Names that config.json may give the feed-forward activation; whether a backend has it is for the backend to say."""
+"""Names that config.json may give an activation; whether a backend has it is for the backend to say."""
+
+COMPUTED_AS = {"gelu_python": "gelu"}
+"""Further names, and what is computed: the same function, which transformers puts together of other roundings."""
 
 CONFIGURED = "activation"
 
@@ -47,8 +50,10 @@ class Family:
             Shapes are in `model_weights.PARAMETERS`.
         heads: beginnings of tensor names that belong to heads, known but not necessarily read.
         aliases: canonical parameter -> tensor names it may have instead of its module's, the preferred first.
-        head_activations: head of two products -> the activation between them, or CONFIGURED for the one that
-            config.json names.
+        head_activations: head of two products -> the activation between them, or the canonical name of a key that
+            says which, such as CONFIGURED.
+        head_only: head -> canonical name of a key -> values that this implementation has, where the head is read.
+        optional: canonical module -> canonical name of a key that says whether it is there.
         sinusoidal: key of config.json that says that an absent position table is the sinusoidal one, or None.
         positions_skip_padding: whether positions count, from pad_token_id + 1, the tokens that are not padding.
         projects_other_widths_only: whether the projection of the embeddings is there only where they are not D wide.
@@ -66,6 +71,8 @@ class Family:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     head_activations: Mapping[str, str] = field(default_factory=dict)
+    head_only: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
+    optional: Mapping[str, str] = field(default_factory=dict)
     sinusoidal: str | None = None
     positions_skip_padding: bool = False
     projects_other_widths_only: bool = False
@@ -79,7 +86,9 @@ class Family:
 
     def of(self, values: Mapping[str, Any]) -> Family:
         """The tables for a configuration of the family."""
-        return self if self.variant is None else replace(self, **self.variant(values))
+        absent = {module for module, key in self.optional.items() if not values.get(key, True)}
+        modules = {module: stored for module, stored in self.modules.items() if module not in absent}
+        return replace(self, modules=modules) if self.variant is None else replace(self, **self.variant(values))
 
 
 DISTILBERT = Family(
@@ -93,7 +102,7 @@ DISTILBERT = Family(
         "dim": Key(("dim", "hidden_size"), int),
         "hidden_dim": Key(("hidden_dim", "intermediate_size"), int),
         "activation": Key(("activation", "hidden_act"), str, "gelu"),
-        "pad_token_id": Key(("pad_token_id",), int, 0, least=0),
+        "pad_token_id": Key(("pad_token_id",), int, 0, least=-1),
         "tie_word_embeddings": Key(("tie_word_embeddings",), bool, True),
     },
     fixed={"layer_norm_eps": 1e-12, "type_vocab_size": 0},  # a layer_norm_eps in config.json has no effect
@@ -144,7 +153,7 @@ BERT = Family(
         "hidden_dim": Key(("intermediate_size",), int),
         "activation": Key(("hidden_act",), str, "gelu"),
         "layer_norm_eps": Key(("layer_norm_eps",), float, 1e-12, least=0),
-        "pad_token_id": Key(("pad_token_id",), int, 0, least=0),
+        "pad_token_id": Key(("pad_token_id",), int, 0, least=-1),
         "tie_word_embeddings": Key(("tie_word_embeddings",), bool, True),
     },
     only={"position_embedding_type": ("absolute",), "is_decoder": (False,), "add_cross_attention": (False,)},
@@ -187,7 +196,7 @@ def _roberta(model_type: str) -> Family:
     return Family(
         model_type=model_type,
         prefix="roberta.",
-        keys={**BERT.keys, "pad_token_id": Key(("pad_token_id",), int, 1, least=0)},
+        keys={**BERT.keys, "pad_token_id": Key(("pad_token_id",), int, 1, least=-1)},
         only=BERT.only,
         modules={
             **_BERT_ENCODER,
@@ -251,7 +260,13 @@ ALBERT = Family(
 ELECTRA = Family(
     model_type="electra",
     prefix="electra.",
-    keys={**BERT.keys, "embedding_size": Key(("embedding_size",), int, 128)},
+    keys={
+        **BERT.keys,
+        "embedding_size": Key(("embedding_size",), int, 128),
+        "summary_type": Key(("summary_type",), str, "first"),
+        "summary_activation": Key(("summary_activation",), str, "gelu", null="linear"),
+        "summary_product": Key(("summary_use_proj",), bool, True, null=False),
+    },
     only=BERT.only,
     modules={
         **_BERT_ENCODER,
@@ -271,8 +286,11 @@ ELECTRA = Family(
         "masked_lm": "gelu",
         "discriminator": CONFIGURED,
         "sequence_classification": "gelu",
-        "multiple_choice": "gelu",
+        "multiple_choice": "summary_activation",
     },
+    # Of the others, the last position and the mean over all depend on the padding, or are not there in transformers.
+    head_only={"multiple_choice": {"summary_type": ("first",), "summary_activation": ("", *ACTIVATIONS)}},
+    optional={"multiple_choice.dense": "summary_product"},
     heads=(
         "generator_predictions.",
         "generator_lm_head.",

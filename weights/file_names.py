@@ -7,5 +7,14 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+
+
+def weight_file_names(variant: str | None = None) -> tuple[str, ...]:
+    """WEIGHT_FILES, or those of a variant: of "fp16", model.fp16.safetensors and so on."""
+    if not variant:
+        return WEIGHT_FILES
+    return tuple(f"{stem}.{variant}.{ending}" for stem, _, ending in (name.rpartition(".") for name in WEIGHT_FILES))
+
+
 # What `minidistil pack` writes beside a checkpoint: the weights as the engine wants them.
 PACKED_FILE = "minidistil-packed.safetensors"

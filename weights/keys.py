@@ -27,7 +27,8 @@ class Key:
     Attributes:
         names: keys it may stand under, the file's own first.
         kind: int, float, bool, str, list or dict.
-        default: taken where no key is there, or null; REQUIRED where that is a fault.
+        default: taken where no key is there; REQUIRED where that is a fault.
+        null: taken where the key has null; unset, `default`.
         least: smallest value accepted, for numbers.
         most: largest value accepted, for whole numbers.
         of: kinds of what a list or an object holds; empty for anything.
@@ -41,6 +42,7 @@ class Key:
     most: int = MOST
     of: tuple[type, ...] = ()
     choices: tuple[Any, ...] = ()
+    null: Any = REQUIRED
 
 
 def key_name(key: Key, content: Mapping[str, Any]) -> str:
@@ -64,7 +66,7 @@ def read_keys(keys: Mapping[str, Key], content: Mapping[str, Any], where: str, f
             if key.default is REQUIRED:
                 faults.append(f"{where} lacks {name}".lstrip())
             else:
-                values[canonical] = key.default
+                values[canonical] = key.default if name not in content or key.null is REQUIRED else key.null
         elif _is_valid(key, content[name]):
             values[canonical] = key.kind(content[name])
         else:

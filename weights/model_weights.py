@@ -144,7 +144,10 @@ class MaskedLMWeights:
 
 @dataclass(frozen=True)
 class ClassifierWeights:
-    """A head of two products, output(activation(dense(x))): dense [D, D], output [N, D]; of one where dense is None."""
+    """A head of two products, output(activation(dense(x))): dense [D, D], output [N, D]; of one where dense is None.
+
+    The activation is "linear" where nothing stands before the last product.
+    """
 
     dense: Linear | None
     activation: str

@@ -24,7 +24,7 @@ class Option(NamedTuple):
 
 
 class HubOptions(TypedDict, total=False):
-    """How to get the files of a hub id; folders and packages need only the last of it."""
+    """How to get the files of a hub id; folders and packages need only the last two."""
 
     revision: Annotated[str | None, Option("hub branch, tag or commit.")]
     cache_dir: Annotated[
@@ -34,6 +34,7 @@ class HubOptions(TypedDict, total=False):
     local_files_only: Annotated[bool, Option("never open a connection. HF_HUB_OFFLINE=1 does the same.", False)]
     token: Annotated[str | bool | None, Option("hub credentials; unset, those that `hf auth login` stored.")]
     subfolder: Annotated[str | None, Option("the folder below that has the files.")]
+    variant: Annotated[str | None, Option('which weights, where there are several: "fp16", model.fp16.safetensors.')]
 
 
 class _Table:

@@ -14,7 +14,7 @@ from minidistil.weights._names import StoredNames
 from minidistil.weights._storage import READABLE, count_nonfinite, release_pages
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
-from minidistil.weights.families import CONFIGURED, TASKS, TIES, Family
+from minidistil.weights.families import TASKS, TIES, Family
 from minidistil.weights.model_weights import (
     ClassifierWeights,
     EmbeddingWeights,
@@ -96,8 +96,8 @@ class _Reading:
         self.warnings: list[str] = []
         self.values = config_values.parse(family, checkpoint.config, faults)
         before = len(faults)
-        labels = config_values.labels(checkpoint.config, faults)
-        self.values["num_labels"] = len(labels) if len(faults) == before else None
+        self.labels = config_values.labels(checkpoint.config, faults)
+        self.values["num_labels"] = len(self.labels) if len(faults) == before else None
         self.family = family = family.of(self.values)
         self.names = StoredNames(family, checkpoint.names, self.values.get("group_layers", 1))
         self.stored_layers = config_values.stored_layers(self.values)
@@ -132,7 +132,24 @@ class _Reading:
                 parts.append(head)
             elif there and (head == "pooler" or (heads is None and (head == "masked_lm" or head in self.named))):
                 parts.append(head)
+        for head in parts:
+            self._check_head(head)
         return parts
+
+    def _check_head(self, head: str) -> None:
+        """What of config.json only those need who read this head."""
+        for number, accepted in self.family.head_only.get(head, {}).items():
+            if number in self.values and self.values[number] not in accepted:
+                found, choices = quoted(self.values[number]), ", ".join(name for name in accepted if name)
+                self.faults.append(f"config.json: {self._key(number)} = {found} is not supported; expected {choices}")
+        output = f"{head}.output"
+        labelled = output in self.family.modules and "num_labels" in self.family.parameters(output)["bias"]
+        missing = config_values.unlabelled(self.labels) if labelled else []
+        if missing:
+            self.faults.append(
+                f"config.json: id2label must number its {len(self.labels)} labels from 0 to {len(self.labels) - 1}; "
+                f"it lacks {listing(map(str, missing))}"
+            )
 
     def _warn_of_another(self, head: str) -> None:
         """Say where a head is about to be read that was trained as another one of the same name."""
@@ -378,13 +395,14 @@ def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list
 
     def activation(head: str) -> str:
         name = family.head_activations[head]
-        return values["activation"] if name == CONFIGURED else name
+        return values[name] if name in family.keys else name
 
     def classifier(head: str) -> ClassifierWeights | None:
         if head not in parts:
             return None
         dense = linear(f"{head}.dense") if f"{head}.dense" in family.modules else None
-        return ClassifierWeights(dense, activation(head), linear(f"{head}.output"))
+        between = activation(head) if dense or f"{head}.dense" in family.optional else "linear"
+        return ClassifierWeights(dense, between or "linear", linear(f"{head}.output"))
 
     def output(head: str) -> Linear | None:
         return linear(f"{head}.output") if head in parts else None

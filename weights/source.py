@@ -13,7 +13,7 @@ from minidistil.weights._hub import is_shard, is_small
 from minidistil.weights._storage import map_file
 from minidistil.weights.checksum import checksum
 from minidistil.weights.errors import CheckpointError
-from minidistil.weights.file_names import WEIGHT_FILES
+from minidistil.weights.file_names import weight_file_names
 from minidistil.weights.small_files import is_folder, is_inside, is_there, read_json
 
 State = tuple[str, int, int, int]  # name, size, inode, time of change in nanoseconds
@@ -78,22 +78,8 @@ class Source(os.PathLike[str]):
             fault = "has other files now than when they were loaded: load them again, and pickle that"
             raise CheckpointError(self.folder, fault)
 
-    def _states(self) -> tuple[State, ...]:
-        found = ((path, path.stat()) for path in self._files(weights=True))
-        return tuple((str(path), facts.st_size, facts.st_ino, facts.st_mtime_ns) for path, facts in found)
-
-    def _files(self, *, weights: bool) -> Iterator[Path]:
-        """What says what a result is: configurations, the tokenizer, modules, and weights as they are read."""
-        for folder in dict.fromkeys((self.folder, *self._modules())):
-            names = sorted(os.listdir(folder)) if is_folder(folder) else []  # noqa: PTH208 (names are wanted)
-            counted = [name for name in names if is_small(name)]
-            first = next((name for name in WEIGHT_FILES if name in names), None)
-            if weights and first is not None:
-                counted += [first, *(name for name in names if is_shard(name, of=first))]
-            yield from (folder / name for name in counted if (folder / name).is_file())
-
-    def _modules(self) -> Iterator[Path]:
-        """Folders that modules.json names. What is wrong with it, say those who read it."""
+    def modules(self) -> Iterator[Path]:
+        """Yield the folders that modules.json names. What is wrong with it, say those who read it."""
         path = self.folder / "modules.json"
         try:
             entries = read_json(path) if is_there(path) else []
@@ -103,3 +89,17 @@ class Source(os.PathLike[str]):
             place = entry.get("path") if isinstance(entry, dict) else None
             if isinstance(place, str) and is_inside(place):
                 yield self.folder / place
+
+    def _states(self) -> tuple[State, ...]:
+        found = ((path, path.stat()) for path in self._files(weights=True))
+        return tuple((str(path), facts.st_size, facts.st_ino, facts.st_mtime_ns) for path, facts in found)
+
+    def _files(self, *, weights: bool) -> Iterator[Path]:
+        """What says what a result is: configurations, the tokenizer, modules, and weights as they are read."""
+        for folder in dict.fromkeys((self.folder, *self.modules())):
+            names = sorted(os.listdir(folder)) if is_folder(folder) else []  # noqa: PTH208 (names are wanted)
+            counted = [name for name in names if is_small(name)]
+            first = next((name for name in weight_file_names(self.hub.get("variant")) if name in names), None)
+            if weights and first is not None:
+                counted += [first, *(name for name in names if is_shard(name, of=first))]
+            yield from (folder / name for name in counted if (folder / name).is_file())

@@ -80,13 +80,16 @@ def target() -> Target:
         Unavailable: no library serves, and there is no compiler.
     """
     library = shipped.choice().library
-    return compiler_target() if library is None else Target(library.name, library.lanes)
+    if library is not None:
+        return Target(library.name, library.lanes)
+    with loading():
+        return compiler_target()
 
 
 @functools.lru_cache(maxsize=1)
 def compiler_target() -> Target:
     """The target that kernels are compiled for here, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included."""
-    with loading(), shipped.compiler():
+    with shipped.compiler():
         from llvmlite import binding
 
         binding.initialize_native_target()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.layout import ATTENTION_ROWS
 from minidistil.kernels.products.gemm import chain_length, multiply
 from minidistil.kernels.products.packing import pack_rows
 from minidistil.kernels.products.tile import ROWS, SLIVER
@@ -31,6 +32,7 @@ from minidistil.kernels.simd.values import (
 )
 
 f32 = np.float32
+_QUERIES = ATTENTION_ROWS // ROWS * ROWS  # in whole tiles
 _LOWEST = np.uint32(0xC2AEAC50).view(f32)  # below it exp is zero
 _HIGHEST = np.uint32(0x42B17218).view(f32)
 _LOG2_E = np.uint32(0x3FB8AA3B).view(f32)
@@ -111,11 +113,11 @@ def attend_head(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context
     values = keys + padded * head_dim * 4
     scores = values + n * width * 4
     ld_scores = (padded // 16 + 1 | 1) * 16  # a place for the row's reciprocal; an odd number of cache lines
-    result = scores + ROWS * ld_scores * 4
+    result = scores + _QUERIES * ld_scores * 4
     pack_rows(k, ld, n, head_dim, keys, padded)
     _pack_values(v, ld, n, head_dim, width, block, values)
-    for i in range(0, queries, ROWS):
-        rows = min(ROWS, queries - i)
+    for i in range(0, queries, _QUERIES):
+        rows = min(_QUERIES, queries - i)
         multiply(q + i * ld * 4, ld, rows, keys, padded, scores, ld_scores, 0, head_dim, score_chain)
         for r in range(rows):
             row = scores + r * ld_scores * 4

@@ -13,10 +13,11 @@ from __future__ import annotations
 from minidistil.kernels import layout
 from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL, ROW_BLOCK
-from minidistil.kernels.products.tile import LANES, ROWS, SLIVER, VECTORS, tile
+from minidistil.kernels.products.tile import LANES, ROWS, SLIVER, tile
 from minidistil.kernels.simd.memory import get_f32, load, set_f32, store
 
 _MOST_ROWS = ROW_BLOCK // ROWS * ROWS  # in whole tiles
+_FETCH_ALONE = 80  # rows of k that a tile which is alone fetches ahead of itself (docs/kernels.md)
 
 chain_length = kernel(layout.chain_length)
 
@@ -44,22 +45,18 @@ def multiply(a, lda, rows, b, columns, c, ldc, bias, k, block):
 def multiply_panel(a, lda, rows, panel, c, ldc, bias, k, block, ahead):
     """`multiply` by a panel of packed weights, which may have to come from memory.
 
-    A tile of 512-bit vectors is as wide as the panel and large enough to read it once and again for every tile, and
-    fetches it ahead by itself. With shorter vectors all tiles take a sliver, which then lies in the first-level cache,
-    before any takes the next; and meanwhile, evenly over the tiles, the next block of k is fetched: of this panel, and
-    at its end from `ahead`, the address of the panel that is probably needed next, or 0.
+    All tiles take a sliver of a block of k before any takes the next. Meanwhile, evenly over the tiles, the next block
+    is fetched: of this panel, and at its end from `ahead`, the address of the panel that is probably needed next, or 0.
+    A tile that is alone waits for its own panel, and fetches that.
     """
-    if SLIVER == PANEL:
-        for m in range(0, rows, ROWS):
-            row_a, row_c = a + m * lda * 4, c + m * ldc * 4
-            tile(min(ROWS, rows - m), VECTORS, row_a, lda, panel, row_c, ldc, bias, k, block, 0, row_a, 0)
-        return
     tiles = (rows + ROWS - 1) // ROWS * (PANEL // SLIVER)
     for first in range(0, k, block):
         part, length = panel + first * PANEL * 4, min(block, k - first)
         fetch = part + length * PANEL * 4 if first + length < k else ahead
         step = PANEL * 4 // tiles
-        if fetch == 0:
+        if tiles == 1:
+            fetch = part + _FETCH_ALONE * PANEL * 4
+        elif fetch == 0:
             fetch, step = part, 0
         _multiply_block(a + first * 4, lda, rows, part, PANEL, c, ldc, bias, length, first, fetch, step)
 

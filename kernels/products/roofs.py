@@ -7,11 +7,10 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.layout import READ_STEP
 from minidistil.kernels.products.tile import LANES, ROWS, VECTORS
 from minidistil.kernels.simd.memory import load
 from minidistil.kernels.simd.values import maximum
-
-READ_STEP = 64
 
 _F32, _I64 = ir.FloatType(), ir.IntType(64)
 

@@ -22,11 +22,6 @@ ROWS = TILE.rows  # most rows of a tile
 VECTORS = TILE.vectors  # most vectors of a tile
 SLIVER = TILE.sliver  # most columns of a tile
 
-# How far ahead of its use a row of B is fetched where vectors have 512 bits, in rows of k: into the first-level cache,
-# and into the second, for weights that come from memory. Other tiles find B in the first-level cache (gemm.py).
-_PREFETCH_K = 16
-_PREFETCH_FAR_K = 80
-
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _F32 = ir.FloatType()
 
@@ -43,8 +38,8 @@ def tile(typing_context, rows, vectors, a, lda, b, c, ldc, bias, k, block, later
         bias: address of float32 [vectors * LANES], or 0: then C starts as the first block's total.
         k: length of the sums, at least 1; block: length of one chain.
         later: not zero where C holds the totals of earlier blocks, which these are added to.
-        ahead: address in memory that is wanted soon, fetched into the second-level cache by a cache line each k,
-            `ahead_step` bytes apart; where vectors have 512 bits, the tile does not need it.
+        ahead: address in memory that is wanted soon, fetched into the second-level cache: at each k, `ahead_step` bytes
+            apart, a cache line; where vectors have 512 bits, as many as a row of B takes.
     """
     sig = types.void(*[types.intp] * 13)
 
@@ -102,8 +97,7 @@ class _TileCode:
     def emit(self, end: ir.Block) -> None:
         """Blocks of k; in each, the chains of all elements; then C takes the block's totals."""
         builder = self.builder
-        if self.lanes < 16:
-            self._prefetch_c()
+        self._prefetch_c()
         entry, blocks = builder.block, builder.append_basic_block("blocks")
         chains, totals = builder.append_basic_block("chains"), builder.append_basic_block("totals")
         builder.branch(blocks)
@@ -163,12 +157,7 @@ class _TileCode:
         for s in range(step):
             row_b = builder.gep(self.b, [builder.mul(builder.add(k, _int(s)) if s else k, _int(self.width))])
             panel = [self._load(row_b, _int(j * self.lanes)) for j in range(self.vectors)]
-            if self.lanes == 16:
-                self._prefetch(builder.gep(row_b, [_int(self.width * _PREFETCH_K)]), locality=3)
-                self._prefetch(builder.gep(row_b, [_int(self.width * _PREFETCH_FAR_K)]), locality=2)
-            else:
-                row = builder.add(k, _int(s)) if s else k
-                self._prefetch_line(builder.gep(self.ahead, [builder.mul(row, self.ahead_step)]), locality=2)
+            self._prefetch_ahead(builder.add(k, _int(s)) if s else k)
             rows = []
             for i in range(self.rows):
                 if by_lane:
@@ -246,12 +235,11 @@ class _TileCode:
         target_pointer = self.builder.bitcast(self.builder.gep(self.c, [position]), self.vector.as_pointer())
         self.builder.store(value, target_pointer).align = 4
 
-    def _prefetch(self, start: Any, locality: int) -> None:
-        """Ask for the cache lines of a later row of B (harmless beyond its end), into level 4 - locality."""
-        for offset in range(0, self.width, 16):
-            self._prefetch_line(
-                self.builder.bitcast(self.builder.gep(start, [_int(offset)]), _I8.as_pointer()), locality
-            )
+    def _prefetch_ahead(self, k: Any) -> None:
+        """Ask for this k's share of what lies ahead; shorter vectors leave room for one line between the sums."""
+        place = self.builder.gep(self.ahead, [self.builder.mul(k, self.ahead_step)])
+        for offset in range(0, self.width * 4, 64) if self.lanes == 16 else (0,):
+            self._prefetch_line(self.builder.gep(place, [_int(offset)]), locality=2)
 
     def _prefetch_c(self) -> None:
         """Ask for the rows of C, which are read or written when the sums are done; of a row the ends suffice."""
@@ -262,6 +250,7 @@ class _TileCode:
                 self._prefetch_line(place, locality=3)
 
     def _prefetch_line(self, line: Any, locality: int) -> None:
+        """Ask for a cache line, into level 4 - locality; harmless where no memory is."""
         function_type = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(self.builder.module, function_type, "llvm.prefetch.p0")
         self.builder.call(function, [line, ir.Constant(_I32, 0), ir.Constant(_I32, locality), ir.Constant(_I32, 1)])

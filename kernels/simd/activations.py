@@ -15,6 +15,8 @@ from minidistil.kernels.layout import (
     GELU_FAST,
     GELU_NEW,
     GELU_PYTORCH_TANH,
+    HARDSWISH,
+    LEAKY_RELU,
     LINEAR_ACTIVATION,
     MISH,
     QUICK_GELU,
@@ -59,6 +61,7 @@ _SQRT_2_PI = f32(np.sqrt(2 / np.pi))
 _SQRT_2_PI_SHORT = f32(0.7978845608)
 _CUBIC = f32(0.044715)
 _QUICK = f32(1.702)
+_LEAK = f32(0.01)  # of PyTorch, where nothing is said
 _INFINITY = f32(np.inf)
 _T3, _T2, _T1, _T0 = f32(0.1980960224e-3), f32(0.1394256484e-2), f32(0.8333456703e-2), f32(0.4166637361e-1)
 _SIXTH = f32(0.166666659414234244790680580464)
@@ -101,6 +104,10 @@ def _activate16(x, activation):
         return x * x
     if activation == RELU6:
         return _clip(x, f32(0.0), f32(6.0))
+    if activation == LEAKY_RELU:
+        return where(zero < x, x, x * splat(_LEAK))
+    if activation == HARDSWISH:
+        return x * _clip(x + splat(f32(3.0)), f32(0.0), f32(6.0)) / splat(f32(6.0))
     if activation == SILU:
         return x / (one + _exp(negative(x)))
     if activation == SIGMOID:

@@ -29,15 +29,14 @@ def code() -> Callable:
     from minidistil.kernels.code.compile import part
     from minidistil.kernels.layout import LINEAR_ACTIVATION, PANEL
     from minidistil.kernels.products.gemm import add_to_rows, chain_length, copy_rows, multiply_panel, row_block
-    from minidistil.kernels.products.tile import LANES, ROWS
+    from minidistil.kernels.products.tile import ROWS
     from minidistil.kernels.simd.activations import activate_rows
     from minidistil.kernels.steps.share import even_block
     from minidistil.kernels.steps.team import next_task
 
-    # Up to so many rows, reading a panel from memory takes about as long as multiplying by it. Where panels are fetched
-    # ahead (`multiply_panel`), a thread then draws its next task before it begins with one, to know which panel is
-    # next.
-    reserves = 32 if LANES < 16 else 0
+    # Up to so many rows, reading a panel from memory takes about as long as multiplying by it: a thread then draws its
+    # next task before it begins with one, to know which panel it must fetch next (`multiply_panel`).
+    reserves = 32
 
     @part
     def product(o, member):

@@ -17,7 +17,8 @@ class ReadMemory(NamedTuple):
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
-    from minidistil.kernels.products.roofs import READ_STEP, read
+    from minidistil.kernels.layout import READ_STEP
+    from minidistil.kernels.products.roofs import read
     from minidistil.kernels.simd.memory import set_f32
 
     @part

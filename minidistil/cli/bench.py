@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minidistil.cli.options import checkpoint_argument, checkpoint_options, json_option, threads_option
+from minidistil.cli.estimate import busy, estimate, load_average
+from minidistil.cli.kinds import TEXT_FILE
+from minidistil.cli.options import (
+    checkpoint_argument,
+    checkpoint_options,
+    encoding_option,
+    json_option,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from minidistil.backends.engine.profile import Roofs, Share
+
+_SECONDS = 0.3  # of passes of a length, at least
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
@@ -25,20 +35,34 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 
 @click.command(short_help="Measure a checkpoint on this machine.")
 @checkpoint_argument
+@click.argument("file", type=TEXT_FILE, required=False)
 @click.option("--lengths", default="8,32,128,512", show_default=True, callback=_numbers, help="Tokens of a sentence.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Sentences of a batch.")
 @threads_option("of the engine")
 @click.option("--layers", is_flag=True, help="Show every layer by itself.")
+@encoding_option
 @json_option("Print a JSON object, every kernel of every layer in it.")
 @checkpoint_options
 def bench(
-    checkpoint: str, lengths: list[int], batch: int, threads: int | None, layers: bool, as_json: bool, **fetching: Any
+    checkpoint: str,
+    file: str | None,
+    lengths: list[int],
+    batch: int,
+    threads: int | None,
+    layers: bool,
+    encoding: str,
+    as_json: bool,
+    **fetching: Any,
 ) -> None:
-    """Measure how fast CHECKPOINT runs on this machine, and where the time goes.
+    """Measure how fast CHECKPOINT runs on this machine, and where the time goes; or how long FILE would take.
 
-    Sentences of random tokens, each length by itself; medians of several passes. "of peak" holds a kernel against what
-    the cores do at most in registers, measured in the same run; GB/s is the reading of weights, held against what the
-    cores read from memory together (more than 100% where weights stay in a cache).
+    Sentences of random tokens, each length by itself; medians of several passes, with the 10th and 90th percentile. "of
+    peak" holds a kernel against what the cores do at most in registers, "of reading" its weights against how fast the
+    cores together read as many bytes as the model has of them, both measured in the same run. More than 100% of either
+    means that the machine was slower while that was measured.
+
+    With FILE (or example:amendments), its lines are counted, and some of all parts embedded: how long all of them would
+    take here.
 
     \b
     Example:
@@ -51,19 +75,29 @@ def bench(
 
     opened = open_checkpoint(checkpoint, **fetching)
     config = Config.from_dict(opened.config, where=opened.folder)
+    if file is not None:
+        estimated = estimate(opened.folder, file, encoding, threads)
+        click.echo(json.dumps(estimated.facts(), indent=2) if as_json else estimated.text())
+        return
     _check_lengths(config.max_position_embeddings, lengths, batch)
     engine = Engine(config, read_model(opened, heads=()), threads=threads)
-    roofs = measure_roofs(engine.threads)
+    load = load_average()
+    roofs = measure_roofs(engine.threads, engine.plan.weight_bytes())
     results = [_measure(engine, length, batch, roofs) for length in lengths]
+    had = min(roofs.had, *(result["cores_had"] for result in results))
     if as_json:
         facts = {"checkpoint": str(opened.folder), "threads": engine.threads, "sentences": batch}
         facts |= {"peak_gflops": roofs.operations / 1e9, "memory_gb_s": roofs.bytes / 1e9}
+        facts |= {"memory_gb_s_p10": roofs.least / 1e9, "memory_gb_s_p90": roofs.most / 1e9}
+        facts |= {"memory_mb": roofs.buffer / 1e6, "load": load, "cores_had": had}
         click.echo(json.dumps({**facts, "lengths": results}, indent=2))
         return
     click.echo(
         f"{engine.threads} thread{'s' * (engine.threads > 1)}: at most {roofs.operations / 1e9:.0f} GFLOP/s in "
-        f"registers, {roofs.bytes / 1e9:.0f} GB/s from memory"
+        f"registers; {roofs.buffer / 1e6:,.0f} MB, as many as a pass reads of weights, at {roofs.bytes / 1e9:.0f} GB/s "
+        f"({roofs.least / 1e9:.0f} to {roofs.most / 1e9:.0f})"
     )
+    click.echo(busy(had, engine.threads, load))
     for result in results:
         _print(result, layers)
 
@@ -112,17 +146,22 @@ def _measure(engine: Any, length: int, sentences: int, roofs: Roofs) -> dict[str
     ids = rng.integers(0, engine.config.vocab_size, sentences * length, dtype=np.int32)
     positions = np.tile(np.arange(length, dtype=np.int32), sentences)
     batch = PackedBatch(ids, positions, None, None, np.arange(sentences + 1, dtype=np.int64) * length)
-    shares = profile(engine, batch)
-    seconds = sum(share.seconds for share in shares)
+    found = profile(engine, batch, seconds=_SECONDS)
+    shares, (p10, p90) = found.shares, np.quantile(found.passes, (0.1, 0.9)).tolist()
+    seconds, whole = float(np.median(found.passes)), sum(share.seconds for share in shares)
     operations = pass_operations(engine, np.diff(batch.offsets))
     return {
         "tokens": batch.tokens,
         "length": length,
         "milliseconds": seconds * 1e3,
+        "milliseconds_p10": p10 * 1e3,
+        "milliseconds_p90": p90 * 1e3,
+        "passes": len(found.passes),
+        "cores_had": found.had,
         "tokens_a_second": batch.tokens / seconds,
         "gflops": operations / seconds / 1e9,
         "of_peak": operations / seconds / roofs.operations,
-        "kernels": [_row(share, seconds, roofs) for share in shares],
+        "kernels": [_row(share, whole, roofs) for share in shares],
     }
 
 
@@ -141,7 +180,8 @@ def _row(share: Share, whole: float, roofs: Roofs) -> dict[str, Any]:
 
 def _print(result: dict[str, Any], layers: bool) -> None:
     head = (
-        f"{result['length']} tokens: {result['milliseconds']:.2f} ms, {result['tokens_a_second']:,.0f} tokens/s, "
+        f"{result['length']} tokens: {result['milliseconds']:.2f} ms ({result['milliseconds_p10']:.2f} to "
+        f"{result['milliseconds_p90']:.2f}, {result['passes']} passes), {result['tokens_a_second']:,.0f} tokens/s, "
         f"{result['gflops']:.0f} GFLOP/s, {result['of_peak']:.0%} of peak"
     )
     click.echo("\n" + click.style(head, bold=True))
@@ -150,7 +190,7 @@ def _print(result: dict[str, Any], layers: bool) -> None:
         name = row["name"] if row["layer"] is None else f"{row['layer']} {row['name']}"
         peak = f"{row['of_peak']:4.0%} of peak" if row["of_peak"] else " " * 12
         reads = row["weights_gb_s"]
-        speed = f"{reads:6.1f} GB/s {row['of_memory']:4.0%} of memory" if reads else ""
+        speed = f"{reads:6.1f} GB/s {row['of_memory']:4.0%} of reading" if reads else ""
         line = f"  {name:20} {row['milliseconds']:9.3f} ms {row['share']:6.1%}  {peak} {speed}"
         click.echo(line.rstrip())
 

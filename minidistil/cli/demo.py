@@ -5,6 +5,7 @@ The lines are constants of this file, run as they are shown: what is printed bel
 
 from __future__ import annotations
 
+import json
 import textwrap
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from minidistil.cli.kinds import MODELS
 from minidistil.cli.options import checkpoint_options, model_option, sentence_model
 
 _MOST = 4  # items of a list that are shown
+_WIDTH = 88  # characters of one
 
 _BEGIN = """
 import minidistil
@@ -182,7 +184,7 @@ class Session:
 def shown(value: Any) -> list[str]:
     """Return a value as lines: a list an item each, the first few; numbers with few digits, texts cut to the width."""
     items = value if isinstance(value, list) else [value]
-    lines = [textwrap.shorten(repr(_rounded(item)), 100, placeholder=" …") for item in items[:_MOST]]
+    lines = [textwrap.shorten(repr(_rounded(item)), _WIDTH, placeholder=" …") for item in items[:_MOST]]
     return [click.style(line, fg="green") for line in lines] + ["…"] * (len(items) > _MOST)
 
 
@@ -196,7 +198,8 @@ def _rounded(value: Any) -> Any:
 
 def _source(name: str, given: dict[str, Any]) -> str:
     """What stands in the lines for a model: its name and how to get it."""
-    return ", ".join([repr(name), *(f"{option}={value!r}" for option, value in given.items())])
+    options = (f"{option}={json.dumps(value) if isinstance(value, str) else value}" for option, value in given.items())
+    return ", ".join([json.dumps(name, ensure_ascii=False), *options])
 
 
 def _parts_of(name: str, fetching: dict[str, Any]) -> list[str]:

@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from minidistil.cli.options import column_option, model_options
-from minidistil.cli.records import Record, Result, Streams, process, record_options
+from minidistil.cli.record import Record
+from minidistil.cli.records import Streams, Target, process, record_options
 from minidistil.cli.text import printable
+from minidistil.cli.writing import Layout, Result
 
-_COLUMNS = ("entity_group", "score", "word", "start", "end")
+_LAYOUT = Layout({"entity_group": str, "score": float, "word": str, "start": int, "end": int}, "entities")
 _COLOURS = {"PER": "bright_red", "LOC": "bright_green", "ORG": "bright_blue", "MISC": "bright_yellow"}
 _OTHERS = ("bright_magenta", "bright_cyan", "red", "green", "blue", "yellow", "magenta", "cyan")
 
@@ -29,6 +31,7 @@ _OTHERS = ("bright_magenta", "bright_cyan", "red", "green", "blue", "yellow", "m
 @model_options(default_sentence_model=False)
 def ner(
     streams: Streams,
+    target: Target,
     aggregation: str,
     column: str,
     model: str,
@@ -36,7 +39,8 @@ def ner(
 ) -> None:
     """Mark the entities of each line of FILE (or of standard input), coloured on a terminal and in [brackets].
 
-    FILE is text, CSV or JSON lines. JSON lines get a list of entities; CSV gets a row for each entity.
+    FILE is text, CSV, JSON lines, Parquet or Arrow, and so is what is written: the input's own columns, and a list of
+    entities; CSV gets a row for each entity.
 
     \b
     Example:
@@ -44,17 +48,17 @@ def ner(
     """
     from minidistil.pipelines import pipeline
 
-    source = streams.source(column)  # a file that is missing is named before a model is loaded
+    source = streams.source(target, column)  # a file that is missing is named before a model is loaded
     pipe = pipeline("token-classification", model=model, aggregation_strategy=aggregation, **options)
 
     def answer(records: list[Record]) -> list[Result]:
         found = pipe([record.values[column] for record in records])
         return [
-            Result({"entities": entities}, entities, _shown(record, record.values[column], entities))
+            Result(entities, _shown(record, record.values[column], entities))
             for record, entities in zip(records, found, strict=True)
         ]
 
-    process(source, answer, _COLUMNS, streams.output, streams.as_json)
+    process(source, answer, _LAYOUT, target, pipe.model)
 
 
 def mark(text: str, entities: list[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""The matches of a search: the best few kept, then printed for a person or for a program."""
+"""Searching in texts: the best few matches kept, then printed for a person or a program, or written to a file."""
 
 from __future__ import annotations
 
@@ -8,26 +8,40 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 from minidistil.cli.kinds import TEXT_FILE
-from minidistil.cli.options import Decorator, gathered, top_k_option
+from minidistil.cli.options import (
+    Decorator,
+    column_option,
+    encoding_option,
+    gathered,
+    json_option,
+    top_k_option,
+)
+from minidistil.cli.record import Record
+from minidistil.cli.records import format_option, prefix_option, records_output_option
+from minidistil.cli.sources import Source
 from minidistil.cli.text import display_name, printable
+from minidistil.cli.writing import Form, Layout, Result, output_kind, write_at_once
 
+_SCORED = Layout({"score": float}, prefix="found_")
+_PLACED = Layout({"file": str, "line": int, "score": float}, prefix="found_")
 _MOST_LINES = 3  # of a long match, on a terminal
 
 
 class Match(NamedTuple):
-    """A line of a file and its score; of a row of CSV or a line of JSON, all columns as well."""
+    """A line or row of a file and its score, with its text and all columns."""
 
     file: str
     line: int
     score: float
     text: str
-    columns: dict[str, Any] | None = None
+    values: Mapping[str, Any]
 
 
 class Ranking(NamedTuple):
@@ -44,12 +58,24 @@ class Ranking(NamedTuple):
         if not self.query.strip():
             raise click.UsageError("the query is empty")
 
-    def print(self, matches: Sequence[Match], as_json: bool) -> None:
-        """Print what was found, for a program or for people."""
-        if as_json:
-            print_json(matches)
-        else:
-            print_matches(matches, self.query, shorten=not self.full)
+
+class Searched(NamedTuple):
+    """How files are read and where what is found goes: what `searched_options` adds."""
+
+    kind: str | None
+    column: str
+    encoding: str
+    output: Path | None
+    as_json: bool
+    prefix: str | None
+
+    def sources(self, files: Sequence[str]) -> list[Source]:
+        """The files as sources; what is wrong with one of them, or with the output's name, is told here."""
+        output_kind(self.output)
+        found = [Source(file, (), self.kind, self.encoding, (self.column,)) for file in files]
+        for source in found:
+            _ = source.scan
+        return found
 
 
 def ranking_options(matches: str, min_score: str) -> Decorator:
@@ -68,6 +94,63 @@ def ranking_options(matches: str, min_score: str) -> Decorator:
         click.option("--min-score", type=float, help=min_score),
         click.option("--full", is_flag=True, help="Never shorten a line, even on a terminal."),
     )
+
+
+def searched_options(command: Any) -> Any:
+    """Add --format, --column, --encoding, --output, --json and --prefix."""
+    return gathered(
+        "searched",
+        Searched,
+        format_option,
+        column_option,
+        encoding_option,
+        records_output_option,
+        json_option("Print a JSON list of {file, line, score, text}, with all columns of what has columns."),
+        prefix_option,
+    )(command)
+
+
+def find(
+    ranking: Ranking,
+    sources: Sequence[Source],
+    chunk_size: int,
+    scores: Callable[[list[str]], Iterable[float]],
+) -> list[Match]:
+    """Return the best matches of all sources, best first; blank texts are none.
+
+    Args:
+        ranking: how many, and how good at least.
+        sources: where to look.
+        chunk_size: texts at once.
+        scores: of texts.
+    """
+    from minidistil.sentences.progress import progress
+
+    best = Matches(ranking.top_k, ranking.min_score)
+    with progress(total_of([source.scan.records for source in sources]), sys.stderr.isatty(), "lines", delay=1) as bar:
+        for source in sources:
+            for chunk in source.batches(chunk_size):
+                texts = [record.values[source.columns[0]] for record in chunk]
+                filled = [(r, text) for r, text in zip(chunk, texts, strict=True) if text is not None and text.strip()]
+                if filled:
+                    best.add(
+                        Match(source.file, record.line, float(score), text, record.values)
+                        for (record, text), score in zip(filled, scores([text for _, text in filled]), strict=True)
+                    )
+                bar.update(len(chunk))
+    return best.sorted()
+
+
+def tell(matches: Sequence[Match], ranking: Ranking, searched: Searched) -> None:
+    """Write what was found to the output, or print it for a program or for people."""
+    if searched.output is not None:
+        form = Form(_SCORED, searched.output, prefix=searched.prefix)
+        answers = [(Record(f"{m.file}:{m.line}", m.values, m.line), Result([{"score": m.score}], "")) for m in matches]
+        write_at_once(answers, form)
+    elif searched.as_json:
+        print_json(matches, searched.prefix)
+    else:
+        print_matches(matches, ranking.query, shorten=not ranking.full)
 
 
 def total_of(counts: Sequence[int | None]) -> int | None:
@@ -90,6 +173,10 @@ class Matches:
             self._added += 1
             if self._min_score is not None and match.score < self._min_score:
                 continue
+            if len(self._heap) == self._most and match.score <= self._heap[0][0]:
+                continue
+            if hasattr(match.values, "alone"):  # the rest of its batch would be kept with it
+                match = match._replace(values=match.values.alone())
             item = (match.score, -self._added, match)
             if len(self._heap) < self._most:
                 heapq.heappush(self._heap, item)
@@ -101,10 +188,13 @@ class Matches:
         return [match for *_, match in sorted(self._heap, reverse=True)]
 
 
-def print_json(matches: Sequence[Match]) -> None:
-    """Print a JSON list of {file, line, score, text}, or with all columns in place of the text."""
-    rows = [{"file": m.file, "line": m.line, "score": m.score, **(m.columns or {"text": m.text})} for m in matches]
-    click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+def print_json(matches: Sequence[Match], prefix: str | None) -> None:
+    """Print a JSON list of {file, line, score} and the columns of each."""
+    from minidistil.sentences.rows import as_json
+
+    before = Form(_PLACED, as_json=True, prefix=prefix).chosen({name for match in matches for name in match.values})
+    rows = [{**{before + name: getattr(match, name) for name in _PLACED.columns}, **match.values} for match in matches]
+    click.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=as_json))
 
 
 def print_matches(matches: Sequence[Match], query: str, shorten: bool) -> None:

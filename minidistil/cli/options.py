@@ -77,7 +77,7 @@ def output_option(files: str) -> Decorator:
 
 
 column_option = click.option(
-    "--column", default="text", show_default=True, help="Of CSV or JSON lines, where the texts are."
+    "--column", default="text", show_default=True, help="Where the texts are, of all but lines of text."
 )
 encoding_option = click.option(
     "--encoding", default="utf-8", show_default=True, callback=check_encoding, help="Encoding of the text files."

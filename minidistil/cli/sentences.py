@@ -1,8 +1,10 @@
-"""`minidistil embed` and `minidistil search`: sentence embeddings over lines of text."""
+"""`minidistil embed` and `minidistil search`: sentence embeddings of texts."""
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,32 +12,36 @@ import click
 import numpy as np
 
 from minidistil.cli.kinds import TEXT_FILE
-from minidistil.cli.matches import Match, Matches, Ranking, ranking_options, total_of
-from minidistil.cli.options import encoding_option, json_option, load_sentence_encoder, model_options, output_option
-from minidistil.cli.text import (
-    STANDARD_INPUT,
-    Lines,
-    batches,
-    chunks,
-    count_lines,
-    printable,
-    read_lines,
-    shortened,
-    warn_of_cut,
+from minidistil.cli.matches import Ranking, Searched, find, ranking_options, searched_options, tell
+from minidistil.cli.options import (
+    column_option,
+    encoding_option,
+    load_sentence_encoder,
+    model_options,
+    output_option,
 )
+from minidistil.cli.record import Record, peek
+from minidistil.cli.records import format_option, prefix_option, restart_option, shard_option
+from minidistil.cli.sources import TYPED, Source
+from minidistil.cli.text import STANDARD_INPUT, batches, printable, shortened, warn_of_cut
+from minidistil.cli.writing import Form, Layout, output_kind, refuse_overwriting
 from minidistil.sentences.quantization import PRECISIONS
 
 if TYPE_CHECKING:
     from minidistil.sentences import SentenceEncoder
+    from minidistil.sentences.rows import Row
 
 _CHUNK = 256  # texts at once: enough to sort by length and fill the cores, little enough to show progress
 _SHOWN = 4  # numbers of an embedding, on a terminal
+_LAYOUT = Layout({"embedding": list}, prefix="new_")
 
 
 @click.command(short_help="Embed each line of a file.")
 @click.argument("file", type=TEXT_FILE, default=STANDARD_INPUT)
-@output_option("A .npy, .arrow or .jsonl file")
-@click.option("--prompt-name", help="Put the model's prompt of this name before each line.")
+@output_option("A .npy, .parquet, .arrow or .jsonl file")
+@format_option
+@column_option
+@click.option("--prompt-name", help="Put the model's prompt of this name before each text.")
 @click.option("--normalize", is_flag=True, help="Scale the embeddings to length 1.")
 @click.option("--truncate-dim", type=click.IntRange(min=1), metavar="N", help="Keep the first N dimensions.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="float32", show_default=True)
@@ -44,37 +50,50 @@ _SHOWN = 4  # numbers of an embedding, on a terminal
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A .npy file [2, D], least and greatest value of each dimension, for int8 and uint8.",
 )
-@click.option("--restart", is_flag=True, help="Begin anew where an interrupted run has left its part.")
+@restart_option
+@shard_option
 @encoding_option
+@prefix_option
 @model_options(default_sentence_model=True)
 def embed(
     file: str,
     output: Path | None,
+    kind: str | None,
+    column: str,
     prompt_name: str | None,
     normalize: bool,
     truncate_dim: int | None,
     precision: str,
     ranges: Path | None,
     restart: bool,
+    shard: tuple[int, int] | None,
     encoding: str,
+    prefix: str | None,
     model: str | None,
     **options: Any,
 ) -> None:
-    """Embed each line of FILE (or of standard input).
+    """Embed each line of FILE (or of standard input), or each row of CSV, JSON lines, Parquet or Arrow.
 
-    OUTPUT ending in .npy becomes an array with a row per line, empty lines included; .arrow or .feather (with pyarrow)
-    columns text and embedding; anything else, and standard output, gets a line of JSON per text: {"text": ...,
-    "embedding": [...]}; a terminal is shown the first numbers only. While it is written, the file is called
-    OUTPUT.partial, and holds all that is finished: stop when you like, and the same command goes on from there.
+    OUTPUT ending in .npy becomes an array with a row per text, empty lines included; .parquet, .arrow or .feather (with
+    pyarrow) get the input's own columns and the column embedding; .jsonl, and standard output, a line of JSON per text
+    with the same; a terminal is shown the first numbers only. While it is written, the file is called OUTPUT.partial,
+    and holds all that is finished: stop when you like, and the same command goes on from there.
 
     \b
     Example:
       minidistil embed example:amendments -o amendments.npy
     """
-    from minidistil.sentences import encode_to_file
-    from minidistil.sentences.sinks import SUFFIXES
+    from minidistil.sentences.sinks import sink_kind
+    from minidistil.sentences.streaming import encode_rows_to_file, encode_with_gaps
 
-    total = count_lines(file)  # also: a file that is missing is named before a model is loaded
+    written = None if output is None else sink_kind(output)  # wrong names and files are told before a model is loaded
+    typed = written in TYPED and output_kind(output) in TYPED
+    source = Source(file, (), kind, encoding, (column,), blank=True, typed=typed, shard=shard)
+    total = source.scan.records
+    if written == "npy" and source.scan.without is not None:
+        null = f"{source.scan.without}: {column} is null"
+        raise click.UsageError(f"{null}, and a .npy file has no place for that: write .parquet, .arrow or .jsonl")
+    rows, into, schema = _rows(source, prefix)
     encoder = load_sentence_encoder(model, **options)
     wanted: dict[str, Any] = {
         "prompt_name": prompt_name,
@@ -84,22 +103,26 @@ def embed(
         "ranges": None if ranges is None else _load_ranges(ranges),
         "truncation": True,
     }
-    lines = Lines(file, encoding).as_they_come()
-    texts = (None if line is None else line[1] for line in lines)
     if output is None:
         people = sys.stdout.isatty()
         done = 0
-        for chunk in batches(texts, _CHUNK):
-            (_show if people else _print)(chunk, encoder.encode(chunk, first_index=done, **wanted))
+        for chunk in batches(rows, _CHUNK):
+            embeddings, present = encode_with_gaps(encoder, [row.text for row in chunk], done, wanted)
+            if people:
+                _show(chunk, embeddings)
+            else:
+                _print(chunk, embeddings, present, into)
             done += len(chunk)
         if people:
             click.echo("minidistil: -o FILE keeps the embeddings, and a pipe gets them as JSON lines", err=True)
     else:
-        encode_to_file(
+        encode_rows_to_file(
             encoder,
-            (text for text in texts if text is not None),
+            (row for row in rows if row is not None),
             output,
-            file_format=None if output.suffix.lower() in SUFFIXES else "jsonl",
+            into=into,
+            schema=schema,
+            source=_told(source, into),
             resume=not restart,
             show_progress_bar=sys.stderr.isatty(),
             total=total,
@@ -110,58 +133,81 @@ def embed(
 
 @click.command(short_help="Find lines of files by meaning.")
 @ranking_options("Matches", min_score="Leave out matches below this cosine similarity (-1 to 1).")
-@json_option("Print a JSON list of {file, line, score, text}.")
-@encoding_option
+@searched_options
 @model_options(default_sentence_model=True)
 def search(
     ranking: Ranking,
-    as_json: bool,
-    encoding: str,
+    searched: Searched,
     model: str | None,
     **options: Any,
 ) -> None:
     """Find the lines of FILE... that mean most nearly what QUERY means.
 
-    Prints file:line, the cosine similarity and the line, best first. Blank lines are skipped; `-` is standard input.
+    FILE is text, CSV, JSON lines, Parquet or Arrow; `-` is standard input. Prints file:line, the cosine similarity and
+    the text, best first; OUTPUT gets the input's own columns, and the score. Blank lines are skipped.
 
     \b
     Example:
       minidistil search "can the police search my home?" example:amendments
     """
-    from minidistil.sentences.progress import progress
-
     ranking.check()
-    counts = [count_lines(name) for name in ranking.files]  # a file that is missing is named before a model is loaded
+    sources = searched.sources(ranking.files)  # what is wrong with them is told before a model is loaded
     encoder = load_sentence_encoder(model, **options)
     wanted = encoder.encode_query(ranking.query, normalize_embeddings=True, truncation=True)
-    best = Matches(ranking.top_k, ranking.min_score)
-    with progress(total_of(counts), sys.stderr.isatty(), "lines", delay=1) as bar:
-        for file in ranking.files:
-            for chunk in chunks(read_lines(file, encoding), _CHUNK):
-                filled = [(number, text) for number, text in chunk if text.strip()]
-                if filled:
-                    scores = _similarities(encoder, [text for _, text in filled], wanted)
-                    best.add(
-                        Match(file, number, float(s), text) for (number, text), s in zip(filled, scores, strict=True)
-                    )
-                bar.update(len(chunk))
+    matches = find(ranking, sources, _CHUNK, lambda texts: _similarities(encoder, texts, wanted))
     _warn_of_cut_lines(encoder)
-    ranking.print(best.sorted(), as_json)
+    tell(matches, ranking, searched)
 
 
-def _print(texts: list[str], embeddings: np.ndarray) -> None:
-    """A line of JSON for each text, as the others of its chunk are there."""
+def _rows(source: Source, prefix: str | None) -> tuple[Iterator[Row | None], str, Any]:
+    """What is to be embedded, what the embeddings are called, and the schema of the rest, where one is wanted."""
+    from minidistil.sentences.rows import Row
+
+    column, records, schema = source.columns[0], source.records(), source.scan.schema
+    columns, begun = source.scan.columns, list[Record]()
+    if columns is None:  # a stream: its beginning tells
+        begun = peek(records, 1 if schema is not None or not source.typed else _CHUNK)
+        columns = tuple(dict.fromkeys(name for record in begun for name in record.values))
+    if source.typed and schema is None:
+        from minidistil.sentences.tables import schema_of
+
+        schema = schema_of([record.values for record in begun])
+    into = Form(_LAYOUT, prefix=prefix).chosen(columns) + "embedding"
+
+    def rows() -> Iterator[Row | None]:
+        for record in itertools.chain(begun, records):
+            if record is None:
+                yield None
+                continue
+            text = record.values[column]
+            refuse_overwriting(record.values, [into], record.place)
+            yield Row(text, record.values, text if source.form == "text" else repr(dict(record.values)))
+
+    return rows(), into, schema
+
+
+def _told(source: Source, into: str) -> dict[str, Any]:
+    """What a file of embeddings depends on beside the rows; nothing of lines of text alone."""
+    told: dict[str, Any] = {} if source.form == "text" else {"column": source.columns[0], "into": into}
+    return told if source.shard is None else {**told, "shard": "/".join(map(str, source.shard))}
+
+
+def _print(rows: list[Row], embeddings: np.ndarray, present: np.ndarray, into: str) -> None:
+    """A line of JSON for each row, as the others of its chunk are there."""
     from minidistil.sentences.sinks import json_lines
 
-    sys.stdout.buffer.write(json_lines([{"text": text} for text in texts], embeddings, np.ones(len(texts), bool)))
+    sys.stdout.buffer.write(json_lines([row.values for row in rows], embeddings, present, into))
     sys.stdout.buffer.flush()
 
 
-def _show(texts: list[str], embeddings: np.ndarray) -> None:
+def _show(rows: list[Row], embeddings: np.ndarray) -> None:
     """A line for people: how the embedding begins, how long it is, and the text."""
-    for text, row in zip(texts, embeddings, strict=True):
-        begin = " ".join(f"{number:6.3f}" if row.dtype == np.float32 else f"{number:4}" for number in row[:_SHOWN])
-        line = shortened(f"{begin} … {len(row)} numbers  {printable(text)}")
+    for (text, *_), numbers in zip(rows, embeddings, strict=True):
+        if text is None:
+            continue
+        shown = [f"{number:6.3f}" if numbers.dtype.kind == "f" else f"{number:4}" for number in numbers[:_SHOWN]]
+        begin = " ".join(shown)
+        line = shortened(f"{begin} … {len(numbers)} numbers  {printable(text)}")
         click.echo(click.style(line[: len(begin)], fg="green") + line[len(begin) :])
     sys.stdout.flush()
 

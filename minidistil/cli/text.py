@@ -93,10 +93,7 @@ def count_lines(name: str) -> int | None:
     Raises:
         click.ClickException: the file cannot be opened.
     """
-    if name == STANDARD_INPUT:
-        return None
-    path = path_of(name)
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if is_stream(name):
         return None
     last = b"\n"
     lines = 0
@@ -105,6 +102,12 @@ def count_lines(name: str) -> int | None:
             lines += block.count(b"\n")
             last = block[-1:]
     return lines + (last != b"\n")
+
+
+def is_stream(name: str) -> bool:
+    """Whether it can be read only once: standard input, a pipe."""
+    path = path_of(name)
+    return name == STANDARD_INPUT or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:

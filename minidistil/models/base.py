@@ -15,7 +15,7 @@ import numpy as np
 
 import minidistil  # its public names: what stands on a model, a floor above, is asked for by them
 from minidistil._float_mode import default_mode
-from minidistil._keywords import CallKeywords, LoadingKeywords
+from minidistil._keywords import CallKeywords, LoadingKeywords, SavingKeywords
 from minidistil._loading import loaded_once, loading
 from minidistil._options import CPU, Device, check_device
 from minidistil.backends.batch import PackedBatch
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from minidistil.tokenization import Tokenizer
     from minidistil.weights import Checkpoint
     from minidistil.weights.packing import PackedWeights
+    from minidistil.weights.saving import Content
     from minidistil.weights.source import Source
 
 Loaded = TypeVar("Loaded", bound="Model[Any]")
@@ -198,6 +199,19 @@ class Model(ByReference, Generic[Output]):
         own = self._options.get("name_or_path") != str(self.folder)
         return {**self._options, "name_or_path": self._options.get("name_or_path") if own else None}
 
+    # The first for `model(**tokenizer(...))`: nobody knows what is in it, and it is to be no tuple.
+    @overload
+    def __call__(
+        self,
+        input_ids: Any = ...,
+        attention_mask: Any = ...,
+        token_type_ids: Any = ...,
+        position_ids: Any = ...,
+        inputs_embeds: Any = ...,
+        output_hidden_states: Any = ...,
+        output_attentions: Any = ...,
+    ) -> Output: ...
+
     @overload
     def __call__(
         self,
@@ -274,6 +288,37 @@ class Model(ByReference, Generic[Output]):
             values["attentions"] = tuple(inputs.unpack_attention(layer, config.n_heads) for layer in encoded.attentions)
         output = self._output(**values)
         return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    @spelled_out(SavingKeywords)
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:
+        """Write a copy of the checkpoint that the model was loaded from: config.json and all its weights.
+
+        Weights that are not safetensors become such. The files are whole, or nobody takes the folder for a checkpoint.
+
+        Args:
+            save_directory: a folder, made where there is none.
+            **others: `SavingKeywords`.
+
+        Returns:
+            The paths written.
+
+        Raises:
+            CheckpointError: the folder cannot be written, or the checkpoint's files have changed since it was loaded.
+            ValueError: a model that was made in memory.
+        """
+        from minidistil.weights.saving import save
+
+        return save(save_directory, self.files_to_save())
+
+    def files_to_save(self) -> dict[str, Content]:
+        """Return what `save_pretrained` writes, by the files' names; see `minidistil.weights.saving`."""
+        from minidistil.weights.saving import as_json, weight_files
+
+        if self.source is None:
+            raise ValueError(f"this {type(self).__name__} was made in memory, so there is no checkpoint to copy")
+        self.source.check()
+        folder = self.source.folder
+        return {**weight_files(self.source), "config.json": as_json(self.config.raw, like=folder / "config.json")}
 
     @loaded_once
     def tokenizer(self) -> Tokenizer:

@@ -1,9 +1,9 @@
 """What stands on top of the encoder, head by head: a few operations over its last hidden states, to be read in one go.
 
 The backend says what an operation is, bit by bit; the weights say which activation stands between two products, as the
-families differ in nothing else (`weights/families.py`): DistilBERT has a ReLU there, ELECTRA a GELU, and the others
-BERT's pooler, a tanh. Dropout does nothing outside training. The product over the vocabulary, alone of all the heads,
-is the backend's own `masked_lm`.
+families differ in nothing else (`weights/families.py`): DistilBERT has a ReLU there, ELECTRA a GELU or what its
+configuration says, and the others BERT's pooler, a tanh. Dropout does nothing outside training. The product over the
+vocabulary, alone of all the heads, is the backend's own `masked_lm`.
 
 Legend: `B` sentences, `C` choices of a question, `T` packed tokens, `D` width, `N` labels, `R` rows of any kind. The
 "first" token is the first that is attended, [CLS] as a rule: the one row that a head on whole sentences reads.
@@ -54,5 +54,6 @@ def classify(backend: Backend, x: np.ndarray, head: ClassifierWeights) -> np.nda
     """A head of two products with an activation between them, or of one: float32 [R, D] to [R, N]."""
     if head.dense is not None:
         x = backend.linear(x, head.dense)  # [R, D] -> [R, D]
+    if head.activation != "linear":
         x = backend.activation(head.activation, x)  # [R, D]
     return backend.linear(x, head.output)  # [R, D] -> [R, N]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 from minidistil._keywords import PipelineKeywords
 from minidistil._loading import loading
@@ -12,9 +12,31 @@ from minidistil._options import check_device, is_one_of
 from minidistil.pipelines.base import Pipeline
 
 if TYPE_CHECKING:
+    import numpy as np
+    from typing_extensions import Unpack
+
     from minidistil.models.base import Model
+    from minidistil.pipelines.answers import Entity, Label, NamedToken
+    from minidistil.pipelines.feature_extraction import FeatureExtractionPipeline
+    from minidistil.pipelines.fill_mask import FillMaskPipeline
+    from minidistil.pipelines.options import (
+        Aggregation,
+        FeatureExtractionOptions,
+        FillMaskOptions,
+        QuestionAnsweringOptions,
+        TextClassificationOptions,
+        TokenClassificationOptions,
+        ZeroShotClassificationOptions,
+    )
+    from minidistil.pipelines.question_answering import QuestionAnsweringPipeline
+    from minidistil.pipelines.text_classification import TextClassificationPipeline
+    from minidistil.pipelines.token_classification import TokenClassificationPipeline
+    from minidistil.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
     from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
+
+    _Model: TypeAlias = str | os.PathLike[str] | Model[Any] | SentenceEncoder | None
+    _Tokenizer: TypeAlias = str | os.PathLike[str] | Tokenizer | tuple[str, dict[str, Any]] | None
 
 # Task -> module, class, and the loader of `minidistil.models.auto` that gives it a model.
 _TASKS = {
@@ -50,6 +72,81 @@ _FOR_HEAD = {
 }
 
 
+@overload
+def pipeline(
+    task: Literal["text-classification", "sentiment-analysis"],
+    model: _Model = ...,
+    tokenizer: _Tokenizer = ...,
+    *,
+    top_k: int | None,
+    **options: Unpack[TextClassificationOptions],
+) -> TextClassificationPipeline[list[Label]]: ...
+@overload
+def pipeline(
+    task: Literal["text-classification", "sentiment-analysis"],
+    model: _Model = ...,
+    tokenizer: _Tokenizer = ...,
+    **options: Unpack[TextClassificationOptions],
+) -> TextClassificationPipeline[Label]: ...
+@overload
+def pipeline(
+    task: Literal["token-classification", "ner"],
+    model: _Model = ...,
+    tokenizer: _Tokenizer = ...,
+    *,
+    aggregation_strategy: Aggregation,
+    **options: Unpack[TokenClassificationOptions],
+) -> TokenClassificationPipeline[Entity]: ...
+@overload
+def pipeline(
+    task: Literal["token-classification", "ner"],
+    model: _Model = ...,
+    tokenizer: _Tokenizer = ...,
+    *,
+    aggregation_strategy: Literal["none"] | None = ...,
+    **options: Unpack[TokenClassificationOptions],
+) -> TokenClassificationPipeline[NamedToken]: ...
+@overload
+def pipeline(
+    task: Literal["question-answering"],
+    model: _Model = ...,
+    tokenizer: _Tokenizer = ...,
+    **options: Unpack[QuestionAnsweringOptions],
+) -> QuestionAnsweringPipeline: ...
+@overload
+def pipeline(
+    task: Literal["zero-shot-classification"],
+    model: _Model = ...,
+    tokenizer: _Tokenizer = ...,
+    **options: Unpack[ZeroShotClassificationOptions],
+) -> ZeroShotClassificationPipeline: ...
+@overload
+def pipeline(
+    task: Literal["fill-mask"],
+    model: _Model = ...,
+    tokenizer: _Tokenizer = ...,
+    **options: Unpack[FillMaskOptions],
+) -> FillMaskPipeline: ...
+@overload
+def pipeline(
+    task: Literal["feature-extraction"],
+    model: _Model = ...,
+    tokenizer: _Tokenizer = ...,
+    *,
+    return_tensors: Literal[True],
+    **options: Unpack[FeatureExtractionOptions],
+) -> FeatureExtractionPipeline[np.ndarray]: ...
+@overload
+def pipeline(
+    task: Literal["feature-extraction"],
+    model: _Model = ...,
+    tokenizer: _Tokenizer = ...,
+    *,
+    return_tensors: Literal[False] | None = ...,
+    **options: Unpack[FeatureExtractionOptions],
+) -> FeatureExtractionPipeline[list[list[list[float]]]]: ...
+@overload
+def pipeline(task: str | None = ..., model: _Model = ..., tokenizer: _Tokenizer = ..., **options: Any) -> Any: ...
 def pipeline(
     task: str | None = None,
     model: str | os.PathLike[str] | Model | SentenceEncoder | None = None,

@@ -9,6 +9,7 @@ each input. As a window's result never depends on its neighbours, neither does a
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -136,6 +137,15 @@ class Pipeline:
                 f"got {type(inputs).__name__}"
             )
         return self._answer_lazily(iter(inputs), general, task)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write copies of the model's checkpoint and of the tokenizer; see their `save_pretrained`."""
+        with loading():
+            from minidistil.tokenization.saving import FILES
+            from minidistil.weights.saving import save
+
+        model = getattr(self.model, "model", self.model)  # feature-extraction takes an encoder of sentences too
+        save(save_directory, {**self.tokenizer.files_to_save(), **model.files_to_save()}, replaces=FILES)
 
     def _is_one(self, inputs: Any, task: Any) -> bool:
         """Whether `inputs` is one input rather than several."""

@@ -1,11 +1,14 @@
 """fill-mask: what could stand at each [MASK]."""
 
+# mypy: disable-error-code="overload-overlap, override"
+# (Of overloads the first that fits is meant: a str is an iterable of str as well.)
+
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -13,12 +16,16 @@ from minidistil._options import check_number, check_table, is_iterable
 from minidistil._warn import warn_caller
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.tasks import MaskedLM
+from minidistil.pipelines.answers import Candidate
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.tokenization import Tokenizer
 from minidistil.tokenization.texts import refuse_half_characters
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
+    from typing_extensions import Unpack
+
+    from minidistil.pipelines.options import FillMaskCall
 
 _Found = list[tuple[np.ndarray, np.ndarray]]  # for each mask, the candidates' ids and probabilities, best first
 _ROWS = 256  # masks whose logits are computed at a time: 31 MB of 30,522
@@ -56,6 +63,15 @@ class FillMaskPipeline(Pipeline):
         needs_head("fill-mask", model, MaskedLM, "a masked-language-model head", "AutoModelForMaskedLM")
         super().__init__(model, tokenizer, **options)
 
+    # `| Any`: a text of several masks has a list for each, which who writes the text knows, and no type checker.
+    @overload
+    def __call__(self, inputs: str, **options: Unpack[FillMaskCall]) -> list[Candidate] | Any: ...
+    @overload
+    def __call__(
+        self, inputs: list[str] | tuple[str, ...], **options: Unpack[FillMaskCall]
+    ) -> list[list[Candidate]] | Any: ...
+    @overload
+    def __call__(self, inputs: Iterable[str], **options: Unpack[FillMaskCall]) -> Iterator[list[Candidate] | Any]: ...
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Fill the masks of one text, a list of them, or those of an iterable; see `Pipeline.__call__`.
 

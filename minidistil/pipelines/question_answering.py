@@ -1,22 +1,29 @@
 """question-answering: the part of a context that answers a question."""
 
+# mypy: disable-error-code="overload-overlap, override"
+# (Of overloads the first that fits is meant: a str is an iterable of str as well.)
+
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from minidistil._options import check_number
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.tasks import QuestionAnswering
+from minidistil.pipelines.answers import Answer, QuestionContext
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.spans import add_answer, best_answers, find_spans
 from minidistil.tokenization import Tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
+    from typing_extensions import Unpack
+
+    from minidistil.pipelines.options import QuestionAnsweringCall
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,25 @@ class QuestionAnsweringPipeline(Pipeline):
         needs_head(self.task, model, QuestionAnswering, "a question-answering head", "AutoModelForQuestionAnswering")
         super().__init__(model, tokenizer, **options)
 
+    # `| Any`: where `top_k` lets there be several answers, they are a list; and a list of one question has one answer.
+    @overload
+    def __call__(self, *, question: str, context: str, **options: Unpack[QuestionAnsweringCall]) -> Answer | Any: ...
+    @overload
+    def __call__(
+        self, *, question: list[str], context: str | list[str], **options: Unpack[QuestionAnsweringCall]
+    ) -> list[Answer] | Any: ...
+    @overload
+    def __call__(self, inputs: str, context: str, /, **options: Unpack[QuestionAnsweringCall]) -> Answer | Any: ...
+    @overload
+    def __call__(self, inputs: QuestionContext, **options: Unpack[QuestionAnsweringCall]) -> Answer | Any: ...
+    @overload
+    def __call__(
+        self, inputs: list[QuestionContext], **options: Unpack[QuestionAnsweringCall]
+    ) -> list[Answer] | Any: ...
+    @overload
+    def __call__(
+        self, inputs: Iterable[QuestionContext], **options: Unpack[QuestionAnsweringCall]
+    ) -> Iterator[Answer | Any]: ...
     def __call__(
         self, inputs: Any = None, *others: Any, question: Any = None, context: Any = None, **options: Any
     ) -> Any:

@@ -1,10 +1,13 @@
 """text-classification, also called sentiment-analysis: which label a text has."""
 
+# mypy: disable-error-code="overload-overlap, override"
+# (Of overloads the first that fits is meant: a str is an iterable of str as well.)
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from minidistil._options import check_number, is_one_of
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.probabilities import sigmoid, softmax
 from minidistil.models.tasks import SequenceClassification
+from minidistil.pipelines.answers import Label, TextPair
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.scores import pooled, pooling_options
 from minidistil.tokenization import Tokenizer
@@ -19,7 +23,12 @@ from minidistil.weights.config import Config
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
+    from typing_extensions import Unpack
 
+    from minidistil.pipelines.options import TextClassificationCall
+
+# What one text gets: its best label, or, where `top_k` was given to the constructor, a list of them.
+Found = TypeVar("Found", Label, list[Label])
 _FUNCTIONS = ("sigmoid", "softmax", "none")
 _ONE_BEST = "best"  # top_k where nobody set it
 
@@ -33,7 +42,7 @@ class _Options:
     asked: bool  # top_k was given with the call
 
 
-class TextClassificationPipeline(Pipeline):
+class TextClassificationPipeline(Pipeline, Generic[Found]):
     """The labels of a text, or of a pair of texts given as {"text": ..., "text_pair": ...}, with their scores.
 
     Results have the form that transformers gives them: [{"label", "score"}] for a str, {"label", "score"} for each
@@ -69,6 +78,38 @@ class TextClassificationPipeline(Pipeline):
             raise ValueError(f"function_to_apply must be one of {', '.join(_FUNCTIONS)}, got {function!r}")
         return _Options(top_k, str(function).lower(), *pooling_options(options), asked=False)
 
+    @overload
+    def __call__(self, inputs: str, *, top_k: int | None, **options: Unpack[TextClassificationCall]) -> list[Label]: ...
+    @overload
+    def __call__(self, inputs: str, **options: Unpack[TextClassificationCall]) -> list[Found]: ...
+    @overload
+    def __call__(
+        self, inputs: TextPair, *, top_k: int | None, **options: Unpack[TextClassificationCall]
+    ) -> list[Label]: ...
+    @overload
+    def __call__(self, inputs: TextPair, **options: Unpack[TextClassificationCall]) -> Found: ...
+    @overload
+    def __call__(
+        self,
+        inputs: list[str] | list[TextPair] | list[str | TextPair] | tuple[str | TextPair, ...],
+        *,
+        top_k: int | None,
+        **options: Unpack[TextClassificationCall],
+    ) -> list[list[Label]]: ...
+    @overload
+    def __call__(
+        self,
+        inputs: list[str] | list[TextPair] | list[str | TextPair] | tuple[str | TextPair, ...],
+        **options: Unpack[TextClassificationCall],
+    ) -> list[Found]: ...
+    @overload
+    def __call__(
+        self, inputs: Iterable[str | TextPair], *, top_k: int | None, **options: Unpack[TextClassificationCall]
+    ) -> Iterator[list[Label]]: ...
+    @overload
+    def __call__(
+        self, inputs: Iterable[str | TextPair], **options: Unpack[TextClassificationCall]
+    ) -> Iterator[Found]: ...
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Classify one text or pair, a list of them, or those of an iterable; see `Pipeline.__call__`."""
         answer = super().__call__(inputs, **options)

@@ -1,10 +1,13 @@
 """token-classification, also called ner: the label of every token, or the entities that they make up."""
 
+# mypy: disable-error-code="overload-overlap, override"
+# (Of overloads the first that fits is meant: a str is an iterable of str as well.)
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -12,13 +15,18 @@ from minidistil._options import check_number, is_iterable
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.probabilities import softmax
 from minidistil.models.tasks import TokenClassification
+from minidistil.pipelines.answers import Entity, NamedToken
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.entities import STRATEGIES, Token, find_entities, merge_windows
 from minidistil.tokenization import Tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
+    from typing_extensions import Unpack
 
+    from minidistil.pipelines.options import Aggregation, TokenClassificationCall
+
+Found = TypeVar("Found", NamedToken, Entity)  # by the constructor's `aggregation_strategy`
 _OVERLAP = 128  # tokens that windows of a long text share, where nobody said how many: context on both sides
 
 
@@ -40,7 +48,7 @@ class _Text:
     starts: tuple[int, ...]
 
 
-class TokenClassificationPipeline(Pipeline):
+class TokenClassificationPipeline(Pipeline, Generic[Found]):
     """The entities of a text, or the label of each of its tokens.
 
     An answer is a list, empty where nothing is found: {"entity", "score", "index", "word", "start", "end"} for each
@@ -101,6 +109,30 @@ class TokenClassificationPipeline(Pipeline):
             " " if delimiter is None else str(delimiter),
         )
 
+    @overload
+    def __call__(
+        self, inputs: str, *, aggregation_strategy: Aggregation, **options: Unpack[TokenClassificationCall]
+    ) -> list[Entity]: ...
+    @overload
+    def __call__(self, inputs: str, **options: Unpack[TokenClassificationCall]) -> list[Found]: ...
+    @overload
+    def __call__(
+        self,
+        inputs: list[str] | list[list[str]] | tuple[str, ...],
+        *,
+        aggregation_strategy: Aggregation,
+        **options: Unpack[TokenClassificationCall],
+    ) -> list[list[Entity]]: ...
+    @overload
+    def __call__(
+        self, inputs: list[str] | list[list[str]] | tuple[str, ...], **options: Unpack[TokenClassificationCall]
+    ) -> list[list[Found]]: ...
+    @overload
+    def __call__(
+        self, inputs: Iterable[str], *, aggregation_strategy: Aggregation, **options: Unpack[TokenClassificationCall]
+    ) -> Iterator[list[Entity]]: ...
+    @overload
+    def __call__(self, inputs: Iterable[str], **options: Unpack[TokenClassificationCall]) -> Iterator[list[Found]]: ...
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Find the entities of one text, a list of them, or those of an iterable; see `Pipeline.__call__`."""
         options = self._known(options)

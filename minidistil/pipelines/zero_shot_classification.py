@@ -1,10 +1,13 @@
 """zero-shot-classification: which of any labels fits a text, by a model of entailment."""
 
+# mypy: disable-error-code="overload-overlap, override"
+# (Of overloads the first that fits is meant: a str is an iterable of str as well.)
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from minidistil._warn import warn_caller
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.probabilities import softmax
 from minidistil.models.tasks import SequenceClassification
+from minidistil.pipelines.answers import RankedLabels
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.scores import pooled, pooling_options
 from minidistil.tokenization import Tokenizer
@@ -19,6 +23,9 @@ from minidistil.weights.config import Config
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
+    from typing_extensions import Unpack
+
+    from minidistil.pipelines.options import ZeroShotClassificationCall
 
 _TEMPLATE = "This example is {}."
 
@@ -62,6 +69,27 @@ class ZeroShotClassificationPipeline(Pipeline):
         super().__init__(model, tokenizer, **options)
         self._entailment = entailment_id(model.config)
 
+    @overload
+    def __call__(
+        self,
+        inputs: str,
+        candidate_labels: str | Sequence[str] | None = ...,
+        **options: Unpack[ZeroShotClassificationCall],
+    ) -> RankedLabels: ...
+    @overload
+    def __call__(
+        self,
+        inputs: list[str] | tuple[str, ...],
+        candidate_labels: str | Sequence[str] | None = ...,
+        **options: Unpack[ZeroShotClassificationCall],
+    ) -> list[RankedLabels]: ...
+    @overload
+    def __call__(
+        self,
+        inputs: Iterable[str],
+        candidate_labels: str | Sequence[str] | None = ...,
+        **options: Unpack[ZeroShotClassificationCall],
+    ) -> Iterator[RankedLabels]: ...
     def __call__(self, inputs: Any, candidate_labels: Any = None, **options: Any) -> Any:
         """Rank labels for one text, a list of them, or those of an iterable; see `Pipeline.__call__`."""
         if candidate_labels is not None:

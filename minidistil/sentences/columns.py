@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,18 +84,26 @@ def check_columns(schema: pyarrow.Schema, columns: Iterable[str]) -> list[str]:
 
 def texts_of(batch: pyarrow.RecordBatch, column: str, first: int = 0) -> list[str | None]:
     """Return a column's texts, None for null; `first` is the number of the first row, for errors."""
-    values = batch.column(column)
     try:
-        found: list[str | None] = values.to_pylist()
-    except UnicodeDecodeError:
+        found: list[str | None] = batch.column(column).to_pylist()
+    except UnicodeDecodeError as error:
+        row, what = next(not_decoded(batch, column))
+        raise ValueError(f"row {first + row} (counted from 0), column {column!r}: {what}") from error
+    return found
+
+
+def not_decoded(batch: pyarrow.RecordBatch, column: str) -> Iterator[tuple[int, str]]:
+    """Rows of a column of texts that are no UTF-8, and in words why."""
+    values = batch.column(column)
+    checked = values.dictionary if import_pyarrow().types.is_dictionary(values.type) else values
+    try:
+        checked.validate(full=True)
+    except import_pyarrow().ArrowInvalid:
         for row, value in enumerate(values):
             try:
                 value.as_py()
             except UnicodeDecodeError as error:
-                where = f"row {first + row} (counted from 0), column {column!r}"
-                raise ValueError(f"{where}: byte 0x{error.object[error.start]:02x} is not UTF-8") from error
-        raise
-    return found
+                yield row, f"byte 0x{error.object[error.start]:02x} is not UTF-8"
 
 
 def _is_text(kind: pyarrow.DataType) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._float_mode import default_mode
-from minidistil._keywords import PredictKeywords, RerankerKeywords
+from minidistil._keywords import PredictKeywords, RerankerKeywords, SavingKeywords
 from minidistil._loading import loading
 from minidistil._options import check_device, check_number, is_iterable, refuse_table
 from minidistil._warn import warn_caller
@@ -23,10 +23,13 @@ from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted, SentenceOptions, resolved
 from minidistil.tokenization import check_truncation, refuse_truncation, refuse_without_tokens, warn_of_truncation
 from minidistil.weights import CheckpointError
+from minidistil.weights.by_reference import ByReference
 from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from minidistil.weights.source import Source
 
 Activation = Callable[[np.ndarray], np.ndarray]
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
@@ -38,7 +41,7 @@ class _Options(SentenceOptions, RerankerKeywords, total=False):
 
 
 @spelled_out(_Options)
-class CrossEncoder(Prompted):
+class CrossEncoder(ByReference, Prompted):
     """A sequence-classification model that scores pairs of texts, such as a query and a passage.
 
     Args:
@@ -65,6 +68,7 @@ class CrossEncoder(Prompted):
 
     model: SequenceClassification
     _limit_name = "max_length"
+    _shared = ("source",)
 
     @default_mode()
     def __init__(
@@ -86,6 +90,7 @@ class CrossEncoder(Prompted):
         check_device(device)
         hub, own, tokenizer_options = resolved(options)
         source = find(model_name_or_path, **hub)
+        self.source = source
         files: RerankerFiles = read_reranker_files(source.folder)
         refuse_without_head(open_checkpoint(files.transformer), "sequence_classification", "CrossEncoder(...)")
         model = AutoModelForSequenceClassification.from_pretrained(source.at(files.transformer), **own)
@@ -97,6 +102,10 @@ class CrossEncoder(Prompted):
         if max_length is not None:
             self.max_length = max_length
         self.activation_fn: str | Activation = self._resolve(activation_fn, files.activation)
+
+    @classmethod
+    def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
+        return {"source": source}
 
     @property
     def num_labels(self) -> int:
@@ -207,6 +216,36 @@ class CrossEncoder(Prompted):
         order = np.argsort(-scores, kind="stable").tolist()[:top_k]
         rows = [{"corpus_id": i, "score": float(scores[i])} for i in order]
         return [{**row, "text": texts[row["corpus_id"]]} for row in rows] if return_documents else rows
+
+    @spelled_out(SavingKeywords)
+    def save_pretrained(self, path: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:
+        """Write the model's files as sentence-transformers reads them: a copy of those that it was loaded from.
+
+        What was changed since, as prompts, `max_length`, the activation or the tokenizer's settings, is written too.
+        Weights that are not safetensors become such. The files are whole, or nobody takes the folder for a checkpoint.
+
+        Args:
+            path: a folder, made where there is none.
+            **others: `SavingKeywords`.
+
+        Returns:
+            The paths written.
+
+        Raises:
+            CheckpointError: the folder cannot be written, or the model's files have changed since it was loaded.
+            ValueError: a model that was made in memory, or an activation that no file can hold.
+        """
+        with loading():
+            from minidistil.sentences.saving import reranker_files
+            from minidistil.tokenization.saving import FILES
+            from minidistil.weights.saving import save
+
+        if self.source is None:
+            raise ValueError(f"this {type(self).__name__} was made in memory, so there is no checkpoint to copy")
+        self.source.check()
+        return save(path, reranker_files(self, self.source, self.activation_fn), replaces=FILES)
+
+    save = save_pretrained
 
     def _logits(
         self, pairs: list[tuple[str, str]], most: int | None, truncation: str | bool

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from minidistil._float_mode import default_mode
-from minidistil._keywords import EncodeKeywords
+from minidistil._keywords import EncodeKeywords, SavingKeywords
 from minidistil._loading import loaded_once, loading
 from minidistil._options import check_device, check_number, is_iterable, is_one_of, refuse_table
 from minidistil.backends.batch import PackedBatch
@@ -126,6 +126,38 @@ class SentenceEncoder(ByReference, Prompted):
     def _load_options(self) -> dict[str, Any]:
         config = self.config
         return {"dim": config.dim, "n_layers": config.n_layers, "all_layers": config.output_hidden_states}
+
+    @spelled_out(SavingKeywords)
+    def save_pretrained(self, path: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:
+        """Write the model's files as sentence-transformers reads them: a copy of those that it was loaded from.
+
+        What was changed since, as prompts, `max_seq_length`, `truncate_dim` or the tokenizer's settings, is written
+        too. Weights that are not safetensors become such. The files are whole, or nobody takes the folder for a
+        checkpoint.
+
+        Args:
+            path: a folder, made where there is none.
+            **others: `SavingKeywords`.
+
+        Returns:
+            The paths written.
+
+        Raises:
+            CheckpointError: the folder cannot be written, or the model's files have changed since it was loaded.
+            ValueError: a model that was made in memory.
+        """
+        with loading():
+            from minidistil.sentences.saving import encoder_files
+            from minidistil.tokenization.saving import FILES
+            from minidistil.weights.saving import save
+
+        if self.source is None:
+            raise ValueError(f"this {type(self).__name__} was made in memory, so there is no checkpoint to copy")
+        self.source.check()
+        settings = {"similarity_fn_name": self.similarity_fn_name, "truncate_dim": self.truncate_dim}
+        return save(path, encoder_files(self, self.source, self._files, settings), replaces=FILES)
+
+    save = save_pretrained
 
     @loaded_once
     def tokenizer(self) -> Tokenizer:

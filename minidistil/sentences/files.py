@@ -31,9 +31,9 @@ _WITHOUT_FILES = ("Normalize", "Dropout")
 _ANY_LEVEL = ("Dense", "Normalize")  # these say in their config.json what they read and write
 # What sentence-transformers always has, so that encode_query never falls back on the default prompt.
 _PROMPTS = {"query": "", "document": ""}
-_GENERAL_FILE = "config_sentence_transformers.json"
+GENERAL_FILE = "config_sentence_transformers.json"
 _OLDER_ACTIVATION = "sbert_ce_default_activation_function"
-_TRANSFORMER_CONFIGS = tuple(
+TRANSFORMER_CONFIGS = tuple(
     f"sentence_{name}_config.json" for name in ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "albert")
 )
 # What is read of each file; canonical name -> key.
@@ -152,8 +152,8 @@ def read_sentence_files(folder: Path | None) -> SentenceFiles:
     pooling_file = next(module for module in modules if module.kind == "Pooling")
     modes, include_prompt = _read_pooling(pooling_file.folder / "config.json")
     options = _transformer_options(transformer)
-    general = _read(_GENERAL, folder / _GENERAL_FILE)
-    prompts = _prompts(general, _PROMPTS, folder / _GENERAL_FILE)
+    general = _read(_GENERAL, folder / GENERAL_FILE)
+    prompts = _prompts(general, _PROMPTS, folder / GENERAL_FILE)
     return SentenceFiles(
         folder=folder,
         transformer=transformer,
@@ -191,7 +191,7 @@ class RerankerFiles:
 
 def is_reranker(folder: Path) -> bool:
     """Return whether a checkpoint was saved as a cross-encoder: its files of either version of the library say so."""
-    general = _read(_GENERAL, folder / _GENERAL_FILE)
+    general = _read(_GENERAL, folder / GENERAL_FILE)
     if general["model_type"] is not None:
         return bool(general["model_type"] == "CrossEncoder")
     config = _read(_ENCODER, folder / "config.json")
@@ -213,21 +213,21 @@ def read_reranker_files(folder: Path) -> RerankerFiles:
             fault = f"a cross-encoder is one Transformer; found {listing(kinds)}{use}"
             raise CheckpointError(folder / "modules.json", fault)
         transformer = modules[0].folder
-    general = _read(_GENERAL, folder / _GENERAL_FILE)
+    general = _read(_GENERAL, folder / GENERAL_FILE)
     config = _read(_ENCODER, transformer / "config.json")
     newer = _checked({"activation": _GENERAL["activation"]}, config["newer"], transformer / "config.json")
     return RerankerFiles(
         transformer=transformer,
         activation=general["activation"] or newer["activation"] or config["older_activation"],
         max_seq_length=_transformer_options(transformer)["max_seq_length"],
-        prompts=_prompts(general, {}, folder / _GENERAL_FILE),
+        prompts=_prompts(general, {}, folder / GENERAL_FILE),
         default_prompt=general["default_prompt"],
     )
 
 
 def _transformer_options(transformer: Path) -> dict[str, Any]:
-    present = [path for name in _TRANSFORMER_CONFIGS if is_there(path := transformer / name)]
-    return _read(_TRANSFORMER, present[0] if present else transformer / _TRANSFORMER_CONFIGS[0])
+    present = [path for name in TRANSFORMER_CONFIGS if is_there(path := transformer / name)]
+    return _read(_TRANSFORMER, present[0] if present else transformer / TRANSFORMER_CONFIGS[0])
 
 
 def _modules(folder: Path) -> list[ModuleFile]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from minidistil._loading import loading
 from minidistil._warn import warn_caller
-from minidistil.sentences.disk import sync, sync_folder, write_at
+from minidistil.weights.disk import sync, sync_folder, write_at
 
 COMMIT_SECONDS = 1.0  # of work that a loss of power may take, and a kill; each commit waits for the disk twice
 _HASH_BYTES = 8  # of a sentence: enough to notice one that has changed, little beside its embedding

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidistil._float_mode import default_mode
 from minidistil.models.auto import class_of
-from minidistil.models.base import LoadOptions, Model, divided
+from minidistil.models.base import LoadOptions, divided
 from minidistil.sentences.cross_encoder import CrossEncoder
 from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.sentences.files import is_reranker
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 @spelled_out(LoadOptions)
 @default_mode()
-def load(
-    name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]
-) -> Model[Any] | SentenceEncoder | CrossEncoder:
+def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> SentenceEncoder | Any:
     """Load a checkpoint as what it was saved as.
 
     Args:
@@ -34,7 +32,8 @@ def load(
     Returns:
         A `CrossEncoder` where sentence-transformers saved one; else a `SentenceEncoder` where modules.json is there;
         else the class that config.json names in `architectures`, or the bare encoder where minidistil does not have
-        that class. All of them have `.tokenizer` and `.config`, and all but cross-encoders `.encode`.
+        that class. All of them have `.tokenizer` and `.config`, and all but cross-encoders `.encode`. (Its type says
+        `| Any`, as it is the file that decides, not the code.)
 
     Raises:
         CheckpointError: files that are missing, damaged or contradict each other; lists every fault.

@@ -30,13 +30,25 @@ def json_text(values: Mapping[str, Any]) -> str:
         ValueError: a column holds something that JSON has no form for.
     """
     try:
-        return json.dumps(dict(values), ensure_ascii=False, default=_as_json)
+        return json.dumps(dict(values), ensure_ascii=False, default=as_json)
     except TypeError as error:
-        kinds = [name for name, value in values.items() if not _fits(value)]
-        raise ValueError(f"column {', '.join(map(repr, kinds))}: {error}; write .parquet or .arrow") from error
+        wrong = [name for name, value in values.items() if not _fits(value)]
+        raise ValueError(f"column {', '.join(map(repr, wrong))}: {error}; write .parquet or .arrow") from error
 
 
-def _as_json(value: Any) -> Any:
+def cell(column: str, value: Any) -> Any:
+    """Return a value as a cell of CSV, where lists stand as JSON (ValueError where it has no form)."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    try:
+        is_nested = isinstance(value, (list, tuple, dict))
+        return json.dumps(value, ensure_ascii=False, default=as_json) if is_nested else as_json(value)
+    except TypeError as error:
+        raise ValueError(f"column {column!r}: {error}; write .parquet or .arrow") from error
+
+
+def as_json(value: Any) -> Any:
+    """Return what JSON has for a value that it does not know (TypeError where it has nothing)."""
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, datetime.timedelta):
@@ -48,7 +60,7 @@ def _as_json(value: Any) -> Any:
 
 def _fits(value: Any) -> bool:
     try:
-        json.dumps(value, default=_as_json)
+        json.dumps(value, default=as_json)
     except TypeError:
         return False
     return True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidistil.sentences.columns import import_parquet, import_pyarrow
-from minidistil.sentences.disk import sync, sync_folder
+from minidistil.weights.disk import sync, sync_folder
 
 if TYPE_CHECKING:
     import pyarrow

@@ -73,7 +73,7 @@ def check_settings(given: Mapping[str, Any]) -> None:
     """Refuse settings of a caller's that are none, or have an impossible value (ValueError)."""
     faults: list[str] = []
     names = {key.names[0]: key for key in _OPTIONS.values()} | {role: Key((role,), str) for role in SPECIAL_NAMES}
-    known = [*names, "extra_special_tokens"]
+    known = [*names, "extra_special_tokens", "additional_special_tokens"]
     faults += [f"a tokenizer has no setting {name!r}; it has {', '.join(known)}" for name in given if name not in known]
     read_keys({name: key for name, key in names.items() if name in given}, given, "", faults)
     _special_tokens(given, faults)

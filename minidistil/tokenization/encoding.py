@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -11,6 +11,11 @@ from minidistil._options import check_device
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
+
+_Name = Literal[
+    "input_ids", "attention_mask", "token_type_ids", "special_tokens_mask", "offset_mapping", "length",
+    "overflow_to_sample_mapping",
+]  # fmt: skip
 
 
 class TokenSpan(NamedTuple):
@@ -27,7 +32,7 @@ class CharSpan(NamedTuple):
     end: int
 
 
-class BatchEncoding(dict[str, Any]):
+class BatchEncoding(dict[str, "np.ndarray | Any"]):
     """What a tokenizer makes of text: `input_ids` and its companions, by key or attribute; `model(**encoding)`.
 
     `encoding[0]` is the `tokenizers.Encoding` of the first row.
@@ -58,6 +63,16 @@ class BatchEncoding(dict[str, Any]):
         except KeyError:
             raise AttributeError(f"this encoding has no {name!r}; it has {list(self)}") from None
 
+    # By its known names a value is whatever the caller asked for. What `model(**encoding)` passes is the second's; as
+    # that is no bool, the model's output is known not to be a tuple.
+    @overload
+    def __getitem__(self, key: _Name) -> Any: ...
+    @overload
+    def __getitem__(self, key: str) -> np.ndarray | Any: ...
+    @overload
+    def __getitem__(self, key: int) -> Encoding: ...
+    @overload
+    def __getitem__(self, key: slice) -> Sequence[Encoding]: ...
     def __getitem__(self, key: Any) -> Any:
         """Return what goes by a name; or the encoding of a row, or those of several (a slice)."""
         return super().__getitem__(key) if isinstance(key, str) else self._rows[key]

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from minidistil._keywords import TokenizeKeywords
+from minidistil._keywords import SavingKeywords, TokenizeKeywords
 from minidistil._loading import loading
 from minidistil._options import check_number, is_iterable, is_one_of
 from minidistil.tokenization.encoding import BatchEncoding, to_arrays
 from minidistil.tokenization.files import TokenizerFiles, read_tokenizer_files
 from minidistil.tokenization.options import LoadTokenizerOptions
 from minidistil.tokenization.padding import pad_encoded
+from minidistil.tokenization.saving import FILES, described, files_of
 from minidistil.tokenization.texts import read_texts
 from minidistil.tokenization.token_table import TokenTable
 from minidistil.tokenization.token_table import token_ids as read_ids
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
     from typing_extensions import Unpack
 
+    from minidistil.weights.saving import Content
     from minidistil.weights.source import Source
 
 _PADDING = {
@@ -121,6 +123,35 @@ class Tokenizer(ByReference, TokenTable):
         with loading():
             given = {name: getattr(value, "content", value) for name, value in settings.items()}  # of an AddedToken
             return cls(read_tokenizer_files(source.folder, given), str(name_or_path), source, given)
+
+    @spelled_out(SavingKeywords)
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], **others: Unpack[SavingKeywords]
+    ) -> tuple[str, ...]:
+        """Write the tokenizer's files: those that it was loaded from, and what was changed since.
+
+        Args:
+            save_directory: a folder, made where there is none. Files of another tokenizer there are removed.
+            **others: `SavingKeywords`.
+
+        Returns:
+            The paths written.
+
+        Raises:
+            CheckpointError: the folder cannot be written, or the tokenizer's files have changed since it was loaded.
+        """
+        from minidistil.weights.saving import save
+
+        return tuple(save(save_directory, self.files_to_save(), replaces=FILES))
+
+    def files_to_save(self) -> dict[str, Content]:
+        """Return what `save_pretrained` writes, by the files' names; see `minidistil.weights.saving`."""
+        if self.source is None:
+            return files_of(described(self))
+        self.source.check()
+        with loading():
+            loaded = Tokenizer(read_tokenizer_files(self.source.folder))
+        return files_of(described(self), described(loaded), self.source.folder)
 
     @classmethod
     def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:

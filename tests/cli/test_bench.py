@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from minidistil.cli import estimate
 from minidistil.weights.file_names import PACKED_FILE
 from tests.cli.support import run
 from tests.synthetic import DISTILBERT_SMALL, write_checkpoint
@@ -16,7 +19,17 @@ from tests.synthetic import DISTILBERT_SMALL, write_checkpoint
 def test_bench_tells_where_the_time_goes(capsys: pytest.CaptureFixture[str], distilbert_small: Path) -> None:
     result = run(capsys, "bench", str(distilbert_small), "--lengths", "4,30", "--threads", "1")
     assert result.status == 0, result.err
-    for words in ("1 thread: at most ", "of memory", "4 tokens:", "30 tokens:", "lin1 + activation", "of peak", "GB/s"):
+    for words in (
+        "1 thread: at most ",
+        "of reading",
+        " passes), ",
+        "of its core's time",
+        "4 tokens:",
+        "30 tokens:",
+        "lin1 + activation",
+        "of peak",
+        "GB/s",
+    ):
         assert words in result.out
     assert "0 q, k, v" not in result.out
 
@@ -28,6 +41,11 @@ def test_bench_as_json(capsys: pytest.CaptureFixture[str], distilbert_small: Pat
     assert (facts["threads"], facts["sentences"], length["tokens"]) == (2, 3, 48)
     assert sum(kernel["share"] for kernel in length["kernels"]) == pytest.approx(1)
     assert {kernel["layer"] for kernel in length["kernels"]} == {None, 0, 1}
+    assert length["milliseconds_p10"] <= length["milliseconds"] <= length["milliseconds_p90"]
+    assert length["passes"] >= 9
+    assert facts["memory_gb_s_p10"] <= facts["memory_gb_s"] <= facts["memory_gb_s_p90"]
+    assert 0.9 < facts["memory_mb"] < 1.6, "as many bytes as the weights, which may stay in a cache"
+    assert 0 < facts["cores_had"] <= 1.1
 
 
 @pytest.mark.parametrize(
@@ -46,6 +64,67 @@ def test_bench_refuses(
     assert result.status == 2
     assert message in result.err
     assert len(result.err.splitlines()) == 1
+
+
+def test_bench_estimates_a_file(
+    capsys: pytest.CaptureFixture[str], sentence_small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_text("".join(f"a sentence {i} " + "word " * (i % 90) + "\n" for i in range(900)))
+    monkeypatch.setattr(estimate, "_SAMPLE", 300)
+    result = run(capsys, "bench", str(sentence_small), str(file), "--threads", "1", "--json")
+    assert result.status == 0, result.err
+    facts = json.loads(result.out)
+    assert (facts["texts"], facts["measured"], facts["limit"], facts["threads"]) == (900, 225, 64, 1)
+    assert 0.2 < facts["cut"] < 0.5, "of texts with up to 90 words and more, those beyond 64 tokens"
+    assert facts["tokens_median"] < facts["tokens_p95"]
+    assert 0 < facts["seconds"] < 900
+    out = run(capsys, "bench", str(sentence_small), str(file), "--threads", "1").out
+    assert "texts.txt: 900 texts, of " in out
+    assert " are cut at 64\n" in out
+    assert " here: " in out
+
+
+def test_bench_estimates_nothing_of_nothing(
+    capsys: pytest.CaptureFixture[str], sentence_small: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    result = run(capsys, "bench", str(sentence_small), str(tmp_path / "empty.txt"))
+    assert result.status == 2
+    assert "has no lines" in result.err
+
+
+@given(st.integers(0, 700), st.integers(1, 50))
+def test_a_sample_is_of_all_parts(count: int, most: int) -> None:
+    found, kept = estimate.thinned(range(count), most)
+    assert found == count
+    assert len(kept) == min(count, len(kept)) <= most
+    assert len(kept) > min(count, most) // 2 - 1
+    assert kept == list(range(0, count, kept[1] if len(kept) > 1 else max(count, 1)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.618, "0.62 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.7, "60 s"),
+        (61, "1 min 1 s"),
+        (3599.6, "1 h 0 min"),
+        (39840, "11 h 4 min"),
+        (86399, "1 d 0 h"),
+        (200000, "2 d 8 h"),
+    ],
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert estimate.duration(seconds) == words
+
+
+def test_a_busy_machine_is_told() -> None:
+    assert estimate.busy(0.99, 2, 0.3) == "undisturbed: this process had 99% of the time of 2 cores; load 0.3 before"
+    assert estimate.busy(0.5, 1, None).startswith("the machine is busy: this process had 50% of its core's time; fig")
 
 
 def test_pack_writes_what_loading_finds(

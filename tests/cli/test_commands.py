@@ -203,8 +203,9 @@ def test_rerank_from_tables_and_into_them(capsys, tmp_path, reranker_small):
         assert lines == [{**row, "score": one["score"]} for row, one in zip(order[:2], printed, strict=False)]
         assert run(capsys, *arguments).out.count("\n") == 3  # the line break within a text is shown as a space
     again = run(capsys, "rerank", "dog", tmp_path / "out.csv", "-m", reranker_small, "--json", *EXACTLY)
-    assert again.status == 2
-    assert "has the column score already" in again.err
+    assert [row["found_score"] for row in json.loads(again.out)] == scores
+    arguments = ("rerank", "dog", tmp_path / "out.csv", "-m", reranker_small, "--prefix", "", *EXACTLY)
+    assert "has the column score already" in run(capsys, *arguments, "--json").err
     assert (
         "no_such_model" not in run(capsys, "rerank", "dog", tmp_path / "in.csv", "-m", "no_such_model", "-o", "x.y").err
     )

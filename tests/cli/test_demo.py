@@ -48,7 +48,7 @@ def test_every_task_is_shown_with_models_of_the_cache(offline: dict[str, str]) -
         assert f"# {part.about}" in result.out
     assert "Hugging Face hub" not in result.out  # nothing is missing
     for word in set(MODELS) - {"embed"}:
-        assert f"{MODELS[word]!r}, local_files_only=True" in result.out
+        assert f'"{MODELS[word]}", local_files_only=True' in result.out
     assert _pasted(result.out, **offline) > 10
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from minidistil.cli import matches as module
 from minidistil.cli.matches import Match, Matches, print_json, print_matches
 
-_some = [Match("a.txt", 7, 0.5, "  a dog barks  "), Match("-", 1, 0.25, "ünïcode " * 40)]
+_texts = ["  a dog barks  ", "ünïcode " * 40]
+_some = [Match("a.txt", 7, 0.5, _texts[0], {"text": _texts[0]}), Match("-", 1, 0.25, _texts[1], {"text": _texts[1]})]
 
 
 @given(
@@ -18,7 +19,7 @@ _some = [Match("a.txt", 7, 0.5, "  a dog barks  "), Match("-", 1, 0.25, "ünïco
 )
 def test_best_first_and_ties_in_order_of_reading(scores, most, least):
     best = Matches(most, least)
-    best.add(Match("f", i, s, "") for i, s in enumerate(scores))
+    best.add(Match("f", i, s, "", {}) for i, s in enumerate(scores))
     kept = [(s, i) for i, s in enumerate(scores) if least is None or s >= least]
     expected = sorted(kept, key=lambda pair: (-pair[0], pair[1]))[:most]
     assert [(m.score, m.line) for m in best.sorted()] == expected
@@ -44,8 +45,8 @@ def test_terminal_is_coloured_wrapped_and_shortened(capsys, monkeypatch):
 
 
 def test_json_is_what_a_program_expects(capsys):
-    print_json(_some)
+    print_json(_some, None)
     wanted = [{"file": m.file, "line": m.line, "score": m.score, "text": m.text} for m in _some]
     assert json.loads(capsys.readouterr().out) == wanted
-    print_json([Match("a.csv", 2, 0.5, "x", {"id": "7", "title": "x"})])
+    print_json([Match("a.csv", 2, 0.5, "x", {"id": "7", "title": "x"})], None)
     assert json.loads(capsys.readouterr().out) == [{"file": "a.csv", "line": 2, "score": 0.5, "id": "7", "title": "x"}]

@@ -27,7 +27,9 @@ def test_an_option_means_the_same_in_every_command() -> None:
     assert {"model", "threads", "encoding", "column", "top_k", "output", "as_json"} <= kinds.keys()
 
 
-@pytest.mark.parametrize(("name", "users"), [("column", 4), ("encoding", 7), ("threads", 10), ("revision", 13)])
+@pytest.mark.parametrize(
+    ("name", "users"), [("column", 6), ("encoding", 8), ("prefix", 7), ("shard", 4), ("threads", 10), ("revision", 13)]
+)
 def test_shared_options_are_the_same_to_the_letter(name: str, users: int) -> None:
     found = [o for command in app.commands.values() for o in command.params if o.name == name]
     assert len(found) == users

@@ -69,8 +69,9 @@ def test_classify_to_csv_and_back(capsys, inputs, models):
     assert list(rows[0]) == ["id", "text", "label", "score"]
     assert [row["text"] for row in rows] == [text for text in TEXTS for _ in range(2)]
     again = run(capsys, "classify", out, "-m", models["sentiment"], "--json", *QUICK)
-    assert again.status == 2
-    assert "has the column label and score already" in again.err
+    assert [row["predicted_label"] for row in _lines(again.out)] == [
+        row["label"] for row in rows[::2] for _ in range(2)
+    ]
     tabs = inputs / "out.tsv"
     assert run(capsys, "classify", inputs / "in.csv", "-o", tabs, "-m", models["sentiment"], *QUICK).status == 0
     assert tabs.read_text().splitlines()[0] == "id\ttext\tlabel\tscore"
@@ -182,13 +183,24 @@ FAULTS = {
     "no object": ("in.jsonl", "[1]\n", [], ":1: not an object, but list"),
     "no text": ("in.jsonl", '{"text": 3}\n', [], ":1: text is no text, but int"),
     "columns in plain text": ("in.txt", "a\n", ["--pair-column", "b"], "--format says which"),
-    "an output of no known kind": ("in.txt", "a\n", ["-o", "out.xml"], "must end in .csv, .tsv or .jsonl"),
-    "a column that is taken": ("in.jsonl", '{"text": "a", "score": 1}\n', ["--json"], "has the column score already"),
+    "labels in plain text": ("in.txt", "a\n", ["--gold", "b"], "columns text and b take CSV"),
+    "an output of no known kind": (
+        "in.txt",
+        "a\n",
+        ["-o", "out.xml"],
+        "must end in one of .csv, .tsv, .jsonl, .ndjson, .parquet",
+    ),
+    "a column that is taken": (
+        "in.jsonl",
+        '{"text": "a", "score": 1}\n',
+        ["--json", "--prefix", ""],
+        "has the column score already",
+    ),
     "other columns than before": (
         "in.jsonl",
         '{"text": "a"}\n{"text": "b", "x": 1}\n',
         ["-o", "out.csv"],
-        "the results of the first 1 texts are in out.csv.partial",
+        "in.jsonl:2: columns text, x, and the records before it have text; CSV takes the same ones throughout",
     ),
     "no labels file": ("in.txt", "a\n", ["--pairs", "x"], "--pairs"),
 }

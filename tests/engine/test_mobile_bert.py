@@ -171,7 +171,7 @@ def test_the_widened_vocabulary_is_packed_without_standing_whole(monkeypatch: py
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kernel_is_named_once_a_layer(kind: str) -> None:
     own, batch = make(2, kind), build.batch([ids(0, 40), ids(1, 7)])
-    shares = profile.profile(own, batch, passes=3)
+    shares = profile.profile(own, batch, passes=3).shares
     by_layer = [[s.name for s in group] for _, group in itertools.groupby(shares, key=lambda s: s.layer)]
     first, *layers, last = by_layer
     projected = kind != "mobilebert without trigrams or a projection"

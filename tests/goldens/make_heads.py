@@ -12,13 +12,13 @@ from tests.goldens.torch_heads import head_stages  # first: it sets the pins
 from tests.goldens import heads  # isort: skip
 from tests.goldens.load import inputs_digest, weights_digest  # isort: skip
 from tests.goldens.make import _made_with  # isort: skip
-from tests.heads import FEW_LABELS, HEADS, ONE_PRODUCT  # isort: skip
+from tests.heads import FEW_LABELS, HEADS, ONE_PRODUCT, SUMMARIES  # isort: skip
 from tests.synthetic import tensors  # isort: skip
 
 
 def main() -> None:
     golden: dict = {"made_with": _made_with(), "heads": {}}
-    for head in HEADS + FEW_LABELS + ONE_PRODUCT:
+    for head in HEADS + FEW_LABELS + ONE_PRODUCT + SUMMARIES:
         arrays = heads.inputs(head)
         golden["heads"][head.key] = {
             "weights": weights_digest(tensors(head.config(), seed=2)),

@@ -296,7 +296,7 @@ class TestConfigurations:
             ({"id2label": {"0": "a", "1": "b"}}, "labels in id2label = 2, but the tensors say 16: classifier.weight"),
             ({"id2label": None, "num_labels": 3}, "num_labels = 3, but the tensors say 16: classifier.weight is [16, "),
             ({"id2label": None, "num_labels": 0}, "num_labels = 0, expected a whole number of at least 1"),
-            ({"id2label": {"0": "a", "2": "b"}}, "id2label must number its labels from 0 to 1"),
+            ({"id2label": {"0": "a", "2": "b"}}, "id2label must number its 2 labels from 0 to 1; it lacks 1"),
             ({"id2label": ["a"]}, "id2label is no table"),
         ],
     )

@@ -8,10 +8,8 @@ import multiprocessing
 import os
 import pickle
 import shutil
-import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.errors import CheckpointError
 from tests import build, synthetic
 from tests.bits import assert_same_bits
-from tests.processes import join, python
+from tests.processes import forked, join, pool, python
 from tests.sentences.folders import NORMALIZE, dense, pooling, write_encoder, write_model
 
 TEXTS = ["the city of light", "wine is great , people play music"]
@@ -96,9 +94,9 @@ def test_processes_of_a_pool_take_them(start: str, sentence_small: Path, reranke
         pytest.skip(f"no {start} here")
     encoder, reranker = minidistil.load(sentence_small, threads=2), minidistil.CrossEncoder(reranker_small)
     want = [encoder.encode(TEXTS), reranker.predict([TEXTS])]
-    with ProcessPoolExecutor(2, multiprocessing.get_context(start)) as pool:
-        parts = pool.map(encoder.encode, TEXTS, chunksize=1)
-        scores = pool.submit(reranker.predict, [TEXTS]).result()
+    with pool(2, start) as executor:
+        parts = executor.map(encoder.encode, TEXTS, chunksize=1)
+        scores = executor.submit(reranker.predict, [TEXTS]).result()
         assert_same_bits(np.stack(list(parts)), want[0])
     assert_same_bits(scores, want[1])
 
@@ -336,18 +334,10 @@ def test_errors_are_pickled() -> None:
     assert (again.where, again.faults) == ("folder", ("one", "two"))
 
 
-def test_children_find_what_their_parent_pickled(bert_small: Path) -> None:
-    if not hasattr(os, "fork"):
-        pytest.skip("no fork here")
-    code = """
-import pickle, sys, minidistil
-from minidistil.weights import checkpoint
-from tests.forks import child, ended
-model = minidistil.load(sys.argv[1], threads=1)
-pickled = pickle.dumps(model)
-def nobody(*_): raise AssertionError("opened again")
-checkpoint.Checkpoint.__init__ = nobody
-def find(): assert pickle.loads(pickled)._backend is model._backend
-print(*ended(child(find)))
-"""
-    assert python(code, bert_small) == "0", sys.version
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_children_find_what_their_parent_pickled(bert_small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = minidistil.load(bert_small, threads=1)
+    pickled = pickle.dumps(model)
+    monkeypatch.setattr(Checkpoint, "__init__", None)  # nobody opens one
+    assert forked(lambda: str(pickle.loads(pickled)._backend is model._backend).encode()) == b"True"

@@ -15,10 +15,12 @@ from tests.machines import cross
 AVX512 = "+avx512f,+avx512vl,+avx512dq,+avx512bw"
 
 
-def test_c_is_fetched_where_tiles_are_small() -> None:
-    """The two ends of each row, in every shape: 12 shapes of 1 to 4 rows, of 3 numbers of vectors each."""
-    fetches = cross.tile_assembly(TILES[8], cross.machine(cross.X86_64, "haswell")).count("prefetcht0")
-    assert fetches == 3 * (1 + 2 + 3 + 4) * 2
+@pytest.mark.parametrize(("cpu", "lanes"), [("haswell", 8), ("znver4", 16)])
+def test_c_is_fetched_early(cpu: str, lanes: int) -> None:
+    """The two ends of each row, in every shape: of 1 to 4 or 8 rows, of 3 numbers of vectors each."""
+    tile = TILES[lanes]
+    fetches = cross.tile_assembly(tile, any_machine(cross.X86_64, cpu, "-prefer-256-bit")).count("prefetcht0")
+    assert fetches == tile.vectors * sum(range(tile.rows + 1)) * 2
 
 
 @pytest.mark.parametrize(
@@ -44,14 +46,12 @@ def test_the_tile_fits_the_registers(cpu: str, features: str, lanes: int, regist
     accumulators = Counter(re.findall(rf"%{register}\d+$", line)[0] for line in sums)
     assert len(accumulators) == tile.rows * tile.vectors, "every accumulator has its register"
     assert set(accumulators.values()) == {tile.step}
-    assert not [line for line in loop if re.search(r"%rsp|%rbp\)", line)], "no register goes to the stack"
+    assert not [line for line in loop if "%rsp" in line], "no register goes to the stack"
     moves = [line for line in loop if re.match(r"v?mov[au]p", line)]
     assert len(moves) <= tile.vectors * tile.step
     assert all("(" in line for line in moves), "loads of B, and no copies"
     assert sum(line.startswith("vbroadcastss") or "{1to" in line for line in loop) >= tile.rows * tile.step
     fetches = Counter(line.split()[0] for line in loop if line.startswith("prefetch"))
-    if lanes == 16:
-        assert fetches == {"prefetcht0": 3, "prefetcht1": 3}, "two later rows of B"
-    else:
-        assert fetches == {"prefetcht1": tile.step}, "a line of what comes after B, and nothing of B"
-    assert len(loop) <= (2.2 if lanes == 16 else 1.8) * len(sums)
+    lines = 3 if lanes == 16 else 1
+    assert fetches == {"prefetcht1": lines * tile.step}, "what comes after B, and nothing of B"
+    assert len(loop) <= (2.1 if lanes == 16 else 1.8) * len(sums)

@@ -21,7 +21,7 @@ from minidistil.models.base import Model
 from minidistil.weights import Linear
 from tests.bits import assert_same_bits
 from tests.goldens import heads
-from tests.heads import CHOICES, FEW_LABELS, HEADS, ONE_PRODUCT, REAL_WIDTHS, Head
+from tests.heads import CHOICES, FEW_LABELS, HEADS, ONE_PRODUCT, REAL_WIDTHS, SUMMARIES, Head
 
 pytestmark = pytest.mark.parity
 
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("heads")
 
 
-@pytest.mark.parametrize("head", HEADS + FEW_LABELS + ONE_PRODUCT + REAL_WIDTHS, ids=lambda head: head.key)
+@pytest.mark.parametrize("head", HEADS + FEW_LABELS + ONE_PRODUCT + SUMMARIES + REAL_WIDTHS, ids=lambda head: head.key)
 @given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 2**32 - 1), st.sampled_from([1, 2]))
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_stage(

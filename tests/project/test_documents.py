@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from minidistil.cli.app import app
+from minidistil.cli.verification import compare, output_digest
+from minidistil.weights import open_checkpoint
 from tests.processes import python
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
-DOCUMENTS += [f"docs/{name}.md" for name in ("architecture", "arithmetic", "commands", "limits", "migration")]
+DOCUMENTS += [
+    f"docs/{name}.md" for name in ("architecture", "arithmetic", "commands", "limits", "migration", "running")
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -39,6 +43,23 @@ def test_the_readme_says_how_many_tests_there_are(request):
     if config.args_source != pytest.Config.ArgsSource.TESTPATHS or asked_for or not quick:
         pytest.skip("they are counted where the whole quick group runs")
     assert int(said.replace(",", "")) == pytest.approx(len(request.session.items), rel=0.03)
+
+
+def test_the_readme_has_the_digests_that_verify_prints(minilm):
+    shown = dict(re.findall(r"^(checkpoint|output) +sha256 ([0-9a-f]{32})$", README, re.MULTILINE))
+    checkpoint = open_checkpoint(minilm)
+    computed = output_digest(compare(checkpoint, threads=1))
+    assert shown == {"checkpoint": checkpoint.digest()[:32], "output": computed[:32]}
+
+
+def test_the_readmes_share_of_the_limit_is_the_measured_one():
+    """Of the products, from 128 tokens on, as docs/performance.md has them."""
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (q, k, v|out_lin|lin\d[^,]*), (\d+) tokens \|[^|]*\|[^|]*\| (\d+)% \|", text, re.MULTILINE)
+    shares = [int(share) for _, tokens, share in rows if int(tokens) >= 128]
+    assert len(shares) >= 8
+    said = re.search(r"(\d+) to (\d+) % of it in the products, from 128\s+tokens on", README)
+    assert (int(said[1]), int(said[2])) == (min(shares), max(shares))
 
 
 def test_the_readme_lists_every_command():

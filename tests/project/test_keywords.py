@@ -193,7 +193,8 @@ LOADING: list[tuple[str, Any, Any]] = [
     ("gguf_file", "x.gguf", "safetensors"),
     ("state_dict", {"a": 1}, "save them there first"),
     ("variant", None, OLD),
-    ("variant", "fp16", "without a variant"),
+    ("variant", "fp16", r"none of model\.fp16\.safetensors"),
+    ("variant", "../x", "variant must be the word in the name of weight files"),
     ("key_mapping", {"a": "b"}, "transformers' names"),
 ]
 DONE_ELSEWHERE = ("revision", "local_files_only")

@@ -141,13 +141,23 @@ def _(at: Any) -> None:
     assert np.array_equal(model(**inputs, return_dict=False)[0], out[0])
 
 
-@row("`model(..., labels=...)`, `model.generate`, `save_pretrained`")
+@row("`model(..., labels=...)`, `model.generate`")
 def _(at: Any) -> None:
     model = minidistil.load(at("sentiment"), backend="blas")
     with pytest.raises(ValueError, match="nothing is trained here"):
         model([[1, 2]], labels=[0])
     assert not hasattr(model, "generate")
-    assert not hasattr(model, "save_pretrained")
+
+
+@row("`model.save_pretrained(folder)`, `tokenizer.save_pretrained(folder)`, `pipe.save_pretrained(folder)`")
+def _(at: Any) -> None:
+    model, saved = minidistil.load(at("sentiment"), threads=1), at("tmp") / "saved"
+    model.save_pretrained(saved)
+    model.tokenizer.save_pretrained(saved)
+    answers = [pipeline("sentiment-analysis", model=folder, threads=1)(TEXTS) for folder in (saved, at("sentiment"))]
+    assert answers[0] == answers[1]
+    pipeline("sentiment-analysis", model=saved, threads=1).save_pretrained(at("tmp") / "saved-again")
+    assert pipeline("sentiment-analysis", model=at("tmp") / "saved-again", threads=1)(TEXTS) == answers[0]
 
 
 @row("`model.device`, `.dtype`, `.num_parameters()`, `.get_input_embeddings().weight`, `.name_or_path`")
@@ -391,7 +401,16 @@ def _(at: Any) -> None:
     assert np.array_equal(np.load(path), model.encode(TEXTS))
 
 
-@row("`fit`, trainers, losses, `save`, sparse and multi-vector encoders, images")
+@row("`model.save(folder)`, `model.save_pretrained(folder)`, also of a `CrossEncoder`")
+def _(at: Any) -> None:
+    model, reranker = minidistil.load(at("sentences"), threads=1), minidistil.CrossEncoder(at("reranker"), threads=1)
+    model.save(at("tmp") / "saved-sentences")
+    assert np.array_equal(minidistil.load(at("tmp") / "saved-sentences").encode(TEXTS), model.encode(TEXTS))
+    reranker.save_pretrained(at("tmp") / "saved-reranker")
+    assert minidistil.load(at("tmp") / "saved-reranker").predict([TEXTS]) == reranker.predict([TEXTS])
+
+
+@row("`fit`, trainers, losses, sparse and multi-vector encoders, images")
 def _(at: Any) -> None:
     model = minidistil.load(at("sentences"))
-    assert not any(hasattr(model, name) for name in ("fit", "save", "train"))
+    assert not any(hasattr(model, name) for name in ("fit", "train"))

@@ -17,6 +17,7 @@ from build_backend import libraries
 from minidistil.cli.text import examples
 from minidistil.kernels.code import shipped
 from tests.processes import run
+from tests.project.test_user_code import FILES, check, mypy_says, pyright_says
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST_WHEEL = 768 * 1024  # bytes: source code, and 0.1 MB a library
@@ -196,15 +197,10 @@ def test_changed_sources_are_not_run_as_they_were(equipped, tmp_path):
     assert "was made from other sources of the kernels" in said
 
 
-def test_types_reach_the_user(python, tmp_path):
-    """What py.typed promises: mypy, run by somebody else, sees the annotations."""
-    pytest.importorskip("mypy")
-    (tmp_path / "theirs.py").write_text(
-        "import minidistil\n\nreveal_type(minidistil.load)\nminidistil.load(threads=1)\n"
-        "reveal_type(minidistil.BertForMaskedLM.from_pretrained('x'))\n"
-    )
-    out = _run(sys.executable, "-m", "mypy", "--python-executable", python, "theirs.py", cwd=tmp_path, status=1)
-    assert "missing library stubs" not in out
-    assert "threads" in out.splitlines()[0]
-    assert "Missing positional argument" in out
-    assert 'Revealed type is "minidistil.models.classes.BertForMaskedLM"' in out
+@pytest.mark.parametrize("says", [mypy_says, pyright_says])
+def test_types_reach_the_user(python, tmp_path, says):
+    """What py.typed promises: type checkers, run by somebody else, see the annotations."""
+    option = "--python-executable" if says is mypy_says else "--pythonpath"
+    said = says(tmp_path, option, python)
+    for name, code in FILES.items():
+        check(said[name], code)

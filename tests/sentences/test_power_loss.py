@@ -17,7 +17,8 @@ import pytest
 
 import minidistil
 from minidistil import SentenceEncoder, encode_to_file
-from minidistil.sentences import disk, journal, sinks, tables
+from minidistil.sentences import journal, sinks, tables
+from minidistil.weights import disk
 from tests.synthetic_tokenizer import _WORDS
 
 RNG = np.random.default_rng(6)

@@ -48,6 +48,8 @@ class TestLabels:
             ({"num_labels": 3}, {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}),
             ({"id2label": {"1": "POSITIVE", "0": "NEGATIVE"}}, {0: "NEGATIVE", 1: "POSITIVE"}),
             ({"id2label": {str(i): f"L{i}" for i in range(12)}, "num_labels": 2}, {i: f"L{i}" for i in range(12)}),
+            ({"id2label": {"0": 3, "1": 2.5, "2": True}}, {0: "3", 1: "2.5", 2: "True"}),
+            ({"id2label": {"3": "b", "0": "a"}}, {0: "a", 3: "b"}),
         ],
     )
     def test_read(self, values: dict, labels: dict) -> None:
@@ -59,8 +61,8 @@ class TestLabels:
     @pytest.mark.parametrize(
         "values",
         [
-            {"id2label": ["a", "b"]}, {"id2label": {"x": "a"}}, {"id2label": {"0": "a", "2": "b"}},
-            {"id2label": {"0": 1}}, {"num_labels": 0}, {"num_labels": 10**12}, {"num_labels": "2"},
+            {"id2label": ["a", "b"]}, {"id2label": {"x": "a"}}, {"id2label": {"0": "a", "-1": "b"}},
+            {"id2label": {"0": None}}, {"num_labels": 0}, {"num_labels": 10**12}, {"num_labels": "2"},
         ],
     )  # fmt: skip
     def test_refused(self, values: dict) -> None:

@@ -242,7 +242,7 @@ def test_positions_behind_the_padding_that_are_not_there(tmp_path: Path) -> None
         read_model(open_checkpoint(folder))
 
 
-@pytest.mark.parametrize("labels", [{"0": ["a"]}, {"0": None}, {"1": "a"}, ["a"], {"a": "b"}, {}])
+@pytest.mark.parametrize("labels", [{"0": ["a"]}, {"0": None}, {"-1": "a"}, ["a"], {"a": "b"}, {}])
 def test_labels_of_any_kind(tmp_path: Path, labels: Any) -> None:
     if labels == {}:
         assert Config.from_dict({**files.BERT, "id2label": {}}).num_labels == 0

@@ -249,6 +249,12 @@ def test_what_is_downloaded() -> None:
         ["config.json", "a/b/config.json", "a/b/model.safetensors", "a/b/c.onnx", "a/model.safetensors"], False, "a/b"
     )
     assert below == ["a/b/config.json", "a/b/model.safetensors"]
+    named = ["model.safetensors.index.fp16.json", "model.fp16-00001-of-00002.safetensors"]
+    older = ["model-00001-of-00002.fp16.safetensors", "model.fp16-00002-of-00002.safetensors"]
+    every = ["model.safetensors", "model-00001-of-00002.safetensors", *named, *older]
+    assert set(wanted(every, variant="fp16")) == {*named, *older}
+    assert wanted([*every, variant], variant="fp16") == [variant]
+    assert wanted(every, variant="bf16") == []
     assert wanted(["config.json", "spiece.model"], config_only=True) == ["config.json", "spiece.model"]
     assert wanted(["config.json", "spiece.model", "tokenizer.json"]) == ["config.json", "tokenizer.json"]
 

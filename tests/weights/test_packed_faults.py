@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -19,7 +17,7 @@ import pytest
 
 import minidistil
 from minidistil.backends.choose import packed_beside
-from minidistil.kernels.code import target
+from minidistil.kernels.code import shipped, target
 from minidistil.weights import Checkpoint, CheckpointError, checkpoint, open_checkpoint, read_model
 from minidistil.weights.checksum import checksum
 from minidistil.weights.file_names import PACKED_FILE
@@ -269,10 +267,12 @@ def test_of_a_cpu_with_another_tile(folder: Path, want: np.ndarray) -> None:
 
 def test_where_no_code_can_be_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing tells how panels are read there: the file is left alone, and making the engine says why there is none."""
+    for made in target.target, target.compiler_target:
+        made.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(target, "target", functools.partial(importlib.import_module, "llvmlite"))
+        patch.setattr(shipped, "choice", lambda: shipped.Choice(None, "no library is here"))
         patch.setitem(sys.modules, "llvmlite", None)
-        with pytest.raises(target.Unavailable, match="llvmlite is not installed"):
+        with pytest.raises(shipped.Unavailable, match="llvmlite is not installed, and no library is here"):
             target.sliver()
         assert packed_beside("engine", open_checkpoint(folder)) is None
     assert packed_beside("engine", open_checkpoint(folder)) is not None

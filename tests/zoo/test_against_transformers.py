@@ -11,8 +11,10 @@ import pytest
 from minidistil.tokenization import Tokenizer
 from minidistil.tokenization.classes import CLASSES, IN_PYTHON, OF_MODELS
 from minidistil.tokenization.files import read_tokenizer_files
+from tests.zoo import checkpoints
 from tests.zoo.folders import ROWS
 from tests.zoo.row import answers, write
+from tests.zoo.test_checkpoints import RECORDED as STATES
 from tests.zoo.test_tokenizers import RECORDED, as_json
 
 transformers = pytest.importorskip("transformers", reason="compares with transformers: install the extra `parity`")
@@ -49,6 +51,30 @@ def test_settings_of_the_caller(name: str, settings: dict[str, Any], tmp_path: P
     ours = Tokenizer(read_tokenizer_files(folder, settings))
     theirs = transformers.AutoTokenizer.from_pretrained(folder, **settings)
     assert as_json(answers(ours)) == as_json(answers(theirs))
+
+
+@pytest.mark.parametrize("name", list(STATES))
+def test_the_recorded_checkpoints(name: str, tmp_path: Path) -> None:
+    from tests.zoo.record import their_states
+
+    assert their_states(tmp_path, checkpoints.ROWS[name]) == pytest.approx(STATES[name], abs=2e-5, rel=1e-4)
+
+
+def test_the_recorded_pipelines(tmp_path: Path) -> None:
+    from tests.zoo.record import their_pipelines
+    from tests.zoo.test_models import RECORDED as pipelines
+
+    pytest.importorskip("sentencepiece", reason="transformers reads some of these folders with it")
+
+    def close(got: Any, want: Any) -> None:
+        if isinstance(want, (list, dict)):
+            assert len(got) == len(want)
+            for key in want if isinstance(want, dict) else range(len(want)):
+                close(got[key], want[key])
+        else:
+            assert got == (pytest.approx(want, abs=2e-6) if isinstance(want, float) else want)
+
+    close(as_json(their_pipelines(tmp_path)), pipelines)
 
 
 def test_the_tables_of_classes() -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.engine import bert, mobile_bert
 from minidistil.backends.engine.planner import LAST, PLAIN, Array, Asked, Planned, Planner, state
+from minidistil.kernels.steps.narrow_product import NarrowProduct
+from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.table import Steps
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import (
@@ -119,6 +121,14 @@ class Plan:
     def token_operations(self) -> float:
         """Floating point operations of a pass's products on one token."""
         return 2.0 * sum(step.weights for step in self.encode().planned)
+
+    def weight_bytes(self) -> int:
+        """Bytes of packed weights that a pass reads, those that several layers share counted once."""
+        read: dict[int, int] = {}
+        for step in self.encode().planned:
+            if isinstance(step.operands, Product | NarrowProduct):
+                read[step.operands.w.weight] = step.weights
+        return 4 * sum(read.values())
 
     def _encode(self, p: Planner) -> None:
         """Embeddings, all layers, and the last hidden states to the caller."""

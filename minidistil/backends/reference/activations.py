@@ -66,6 +66,14 @@ def _relu6(x: np.ndarray) -> np.ndarray:
     return _clip(x, 0, 6)
 
 
+def _leaky_relu(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, x * f32(0.01))  # PyTorch's slope where nothing is said
+
+
+def _hardswish(x: np.ndarray) -> np.ndarray:
+    return x * _clip(x + f32(3), 0, 6) / f32(6)
+
+
 def _gelu_10(x: np.ndarray) -> np.ndarray:
     return _clip(gelu(x), -10, 10)
 
@@ -110,6 +118,8 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": _relu,
     "relu2": _relu2,
     "relu6": _relu6,
+    "leaky_relu": _leaky_relu,
+    "hardswish": _hardswish,
     "silu": _silu,
     "swish": _silu,
     "tanh": tanhf,

@@ -146,6 +146,8 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": _relu,
     "relu2": lambda x: np.square(_relu(x)),
     "relu6": lambda x: np.clip(x, f32(0), f32(6)),
+    "leaky_relu": lambda x: np.where(x > 0, x, x * f32(0.01)),
+    "hardswish": lambda x: x * np.clip(x + f32(3), f32(0), f32(6)) / f32(6),
     "silu": _silu,
     "swish": _silu,
     "tanh": np.tanh,

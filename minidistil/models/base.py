@@ -7,7 +7,7 @@ sentence alone: tokens that the mask drops are not computed, and their rows in t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
@@ -30,8 +30,10 @@ from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import HubOptions, Option, spelled_out
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+    from minidistil.models.signatures import EncodeOptions
     from minidistil.tokenization import Tokenizer
     from minidistil.weights import Checkpoint
     from minidistil.weights.packing import PackedWeights
@@ -334,9 +336,26 @@ class Model(ByReference, Generic[Output]):
         """The model as sentence-transformers would use it: by modules.json, or mean pooling where there is none."""
         return minidistil.SentenceEncoder(self, self.source)
 
-    def encode(self, sentences: Any, **options: Any) -> Any:
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["float32"] | None = ...,
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode(self, sentences: Any = ..., *args: Any, **options: Any) -> Any: ...
+
+    def encode(self, sentences: Any = None, *args: Any, **options: Any) -> Any:
         """Embed sentences: str to float32 [D], list to float32 [B, D]; see `SentenceEncoder.encode`."""
-        return self.sentence_encoder.encode(sentences, **options)
+        return self.sentence_encoder.encode(sentences, *args, **options)
 
     def encode_packed(self, batch: PackedBatch, rows: np.ndarray | None = None) -> np.ndarray:
         """Return the last hidden states of packed sentences: float32 [T, D], or [R, D] for `rows` (int64 [R])."""

@@ -1,10 +1,13 @@
 """Rerankers: a score for a pair of texts that the model reads together, by the conventions of sentence-transformers."""
 
+# mypy: disable-error-code="overload-overlap"
+# (Of overloads the first that fits is meant.)
+
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -27,8 +30,10 @@ from minidistil.weights.by_reference import ByReference
 from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+    from minidistil.models.signatures import PredictOptions, RankedDocument
     from minidistil.weights.source import Source
 
 Activation = Callable[[np.ndarray], np.ndarray]
@@ -114,6 +119,40 @@ class CrossEncoder(ByReference, Prompted):
 
     max_length = Prompted.max_seq_length
 
+    # A pair has one number where there is one label, and else an array of them: as the checkpoint decides, `| Any`.
+    @overload
+    def predict(
+        self,
+        sentences: tuple[str, str] | list[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        **options: Unpack[PredictOptions],
+    ) -> np.float32 | Any: ...
+
+    @overload
+    def predict(
+        self,
+        sentences: Iterable[tuple[str, str]] | Iterable[list[str]],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        **options: Unpack[PredictOptions],
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def predict(
+        self,
+        sentences: Any = ...,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        **options: Unpack[PredictOptions],
+    ) -> Any: ...
+
     @spelled_out(PredictKeywords)
     @default_mode()
     def predict(
@@ -183,7 +222,7 @@ class CrossEncoder(ByReference, Prompted):
         top_k: int | None = None,
         return_documents: bool = False,
         **options: Any,
-    ) -> list[dict[str, Any]]:
+    ) -> list[RankedDocument]:
         """Order documents by their score with a query, best first; of equal scores the earlier document first.
 
         Args:
@@ -214,8 +253,11 @@ class CrossEncoder(ByReference, Prompted):
                 raise TypeError(f"documents[{i}] must be a str, got {type(text).__name__}")
         scores = self.predict([(query, text) for text in texts], **options)
         order = np.argsort(-scores, kind="stable").tolist()[:top_k]
-        rows = [{"corpus_id": i, "score": float(scores[i])} for i in order]
-        return [{**row, "text": texts[row["corpus_id"]]} for row in rows] if return_documents else rows
+        rows: list[RankedDocument] = [{"corpus_id": i, "score": float(scores[i])} for i in order]
+        if return_documents:
+            for row in rows:
+                row["text"] = texts[row["corpus_id"]]
+        return rows
 
     @spelled_out(SavingKeywords)
     def save_pretrained(self, path: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:

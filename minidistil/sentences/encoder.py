@@ -3,6 +3,9 @@
 The order of every sum is fixed by the sentence alone (`pooling`), so its embedding never depends on its batch.
 """
 
+# mypy: disable-error-code="overload-overlap"
+# (Of overloads the first that fits is meant: a str is an iterable of str as well.)
+
 from __future__ import annotations
 
 import enum
@@ -10,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, overload
 
 import numpy as np
 
@@ -46,9 +49,11 @@ from minidistil.weights.locate import find
 from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
     from minidistil.models.base import Model, ModelOptions
+    from minidistil.models.signatures import EncodeOptions, SentenceValues
     from minidistil.weights.source import Source
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
@@ -203,6 +208,128 @@ class SentenceEncoder(ByReference, Prompted):
         """Run the encoder alone; see `Model.__call__`."""
         return self.model(*args, **inputs)
 
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["float32"] | None = ...,
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["int8", "binary"],
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.int8]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["uint8", "ubinary"],
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.uint8]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["float16"],
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.float16]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["token_embeddings"],
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["token_embeddings"],
+        **options: Unpack[EncodeOptions],
+    ) -> list[NDArray[np.float32]]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: None,
+        **options: Unpack[EncodeOptions],
+    ) -> SentenceValues: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: None,
+        **options: Unpack[EncodeOptions],
+    ) -> list[SentenceValues]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: Any = ...,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: str | None = ...,
+        precision: str | None = ...,
+        **options: Unpack[EncodeOptions],
+    ) -> Any: ...
+
     @spelled_out(EncodeKeywords)
     @default_mode()
     def encode(
@@ -296,13 +423,18 @@ class SentenceEncoder(ByReference, Prompted):
             return found[0] if single else found
         return embeddings[0] if single else embeddings
 
-    def encode_query(self, sentences: Any = None, **options: Any) -> Any:
-        """Embed queries: `encode` with the prompt named "query"."""
-        return self._encode_for(("query",), sentences, options)
+    if TYPE_CHECKING:
+        encode_query = encode
+        encode_document = encode
+    else:
 
-    def encode_document(self, sentences: Any = None, **options: Any) -> Any:
-        """Embed documents: `encode` with the prompt named "document", else "passage" or "corpus"."""
-        return self._encode_for(("document", "passage", "corpus"), sentences, options)
+        def encode_query(self, sentences: Any = None, **options: Any) -> Any:
+            """Embed queries: `encode` with the prompt named "query"."""
+            return self._encode_for(("query",), sentences, options)
+
+        def encode_document(self, sentences: Any = None, **options: Any) -> Any:
+            """Embed documents: `encode` with the prompt named "document", else "passage" or "corpus"."""
+            return self._encode_for(("document", "passage", "corpus"), sentences, options)
 
     @default_mode()
     def similarity(self, a: Any, b: Any) -> np.ndarray:

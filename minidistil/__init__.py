@@ -9,7 +9,7 @@ Everything here is loaded when it is first used: importing the package takes a f
 from __future__ import annotations
 
 from minidistil._lazy import LazyNames
-from minidistil.class_names import class_names, tokenizer_names
+from minidistil.class_names import class_names, config_names, tokenizer_names
 
 _names = LazyNames(
     __name__,
@@ -46,8 +46,10 @@ _names = LazyNames(
         "tokenization": ("AutoTokenizer", "BatchEncoding", "Tokenizer", "TruncationWarning"),
         "util": ("SimilarityFunction",),
         "weights": ("CheckpointError",),
+        "weights.config": config_names(),
     },
-    aliases=dict.fromkeys(tokenizer_names(), "Tokenizer"),  # a checkpoint's files say what its tokenizer is
+    # A checkpoint's files say what its tokenizer is.
+    aliases={**dict.fromkeys(tokenizer_names(), "Tokenizer"), "NerPipeline": "TokenClassificationPipeline"},
     modules=("arrow", "util"),
 )
 __all__ = _names.all

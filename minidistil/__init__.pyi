@@ -84,6 +84,14 @@ from minidistil.tokenization import Tokenizer as Tokenizer
 from minidistil.tokenization import TruncationWarning as TruncationWarning
 from minidistil.util import SimilarityFunction as SimilarityFunction
 from minidistil.weights import CheckpointError as CheckpointError
+from minidistil.weights.config import AlbertConfig as AlbertConfig
+from minidistil.weights.config import BertConfig as BertConfig
+from minidistil.weights.config import CamembertConfig as CamembertConfig
+from minidistil.weights.config import DistilBertConfig as DistilBertConfig
+from minidistil.weights.config import ElectraConfig as ElectraConfig
+from minidistil.weights.config import MobileBertConfig as MobileBertConfig
+from minidistil.weights.config import RobertaConfig as RobertaConfig
+from minidistil.weights.config import XLMRobertaConfig as XLMRobertaConfig
 
 AlbertTokenizer = Tokenizer
 AlbertTokenizerFast = Tokenizer
@@ -97,6 +105,7 @@ ElectraTokenizer = Tokenizer
 ElectraTokenizerFast = Tokenizer
 MobileBertTokenizer = Tokenizer
 MobileBertTokenizerFast = Tokenizer
+NerPipeline = TokenClassificationPipeline
 RobertaTokenizer = Tokenizer
 RobertaTokenizerFast = Tokenizer
 XLMRobertaTokenizer = Tokenizer

@@ -21,6 +21,7 @@ from minidistil._options import CPU, Device, check_device
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.choose import RunOptions, create_backend, packed_beside
 from minidistil.backends.protocol import Encoded
+from minidistil.models.about import About, Embedding, about, outline
 from minidistil.models.inputs import ModelInputs, prepare
 from minidistil.models.outputs import BaseModelOutput, ModelOutput
 from minidistil.weights.by_reference import ByReference
@@ -104,7 +105,7 @@ class Model(ByReference, Generic[Output]):
     heads: ClassVar[tuple[str, ...]] = ()
     reads_first_only: ClassVar[bool] = False
     _output: ClassVar[type[ModelOutput]] = BaseModelOutput
-    _shared = ("config", "folder", "source", "_pooler", "_head", "_backend", "_options")
+    _shared = ("config", "folder", "source", "_pooler", "_head", "_backend", "_options", "_about")
 
     @default_mode()
     def __init__(
@@ -125,6 +126,7 @@ class Model(ByReference, Generic[Output]):
         self._head: Any = getattr(weights, self.heads[0]) if self.heads else None
         if self.heads and self._head is None:
             raise ValueError(f"these weights have no {self.heads[0]} head, which {type(self).__name__} computes")
+        self._about: About = about(weights, self._head)
         self._backend = create_backend(backend, config, weights, threads, packed)
 
     @classmethod
@@ -358,6 +360,28 @@ class Model(ByReference, Generic[Output]):
     def encode_packed(self, batch: PackedBatch, rows: np.ndarray | None = None) -> np.ndarray:
         """Return the last hidden states of packed sentences: float32 [T, D], or [R, D] for `rows` (int64 [R])."""
         return self._backend.encode(batch, rows=rows).last
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """Return how many numbers the weights are, those that are used twice counted once.
+
+        Args:
+            only_trainable: without effect, as in transformers for a model that was loaded.
+            exclude_embeddings: leave the tables of words, positions and token types out.
+        """
+        return self._about.parameters - (self._about.embeddings if exclude_embeddings else 0)
+
+    def get_input_embeddings(self) -> Embedding:
+        """Return the word embeddings, to read."""
+        return Embedding(self._about.words)
+
+    @property
+    def name_or_path(self) -> str:
+        """What the model was loaded by."""
+        return self.config.name_or_path
+
+    def __repr__(self) -> str:
+        computed = type(self._backend).__name__.lower()
+        return outline(type(self).__name__, self.config, "".join(self.heads), self._about.parameters, computed)
 
     @property
     def device(self) -> Device:

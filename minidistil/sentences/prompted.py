@@ -151,6 +151,12 @@ class Prompted:
     def __len__(self) -> int:
         return len(self.parts)
 
+    def __repr__(self) -> str:
+        kinds = [type(part).__name__.removesuffix("Part") for part in self.parts]
+        lines = [f"  ({i}): {kind}" for i, kind in enumerate(kinds)]
+        lines[0] += f"({type(self.model).__name__})"
+        return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
     def __bool__(self) -> bool:
         return True
 

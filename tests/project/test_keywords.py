@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import minidistil
 from minidistil import _keywords
@@ -602,7 +603,10 @@ def test_as_transformers_does(options: dict[str, Any], at: Any) -> None:
     transformers = pytest.importorskip("transformers", reason="compares with transformers: install the extra `parity`")
     torch = pytest.importorskip("torch")
     name = "AutoModelForSequenceClassification"
-    theirs = getattr(transformers, name).from_pretrained(at("sentiment"), attn_implementation="eager", **options)
+    config = transformers.AutoConfig.from_pretrained(at("sentiment"), **options)
+    theirs = getattr(transformers, name).from_config(config, attn_implementation="eager").eval()
+    stored = load_file(at("sentiment") / "model.safetensors")  # loading by them leaves threads
+    theirs.load_state_dict({key: torch.from_numpy(x) for key, x in stored.items()})
     ours = getattr(minidistil, name).from_pretrained(at("sentiment"), attn_implementation="eager", **options)
     for key in ("id2label", "label2id", "num_labels", "problem_type", "output_hidden_states", "output_attentions"):
         assert getattr(ours.config, key) == getattr(theirs.config, key), key

@@ -160,6 +160,21 @@ def _(at: Any) -> None:
     assert pipeline("sentiment-analysis", model=at("tmp") / "saved-again", threads=1)(TEXTS) == answers[0]
 
 
+@row("`model.device`, `.dtype`, `.num_parameters()`, `.get_input_embeddings().weight`, `.name_or_path`")
+def _(at: Any) -> None:
+    model = minidistil.BertModel.from_pretrained(at("bert"), backend="blas")
+    assert (model.device.type, model.dtype, model.name_or_path) == ("cpu", np.float32, str(at("bert")))
+    assert model.get_input_embeddings().weight.shape == (1200, 128)
+    assert model.num_parameters() - model.num_parameters(exclude_embeddings=True) == (1200 + 512 + 2) * 128
+
+
+@row("`config.to_dict()`, `config.get(key)`, `BertConfig.from_pretrained(name)`, `BertConfig(vocab_size=...)`")
+def _(at: Any) -> None:
+    config = minidistil.BertConfig.from_pretrained(at("bert"))
+    assert config.to_dict()["hidden_size"] == config.get("hidden_size") == 128
+    assert minidistil.BertConfig(vocab_size=99).hidden_size == 768
+
+
 @row('`model.eval()`, `model.to("cpu")`, `with torch.no_grad():`')
 def _(at: Any) -> None:
     model = minidistil.load(at("sentiment"), backend="blas")

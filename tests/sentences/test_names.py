@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,16 @@ def test_all_layers_by_a_keyword(tmp_path: Path, folder: Path) -> None:
     got = minidistil.SentenceTransformer(own, config_kwargs={"output_hidden_states": True}).encode(TEXTS)
     assert np.array_equal(got, want)
     assert not np.array_equal(minidistil.SentenceTransformer(own).encode(TEXTS), want)
+
+
+def test_copies_and_pickles_keep_what_keywords_said(folder: Path) -> None:
+    options = {"processor_kwargs": {"model_max_length": 5}, "config_kwargs": {"output_hidden_states": True}}
+    model = minidistil.SentenceTransformer(folder, similarity_fn_name="dot", backend="blas", **options)
+    for other in (pickle.loads(pickle.dumps(model)), copy.copy(model), copy.deepcopy(model)):
+        assert (other.max_seq_length, other.similarity_fn_name, other.config.output_hidden_states) == (5, "dot", True)
+        assert other.tokenize([" ".join(TEXTS)]).input_ids.shape == (1, 5)
+        other[0].max_seq_length = 4
+        assert (other.max_seq_length, model.max_seq_length) == (4, 5)
 
 
 @pytest.mark.parametrize("chunks", [(1, 1), (5, 3), (100, 100)])

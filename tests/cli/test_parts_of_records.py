@@ -109,42 +109,50 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("form", [".csv", ".parquet"])
-@pytest.mark.parametrize("out", [".parquet", ".arrow", ".jsonl", ".csv"])
+@pytest.mark.parametrize(
+    ("command", "form", "out", "other", "message"),
+    [
+        ("classify", ".csv", ".parquet", ("-k", "2"), "top_k was 1 and is 2"),
+        ("classify", ".parquet", ".csv", ("--all",), "all_labels was False and is True"),
+        ("ner", ".parquet", ".jsonl", ("--aggregation", "max"), "aggregation was 'first' and is 'max'"),
+        ("ner", ".csv", ".arrow", ("--shard", "1/2"), "shard was None and is [1, 2]"),
+    ],
+)
 def test_answers_are_gone_on_with_too(
-    capsys: Any, tmp_path: Path, tasks: dict[str, Path], monkeypatch: pytest.MonkeyPatch, form: str, out: str
+    capsys: Any,
+    tmp_path: Path,
+    tasks: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    form: str,
+    out: str,
+    other: tuple[str, ...],
+    message: str,
 ) -> None:
     table = pa.table({"id": [str(i) for i in range(300)], "text": TEXTS * 3})
     source, target = write(tmp_path / f"in{form}", table), tmp_path / f"out{out}"
-    for command, model in [("classify", "sentiment"), ("ner", "entities")]:
-        asked = (command, source, "-m", tasks[model], *QUICK)
-        ended = processes.run([sys.executable, "-c", ANSWERS_KILLED, *asked, "-o", target])
-        assert ended.returncode == 9
-        assert not target.exists()
-        assert (tmp_path / f"out{out}.partial").stat().st_size > 1000
-        other = {"classify": ("-k", "2"), "ner": ("--aggregation", "max")}[command]
-        refused = run(capsys, *asked, "-o", target, *other)
-        assert refused.status == 2
-        assert {"classify": "top_k was 1 and is 2", "ner": "aggregation was 'first' and is 'max'"}[
-            command
-        ] in refused.err
-        answered: list[str] = []
-        honest = minidistil.pipelines.base.Pipeline.__call__
+    asked = (command, source, "-m", tasks[{"classify": "sentiment", "ner": "entities"}[command]], *QUICK)
+    ended = processes.run([sys.executable, "-c", ANSWERS_KILLED, *asked, "-o", target])
+    assert ended.returncode == 9
+    assert not target.exists()
+    assert (tmp_path / f"out{out}.partial").stat().st_size > 1000
+    refused = run(capsys, *asked, "-o", target, *other)
+    assert refused.status == 2
+    assert message in refused.err
+    answered: list[str] = []
+    honest = minidistil.pipelines.base.Pipeline.__call__
 
-        def counted(
-            self: Any, inputs: Any, answered: list[str] = answered, honest: Any = honest, **options: Any
-        ) -> Any:
-            answered.extend(inputs)
-            return honest(self, inputs, **options)
+    def counted(self: Any, inputs: Any, **options: Any) -> Any:
+        answered.extend(inputs)
+        return honest(self, inputs, **options)
 
-        monkeypatch.setattr(minidistil.pipelines.base.Pipeline, "__call__", counted)
-        assert run(capsys, *asked, "-o", target) == (0, "", "")
-        assert answered == (TEXTS * 3)[128:]
-        monkeypatch.undo()
-        assert run(capsys, *asked, "-o", tmp_path / f"whole{out}") == (0, "", "")
-        assert target.read_bytes() == (tmp_path / f"whole{out}").read_bytes()
-        assert not list(tmp_path.glob("*.partial*"))
-        target.unlink()
+    monkeypatch.setattr(minidistil.pipelines.base.Pipeline, "__call__", counted)
+    assert run(capsys, *asked, "-o", target) == (0, "", "")
+    assert answered == (TEXTS * 3)[128:]
+    monkeypatch.undo()
+    assert run(capsys, *asked, "-o", tmp_path / f"whole{out}") == (0, "", "")
+    assert target.read_bytes() == (tmp_path / f"whole{out}").read_bytes()
+    assert not list(tmp_path.glob("*.partial*"))
 
 
 def test_labels_are_counted_from_the_beginning(capsys: Any, tmp_path: Path, tasks: dict[str, Path]) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from minidistil import sentences, util
+import minidistil.util as util  # the other form asks the package, which loads within its lock
 from minidistil.sentence_transformers import models
-from minidistil.sentences import quantize_embeddings
+from minidistil.sentences import cross_encoder, sentence_transformer
+from minidistil.sentences.quantization import quantize_embeddings
 
 __version__ = "6.2.0"  # whose interface it is; client libraries compare it
 
@@ -23,7 +24,7 @@ class ModelCardData(NamedTuple):
     base_model_revision: str | None
 
 
-class SentenceTransformer(sentences.SentenceTransformer):
+class SentenceTransformer(sentence_transformer.SentenceTransformer):
     """See `minidistil.SentenceTransformer`."""
 
     @property
@@ -34,7 +35,7 @@ class SentenceTransformer(sentences.SentenceTransformer):
         return ModelCardData(name, name, hub.get("revision"))
 
 
-class CrossEncoder(sentences.CrossEncoder):
+class CrossEncoder(cross_encoder.CrossEncoder):
     """See `minidistil.CrossEncoder`."""
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import run
+import minidistil
+from tests.processes import python, run
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
 PROGRAMS = Path(__file__).parent / "programs"
@@ -90,3 +91,30 @@ def _numbers(found: Any) -> int:
     if isinstance(found, (list, dict)):
         return sum(map(_numbers, found.values() if isinstance(found, dict) else found))
     return isinstance(found, (int, float))
+
+
+_LOADED_BY_THE_ORIGINAL = """
+import sys
+import numpy as np
+from sentence_transformers import CrossEncoder, SentenceTransformer
+texts = ["Red wine is made of dark grapes.", "In winter the river freezes."]
+encoders, rerankers = sys.argv[1:3], sys.argv[3:]
+assert len({SentenceTransformer(folder).encode(texts).tobytes() for folder in encoders}) == 1
+assert len({CrossEncoder(folder).predict([texts]).tobytes() for folder in rerankers}) == 1
+changed = SentenceTransformer(encoders[1] + "-changed")
+print(changed.max_seq_length, changed.prompts["of"], changed.truncate_dim, changed.encode(texts).shape)
+"""
+
+
+def test_sentence_transformers_loads_what_was_saved(minilm: Path, reranker_small: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec("sentence_transformers") is None:
+        pytest.skip("sentence_transformers not installed: CONTRIBUTING.md says how (extra `clients`)")
+    model = minidistil.SentenceTransformer(minilm)
+    model.save(tmp_path / "encoder")
+    model.max_seq_length, model.truncate_dim = 9, 5
+    model.prompts["of"] = "people of "
+    model.save(tmp_path / "encoder-changed")
+    minidistil.CrossEncoder(reranker_small).save(tmp_path / "reranker")
+    folders = (minilm, tmp_path / "encoder", reranker_small, tmp_path / "reranker")
+    printed = python(_LOADED_BY_THE_ORIGINAL, *folders, env={"HF_HUB_OFFLINE": "1"})
+    assert printed == "9 people of  5 (2, 5)"

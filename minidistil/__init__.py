@@ -9,7 +9,7 @@ Everything here is loaded when it is first used: importing the package takes a f
 from __future__ import annotations
 
 from minidistil._lazy import LazyNames
-from minidistil.class_names import class_names, tokenizer_names
+from minidistil.class_names import class_names, config_names, tokenizer_names
 
 _names = LazyNames(
     __name__,
@@ -25,7 +25,13 @@ _names = LazyNames(
             "AutoModelForTokenClassification",
         ),
         "models.classes": [name for _, _, name in class_names()],
-        "pipelines": ("pipeline",),
+        "pipelines": ("Pipeline", "pipeline"),
+        "pipelines.feature_extraction": ("FeatureExtractionPipeline",),
+        "pipelines.fill_mask": ("FillMaskPipeline",),
+        "pipelines.question_answering": ("QuestionAnsweringPipeline",),
+        "pipelines.text_classification": ("TextClassificationPipeline",),
+        "pipelines.token_classification": ("TokenClassificationPipeline",),
+        "pipelines.zero_shot_classification": ("ZeroShotClassificationPipeline",),
         "sentences": (
             "CrossEncoder",
             "SentenceEncoder",
@@ -36,10 +42,14 @@ _names = LazyNames(
             "load",
             "quantize_embeddings",
         ),
+        "sentence_transformers.standing": ("stand_in",),
         "tokenization": ("AutoTokenizer", "BatchEncoding", "Tokenizer", "TruncationWarning"),
+        "util": ("SimilarityFunction",),
         "weights": ("CheckpointError",),
+        "weights.config": config_names(),
     },
-    aliases=dict.fromkeys(tokenizer_names(), "Tokenizer"),  # a checkpoint's files say what its tokenizer is
+    # A checkpoint's files say what its tokenizer is.
+    aliases={**dict.fromkeys(tokenizer_names(), "Tokenizer"), "NerPipeline": "TokenClassificationPipeline"},
     modules=("arrow", "util"),
 )
 __all__ = _names.all

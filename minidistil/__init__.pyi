@@ -59,7 +59,17 @@ from minidistil.models.classes import XLMRobertaForQuestionAnswering as XLMRober
 from minidistil.models.classes import XLMRobertaForSequenceClassification as XLMRobertaForSequenceClassification
 from minidistil.models.classes import XLMRobertaForTokenClassification as XLMRobertaForTokenClassification
 from minidistil.models.classes import XLMRobertaModel as XLMRobertaModel
+from minidistil.pipelines import Pipeline as Pipeline
 from minidistil.pipelines import pipeline as pipeline
+from minidistil.pipelines.feature_extraction import FeatureExtractionPipeline as FeatureExtractionPipeline
+from minidistil.pipelines.fill_mask import FillMaskPipeline as FillMaskPipeline
+from minidistil.pipelines.question_answering import QuestionAnsweringPipeline as QuestionAnsweringPipeline
+from minidistil.pipelines.text_classification import TextClassificationPipeline as TextClassificationPipeline
+from minidistil.pipelines.token_classification import TokenClassificationPipeline as TokenClassificationPipeline
+from minidistil.pipelines.zero_shot_classification import (
+    ZeroShotClassificationPipeline as ZeroShotClassificationPipeline,
+)
+from minidistil.sentence_transformers.standing import stand_in as stand_in
 from minidistil.sentences import CrossEncoder as CrossEncoder
 from minidistil.sentences import SentenceEncoder as SentenceEncoder
 from minidistil.sentences import SentenceTransformer as SentenceTransformer
@@ -72,7 +82,16 @@ from minidistil.tokenization import AutoTokenizer as AutoTokenizer
 from minidistil.tokenization import BatchEncoding as BatchEncoding
 from minidistil.tokenization import Tokenizer as Tokenizer
 from minidistil.tokenization import TruncationWarning as TruncationWarning
+from minidistil.util import SimilarityFunction as SimilarityFunction
 from minidistil.weights import CheckpointError as CheckpointError
+from minidistil.weights.config import AlbertConfig as AlbertConfig
+from minidistil.weights.config import BertConfig as BertConfig
+from minidistil.weights.config import CamembertConfig as CamembertConfig
+from minidistil.weights.config import DistilBertConfig as DistilBertConfig
+from minidistil.weights.config import ElectraConfig as ElectraConfig
+from minidistil.weights.config import MobileBertConfig as MobileBertConfig
+from minidistil.weights.config import RobertaConfig as RobertaConfig
+from minidistil.weights.config import XLMRobertaConfig as XLMRobertaConfig
 
 AlbertTokenizer = Tokenizer
 AlbertTokenizerFast = Tokenizer
@@ -86,6 +105,7 @@ ElectraTokenizer = Tokenizer
 ElectraTokenizerFast = Tokenizer
 MobileBertTokenizer = Tokenizer
 MobileBertTokenizerFast = Tokenizer
+NerPipeline = TokenClassificationPipeline
 RobertaTokenizer = Tokenizer
 RobertaTokenizerFast = Tokenizer
 XLMRobertaTokenizer = Tokenizer

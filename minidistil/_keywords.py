@@ -158,6 +158,7 @@ class TokenizerKeywords(HubKeywords, total=False):
     from_slow: _any
     config: _any
     max_len: Annotated[int | None, SameAs("model_max_length")]
+    additional_special_tokens: Annotated[list[str] | None, SameAs("extra_special_tokens")]
     tokenizer_type: Annotated[Any, Neutral((), "the checkpoint's files say what its tokenizer is: leave it out")]
     tokenizer_file: Annotated[Any, Neutral((), "put the file into a folder as tokenizer.json, and pass the folder")]
     vocab_file: Annotated[Any, Neutral((), "put the file into a folder as vocab.txt, and pass the folder")]
@@ -186,6 +187,61 @@ class CallKeywords(TypedDict, total=False):
     past_key_values: _encoder
     encoder_hidden_states: _encoder
     encoder_attention_mask: _encoder
+
+
+class SentenceKeywords(TypedDict, total=False):
+    """Of SentenceTransformer and CrossEncoder, when they are made."""
+
+    name_or_path: Annotated[Any, SameAs("model_name_or_path")]
+    model_name: Annotated[Any, SameAs("model_name_or_path")]
+    tokenizer_kwargs: Annotated[Mapping[str, Any] | None, SameAs("processor_kwargs")]
+    tokenizer_args: Annotated[Mapping[str, Any] | None, SameAs("processor_kwargs")]
+    model_args: Annotated[Mapping[str, Any] | None, SameAs("model_kwargs")]
+    automodel_args: Annotated[Mapping[str, Any] | None, SameAs("model_kwargs")]
+    config_args: Annotated[Mapping[str, Any] | None, SameAs("config_kwargs")]
+    modules: Annotated[Any, Neutral((), "modules are those of a folder's modules.json: save them there first")]
+    model_card_data: _any
+    keep_in_fp32_modules: _any
+
+
+class RerankerKeywords(SentenceKeywords, total=False):
+    """Of CrossEncoder alone."""
+
+    default_activation_function: Annotated[Any, SameAs("activation_fn")]
+
+
+class EncodeKeywords(TypedDict, total=False):
+    """Of SentenceTransformer.encode and its kin."""
+
+    inputs: Annotated[Any, SameAs("sentences")]
+    pool: _pool
+    chunk_size: _any
+    processing_kwargs: Annotated[Any, Neutral((), "set model.max_seq_length, or truncation= of this call")]
+
+
+class PredictKeywords(EncodeKeywords, total=False):
+    """Of CrossEncoder.predict."""
+
+    default_activation_function: Annotated[Any, SameAs("activation_fn")]
+    activation_fct: Annotated[Any, SameAs("activation_fn")]
+    num_workers: _any
+
+
+class PipelineKeywords(LoadingKeywords, total=False):
+    """Of pipelines, when they are made and when they are called."""
+
+    use_fast: _any
+    framework: _any
+    num_workers: _any
+    modelcard: _any
+    model_card: _any
+    args_parser: _any
+    feature_extractor: _text
+    image_processor: _text
+    video_processor: _text
+    processor: _text
+    binary_output: Annotated[bool | None, Neutral((False,), "answers are Python objects: json.dumps or pickle them")]
+    pipeline_class: Annotated[Any, Neutral((), "make the class itself: FillMaskPipeline(model, tokenizer)")]
 
 
 def take_out(called: str, name: str, value: Any, rule: Neutral) -> None:

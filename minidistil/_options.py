@@ -61,7 +61,7 @@ def check_table(name: str, value: Any) -> Mapping[str, Any]:
 
 def refuse_table(name: str, value: Any) -> None:
     """Refuse a table, such as a DataFrame, which has columns and iterates over their names (TypeError)."""
-    if hasattr(value, "columns"):
+    if hasattr(value, "columns") or hasattr(value, "column_names"):
         kind = type(value).__name__
         raise TypeError(f'{name} must be text, got a {kind}: pass one of its columns, such as table["text"].tolist()')
 
@@ -79,6 +79,23 @@ def check_device(device: Any) -> None:
         raise ValueError(
             f'minidistil computes on the CPU only, got device {str(device)!r}: leave it out, or pass "cpu"'
         )
+
+
+class Device(str):
+    """The name of a device, as PyTorch's objects show it: `.type` and `.index`."""
+
+    @property
+    def type(self) -> str:
+        """The kind of device."""
+        return self.partition(":")[0]
+
+    @property
+    def index(self) -> None:  # type: ignore[override]
+        """Its number, which a CPU has not."""
+        return None
+
+
+CPU = Device("cpu")
 
 
 def is_iterable(value: Any) -> bool:

@@ -40,6 +40,11 @@ def class_names() -> Iterator[tuple[str, str, str]]:
             yield model_type, ending, f"{beginning}{ending}"
 
 
+def config_names() -> list[str]:
+    """Return the name of every family's configuration."""
+    return [f"{beginning}Config" for beginning in BEGINNINGS.values()]
+
+
 def tokenizer_names() -> list[str]:
     """Return every name of a family's tokenizer."""
     return [f"{beginning}Tokenizer{fast}" for beginning in BEGINNINGS.values() for fast in ("", "Fast")]

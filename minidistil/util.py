@@ -5,6 +5,7 @@ No pair's result depends on how many are compared.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,14 @@ import numpy as np
 from minidistil._float_mode import default_mode
 from minidistil._loading import loading
 from minidistil._options import check_number
-from minidistil.sentences.comparison import rows, similarity, similarity_pairwise
+from minidistil.sentences.comparison import rows, similarity, similarity_name, similarity_pairwise
+from minidistil.sentences.mining import best_of, find_communities, mine_pairs
 from minidistil.sentences.pooling import normalize
 from minidistil.sentences.quantization import quantize_embeddings
 
 __all__ = [
+    "SimilarityFunction",
+    "community_detection",
     "cos_sim",
     "dot_score",
     "euclidean_sim",
@@ -27,10 +31,38 @@ __all__ = [
     "pairwise_dot_score",
     "pairwise_euclidean_sim",
     "pairwise_manhattan_sim",
+    "paraphrase_mining",
+    "paraphrase_mining_embeddings",
     "pytorch_cos_sim",
     "quantize_embeddings",
     "semantic_search",
+    "truncate_embeddings",
 ]
+
+
+class SimilarityFunction(enum.Enum):
+    """The functions that compare embeddings, by sentence-transformers' names."""
+
+    COSINE = "cosine"
+    DOT_PRODUCT = "dot"
+    DOT = "dot"  # noqa: PIE796 (an alias, as there)
+    EUCLIDEAN = "euclidean"
+    MANHATTAN = "manhattan"
+
+    @staticmethod
+    def to_similarity_fn(similarity_function: str | SimilarityFunction) -> Callable[[Any, Any], np.ndarray]:
+        """Return what compares [n, D] with [m, D] to float32 [n, m], by a name or a member (ValueError: neither)."""
+        return _SIMILARITIES[similarity_name(similarity_function)][0]
+
+    @staticmethod
+    def to_similarity_pairwise_fn(similarity_function: str | SimilarityFunction) -> Callable[[Any, Any], np.ndarray]:
+        """Return what compares [n, D] with [n, D] to float32 [n], by a name or a member (ValueError: neither)."""
+        return _SIMILARITIES[similarity_name(similarity_function)][1]
+
+    @staticmethod
+    def possible_values() -> list[str]:
+        """Return the names."""
+        return [member.value for member in SimilarityFunction]
 
 
 def cos_sim(a: Any, b: Any) -> np.ndarray:
@@ -76,6 +108,14 @@ def pairwise_manhattan_sim(a: Any, b: Any) -> np.ndarray:
     return similarity_pairwise(a, b, "manhattan")
 
 
+_SIMILARITIES: dict[str, tuple[Callable[[Any, Any], np.ndarray], Callable[[Any, Any], np.ndarray]]] = {
+    "cosine": (cos_sim, pairwise_cos_sim),
+    "dot": (dot_score, pairwise_dot_score),
+    "euclidean": (euclidean_sim, pairwise_euclidean_sim),
+    "manhattan": (manhattan_sim, pairwise_manhattan_sim),
+}
+
+
 @default_mode()
 def normalize_embeddings(embeddings: Any) -> np.ndarray:
     """Return embeddings [n, D] scaled to length 1, float32."""
@@ -114,20 +154,101 @@ def semantic_search(
     found: list[list[dict[str, int | float]]] = []
     for start in range(0, len(queries), query_chunk_size):
         some = queries[start : start + query_chunk_size]
-        ids, scores = np.zeros((len(some), 0), np.int64), np.zeros((len(some), 0), np.float32)
-        for first in range(0, len(corpus), corpus_chunk_size):
-            own = np.asarray(score_function(some, corpus[first : first + corpus_chunk_size]), np.float32)
-            places = np.broadcast_to(np.arange(first, first + own.shape[1]), own.shape)
-            ids, scores = _best(np.hstack([ids, places]), np.hstack([scores, own]), top_k)
-        for row, values in zip(ids.tolist(), scores.tolist(), strict=True):
-            found.append([{"corpus_id": i, "score": s} for i, s in zip(row, values, strict=True)])
+        for ids, scores in best_of(some, corpus, corpus_chunk_size, top_k, score_function):
+            found.append([{"corpus_id": i, "score": s} for i, s in zip(ids, scores, strict=True)])
     return found
 
 
-def _best(ids: np.ndarray, scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best of each row's scores, best first; of equal ones the first."""
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :most]
-    return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+def truncate_embeddings(embeddings: Any, truncate_dim: int | None) -> np.ndarray:
+    """Return the first dimensions of embeddings [n, D], or of one [D]; None for all."""
+    check_number("truncate_dim", truncate_dim)
+    return np.asarray(embeddings)[..., :truncate_dim]
+
+
+def paraphrase_mining(
+    model: Any,
+    sentences: list[str],
+    show_progress_bar: bool = False,
+    batch_size: int | None = None,
+    query_chunk_size: int = 5000,
+    corpus_chunk_size: int = 100_000,
+    max_pairs: int = 500_000,
+    top_k: int = 100,
+    score_function: Callable[[Any, Any], np.ndarray] = cos_sim,
+    truncate_dim: int | None = None,
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+) -> list[list[float | int]]:
+    """Find the most similar pairs among sentences.
+
+    Args:
+        model: with an `encode`.
+        sentences: str.
+        show_progress_bar: `encode`'s.
+        batch_size: `encode`'s.
+        query_chunk_size: embeddings that are compared at once; memory alone depends on it.
+        corpus_chunk_size: embeddings that they are compared with at once; memory alone depends on it.
+        max_pairs: the most pairs that are returned.
+        top_k: how many others are looked at for each sentence, its most similar ones.
+        score_function: makes float32 [n, m] of [n, D] and [m, D]; larger is more similar.
+        truncate_dim: `encode`'s.
+        prompt_name: `encode`'s.
+        prompt: `encode`'s.
+
+    Returns:
+        [score, i, j] of each pair, i < j, the most similar first.
+
+    Raises:
+        TypeError: something other than text.
+        ValueError: a number that is not positive.
+    """
+    embeddings = model.encode(
+        sentences,
+        show_progress_bar=show_progress_bar,
+        batch_size=batch_size,
+        truncate_dim=truncate_dim,
+        prompt_name=prompt_name,
+        prompt=prompt,
+    )
+    return mine_pairs(embeddings, query_chunk_size, corpus_chunk_size, max_pairs, top_k, score_function)
+
+
+def paraphrase_mining_embeddings(
+    embeddings: Any,
+    query_chunk_size: int = 5000,
+    corpus_chunk_size: int = 100_000,
+    max_pairs: int = 500_000,
+    top_k: int = 100,
+    score_function: Callable[[Any, Any], np.ndarray] = cos_sim,
+) -> list[list[float | int]]:
+    """Find the most similar pairs among embeddings [n, D]; see `paraphrase_mining`."""
+    return mine_pairs(embeddings, query_chunk_size, corpus_chunk_size, max_pairs, top_k, score_function)
+
+
+def community_detection(
+    embeddings: Any,
+    threshold: float = 0.75,
+    min_community_size: int = 10,
+    batch_size: int = 1024,
+    show_progress_bar: bool = False,
+) -> list[list[int]]:
+    """Find groups of embeddings whose cosine with a central one is at least `threshold`.
+
+    Args:
+        embeddings: numbers [n, D].
+        threshold: that cosine.
+        min_community_size: the smallest group.
+        batch_size: embeddings that are compared with all at once; memory alone depends on it.
+        show_progress_bar: without effect.
+
+    Returns:
+        The numbers of each group's embeddings, its centre first, then the most similar; the largest group first. No
+        embedding is in two of them.
+
+    Raises:
+        ValueError: a number that is not positive.
+    """
+    return find_communities(embeddings, threshold, min_community_size, batch_size, cos_sim)
 
 
 def _products() -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:

@@ -43,7 +43,7 @@ class ConfigOptions(TypedDict, total=False):
     ]
 
 
-class _ReadOptions(HubOptions, ConfigOptions, ConfigKeywords, total=False):
+class ReadOptions(HubOptions, ConfigOptions, ConfigKeywords, total=False):
     """Of `Config.from_pretrained`."""
 
 
@@ -105,9 +105,9 @@ class Config:
     family: ClassVar[str | None] = None
 
     @classmethod
-    @spelled_out(_ReadOptions)
+    @spelled_out(ReadOptions)
     def from_pretrained(
-        cls: type[Loaded], name_or_path: str | os.PathLike[str], **options: Unpack[_ReadOptions]
+        cls: type[Loaded], name_or_path: str | os.PathLike[str], **options: Unpack[ReadOptions]
     ) -> Loaded:
         """Read the configuration of a checkpoint; of a hub id, without its weights.
 
@@ -154,7 +154,8 @@ class Config:
             faults.append(f"config.json: model_type {family.model_type} is not {cls.family}: use AutoConfig")
         if faults or family is None:
             raise CheckpointError(os.fspath(where), faults)
-        return cls(
+        kind = _CLASSES[family.model_type] if cls.family is None else cls
+        made = kind(
             model_type=family.model_type,
             architectures=tuple(architectures(raw)),
             id2label=id2label,
@@ -165,6 +166,7 @@ class Config:
             **outputs,
             **{key.name: values[key.name] for key in fields(cls) if key.name in values},  # the weights say the others
         )
+        return cast(Loaded, made)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a config.json of the same content: what was read, with labels and outputs spelled out."""
@@ -232,6 +234,89 @@ class Config:
     def hidden_act(self) -> str:
         """The activation, as BERT calls it."""
         return self.activation
+
+
+class _OfFamily(Config):
+    """A family's configuration: as it was read, or made of the keys that its config.json has."""
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        if values or "raw" in named:  # those of `Config`, which reads them off a file
+            super().__init__(*values, **named)
+            return
+        usual = _USUAL.get(str(self.family), _BASE)
+        read = Config.from_dict({**usual, **named, "model_type": self.family}, where=type(self).__name__)
+        for key in fields(self):
+            object.__setattr__(self, key.name, getattr(read, key.name))
+
+
+_BASE = {"vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+_BASE |= {"intermediate_size": 3072, "max_position_embeddings": 512}
+_USUAL: dict[str, dict[str, int]] = {
+    "distilbert": {**_BASE, "num_hidden_layers": 6},
+    "roberta": {**_BASE, "vocab_size": 50265},
+    "albert": {
+        **_BASE, "vocab_size": 30000, "embedding_size": 128, "hidden_size": 4096, "intermediate_size": 16384,
+        "num_attention_heads": 64,
+    },
+    "electra": {
+        **_BASE, "embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024,
+    },
+    "mobilebert": {
+        **_BASE, "hidden_size": 512, "num_hidden_layers": 24, "num_attention_heads": 4, "intermediate_size": 512,
+    },
+}  # fmt: skip
+"""What transformers 5.24 takes where nobody says otherwise, by model_type; `_BASE` for the others."""
+
+
+class DistilBertConfig(_OfFamily):
+    """DistilBERT's configuration."""
+
+    family = "distilbert"
+
+
+class BertConfig(_OfFamily):
+    """BERT's configuration."""
+
+    family = "bert"
+
+
+class RobertaConfig(_OfFamily):
+    """RoBERTa's configuration."""
+
+    family = "roberta"
+
+
+class XLMRobertaConfig(_OfFamily):
+    """XLM-RoBERTa's configuration."""
+
+    family = "xlm-roberta"
+
+
+class CamembertConfig(_OfFamily):
+    """CamemBERT's configuration."""
+
+    family = "camembert"
+
+
+class AlbertConfig(_OfFamily):
+    """ALBERT's configuration."""
+
+    family = "albert"
+
+
+class ElectraConfig(_OfFamily):
+    """ELECTRA's configuration."""
+
+    family = "electra"
+
+
+class MobileBertConfig(_OfFamily):
+    """MobileBERT's configuration."""
+
+    family = "mobilebert"
+
+
+_CLASSES: dict[str, type[Config]] = {str(kind.family): kind for kind in _OfFamily.__subclasses__()}
 
 
 def replaced(raw: Mapping[str, Any], options: ConfigOptions, where: str | os.PathLike[str]) -> dict[str, Any]:

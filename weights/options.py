@@ -7,10 +7,11 @@ import inspect
 import os
 import re
 import textwrap
-from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, TypedDict, TypeVar, get_args, get_type_hints
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, ClassVar, NamedTuple, TypedDict, TypeVar, get_args, get_type_hints
 
-from minidistil._keywords import Neutral, take_out
+from minidistil._keywords import Neutral, SameAs, take_out
+from minidistil._options import check_table
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -36,6 +37,75 @@ class HubOptions(TypedDict, total=False):
     variant: Annotated[str | None, Option('which weights, where there are several: "fp16", model.fp16.safetensors.')]
 
 
+class _Table:
+    """A TypedDict whose values are annotated with `Option`, `Neutral` or `SameAs`, taken apart."""
+
+    _made: ClassVar[dict[type, _Table]] = {}
+
+    @classmethod
+    def of(cls, options: type) -> _Table:
+        """That of a TypedDict, which is taken apart once."""
+        return cls._made.setdefault(options, cls._made.get(options) or cls(options))
+
+    def __init__(self, options: type) -> None:
+        # Without names of its own, each table's annotations are read in the module that they were written in.
+        hints = get_type_hints(options, globalns={}, include_extras=True)
+        self.hints = {name: get_args(hint) for name, hint in hints.items()}
+        self.declared = {name: option for name, (_, option) in self.hints.items() if isinstance(option, Option)}
+        self.foreign = {name: rule for name, (_, rule) in self.hints.items() if name not in self.declared}
+
+    def translate(self, called: str, given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+        """Return the known ones of what was given, those that go by another name among them; check the others."""
+        kept = {name: value for name, value in given.items() if name in known}
+        for name, value in given.items():
+            if name in known:
+                continue
+            rule = self.foreign.get(name)
+            while isinstance(rule, SameAs) and rule.name not in known and rule.name in self.foreign:
+                rule = self.foreign.get(rule.name)
+            if rule is None:
+                has = ", ".join(self.declared or sorted(known))
+                raise TypeError(f"{called} has no option {name!r}; it has {has}")
+            if isinstance(rule, Neutral):
+                take_out(called.removesuffix("()"), name, value, rule)
+            elif value is not None and kept.get(rule.name) is None:
+                kept[rule.name] = value
+            elif value is not None:
+                raise TypeError(f"{called} got {name} and {rule.name}, two names of one option")
+        return kept
+
+
+def without_foreign(options: type, called: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given, without the keywords of other libraries; what else there is, is for the caller to check.
+
+    Args:
+        options: a TypedDict as for `spelled_out`.
+        called: the function that got them.
+        given: keywords and their values.
+
+    Raises:
+        ValueError: a value that is refused.
+    """
+    table = _Table.of(options)
+    return table.translate(called, given, given.keys() - table.foreign.keys())
+
+
+def checked_table(options: type, name: str, value: Any) -> dict[str, Any]:
+    """Return an option that is itself a table of options, without what is of other libraries in it.
+
+    Args:
+        options: a TypedDict as for `spelled_out`.
+        name: the option's.
+        value: what the caller passed.
+
+    Raises:
+        TypeError: no dictionary, or an unknown name in it.
+        ValueError: a value that is refused.
+    """
+    table = _Table.of(options)
+    return table.translate(name, check_table(name, value), table.declared.keys())
+
+
 def spelled_out(options: type) -> Callable[[Function], Function]:
     """Make a function that takes `**options: Unpack[...]` show, and check, every one of them by name.
 
@@ -47,12 +117,10 @@ def spelled_out(options: type) -> Callable[[Function], Function]:
     Args:
         options: a TypedDict whose values are annotated with `Option`, `Neutral` or `SameAs`.
     """
-    hints = {name: get_args(hint) for name, hint in get_type_hints(options, include_extras=True).items()}
-    declared = {name: option for name, (_, option) in hints.items() if isinstance(option, Option)}
-    foreign = {name: rule for name, (_, rule) in hints.items() if name not in declared}
+    table = _Table.of(options)
     keywords = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(rule, "default", None), annotation=kind)
-        for name, (kind, rule) in hints.items()
+        for name, (kind, rule) in table.hints.items()
     ]
 
     def decorate(function: Function) -> Function:
@@ -66,27 +134,13 @@ def spelled_out(options: type) -> Callable[[Function], Function]:
         signature = inspect.signature(function)
         *own, collected = signature.parameters.values()
         names = {parameter.name for parameter in own}
-        known = names | declared.keys()
+        known = names | table.declared.keys()
         shown = [keyword for keyword in keywords if keyword.name not in names]
-
-        def translated(args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
-            kept = {name: value for name, value in given.items() if name in known}
-            for name in given.keys() - known:
-                rule, called = foreign.get(name), _called(function, args)
-                if rule is None:
-                    raise TypeError(f"{called}() has no option {name!r}; it has {', '.join(declared or sorted(names))}")
-                if isinstance(rule, Neutral):
-                    take_out(called, name, given[name], rule)
-                elif given[name] is not None and kept.get(rule.name) is None:
-                    kept[rule.name] = given[name]
-                elif given[name] is not None:
-                    raise TypeError(f"{called}() got {name} and {rule.name}, two names of one option")
-            return kept
 
         @functools.wraps(function)
         def call(*args: Any, **given: Any) -> Any:
             if not known.issuperset(given):
-                given = translated(args, given)
+                given = table.translate(f"{_called(function, args)}()", given, known)
             try:
                 return function(*args, **given)
             except TypeError:
@@ -105,10 +159,10 @@ def spelled_out(options: type) -> Callable[[Function], Function]:
 
     def explained(doc: str | None) -> str | None:
         def lines(found: re.Match[str]) -> str:
-            each = [f"{found[1]}{name}: {option.text}" for name, option in declared.items()]
-            if foreign:
+            each = [f"{found[1]}{name}: {option.text}" for name, option in table.declared.items()]
+            if table.foreign:
                 each += textwrap.wrap(
-                    f"{', '.join(foreign)}: names and options of other libraries; docs/migration.md says of each "
+                    f"{', '.join(table.foreign)}: names and options of other libraries; docs/migration.md says of each "
                     "whether it is accepted, as it changes nothing here, or refused.",
                     width=118,
                     initial_indent=found[1],

@@ -53,7 +53,7 @@ def multiply_panel(a, lda, rows, panel, c, ldc, bias, k, block, ahead):
     for first in range(0, k, block):
         part, length = panel + first * PANEL * 4, min(block, k - first)
         fetch = part + length * PANEL * 4 if first + length < k else ahead
-        step = PANEL * 4 // tiles
+        step = (PANEL * 4 + tiles - 1) // tiles
         if tiles == 1:
             fetch = part + _FETCH_ALONE * PANEL * 4
         elif fetch == 0:

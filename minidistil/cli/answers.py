@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from minidistil.cli.kinds import TEXT_FILE
-from minidistil.cli.options import encoding_option, json_option, model_options, top_k_option
-from minidistil.cli.records import prefix_option, process, records_output_option
-from minidistil.cli.sources import TYPED, Record, Source
+from minidistil.cli.options import encoding_option, model_options, top_k_option
+from minidistil.cli.record import Record
+from minidistil.cli.records import Target, process, target_options
+from minidistil.cli.sources import FLAT, TYPED, Source
 from minidistil.cli.text import STANDARD_INPUT, count_lines, display_name, printable, read_lines
 from minidistil.cli.writing import Layout, Result, output_kind
 
@@ -31,9 +31,7 @@ _AROUND = 60  # characters shown on each side of an answer, on a terminal
 @top_k_option(1, "Answers to print")
 @click.option("--no-answer", is_flag=True, help='Let "no answer" be one, for models trained so.')
 @encoding_option
-@records_output_option
-@json_option("Print JSON: a list of answers, or with --pairs a line per row.")
-@prefix_option
+@target_options("Print JSON: a list of answers, or with --pairs a line per row.")
 @model_options(default_sentence_model=False)
 def qa(
     question: str | None,
@@ -42,9 +40,7 @@ def qa(
     top_k: int,
     no_answer: bool,
     encoding: str,
-    output: Path | None,
-    as_json: bool,
-    prefix: str | None,
+    target: Target,
     model: str,
     **options: Any,
 ) -> None:
@@ -61,16 +57,17 @@ def qa(
 
     if (question is None) == (pairs is None):
         raise click.UsageError("ask a QUESTION of FILE..., or give --pairs FILE with questions and contexts")
-    if pairs is None and output is not None:
+    if pairs is None and target.output is not None:
         raise click.UsageError("--output is for --pairs; the answers to one QUESTION are printed")
     settings = {"top_k": top_k, "handle_impossible_answer": no_answer, **options}
     if pairs is not None:
-        typed = output_kind(output) in TYPED
-        source = Source(pairs, (), None, encoding, ("question", "context"), typed=typed)
+        kind = output_kind(target.output)
+        columns = ("question", "context")
+        source = Source(pairs, (), None, encoding, columns, typed=kind in TYPED, alike=kind in FLAT)
         _ = source.scan  # what is wrong with it is told before a model is loaded
         layout = Layout(_COLUMNS, "answers" if top_k > 1 else None)
         pipe = pipeline("question-answering", model=model, **settings)
-        process(source, lambda records: _answer(pipe, records), layout, output, as_json, prefix)
+        process(source, lambda records: _answer(pipe, records), layout, target, pipe.model)
         return
     assert question is not None
     if not question.strip():
@@ -90,7 +87,7 @@ def qa(
         for answer in answers
     ]
     best = sorted(found, key=lambda answer: answer["score"], reverse=True)[:top_k]
-    if as_json:
+    if target.as_json:
         click.echo(json.dumps(best, ensure_ascii=False, indent=2))
         return
     for answer in best:

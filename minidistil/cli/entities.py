@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from minidistil.cli.options import column_option, model_options
-from minidistil.cli.records import Streams, process, record_options
-from minidistil.cli.sources import Record
+from minidistil.cli.record import Record
+from minidistil.cli.records import Streams, Target, process, record_options
 from minidistil.cli.text import printable
 from minidistil.cli.writing import Layout, Result
 
@@ -31,6 +31,7 @@ _OTHERS = ("bright_magenta", "bright_cyan", "red", "green", "blue", "yellow", "m
 @model_options(default_sentence_model=False)
 def ner(
     streams: Streams,
+    target: Target,
     aggregation: str,
     column: str,
     model: str,
@@ -47,7 +48,7 @@ def ner(
     """
     from minidistil.pipelines import pipeline
 
-    source = streams.source(column)  # a file that is missing is named before a model is loaded
+    source = streams.source(target, column)  # a file that is missing is named before a model is loaded
     pipe = pipeline("token-classification", model=model, aggregation_strategy=aggregation, **options)
 
     def answer(records: list[Record]) -> list[Result]:
@@ -57,7 +58,7 @@ def ner(
             for record, entities in zip(records, found, strict=True)
         ]
 
-    process(source, answer, _LAYOUT, streams.output, streams.as_json, streams.prefix)
+    process(source, answer, _LAYOUT, target, pipe.model)
 
 
 def mark(text: str, entities: list[dict[str, Any]]) -> str:

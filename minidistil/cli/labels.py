@@ -9,8 +9,9 @@ import click
 
 from minidistil.cli.agreement import Agreement, print_report
 from minidistil.cli.options import column_option, model_options, top_k_option
-from minidistil.cli.records import Streams, process, record_options
-from minidistil.cli.sources import Record, Source
+from minidistil.cli.record import Record
+from minidistil.cli.records import Streams, Target, process, record_options
+from minidistil.cli.sources import Source
 from minidistil.cli.text import printable, shortened, warn_of_cut
 from minidistil.cli.writing import Layout, Result
 
@@ -38,6 +39,7 @@ _windows_option = click.option(
 @model_options(default_sentence_model=False)
 def classify(
     streams: Streams,
+    target: Target,
     top_k: int,
     all_labels: bool,
     column: str,
@@ -60,7 +62,7 @@ def classify(
     from minidistil.pipelines import pipeline
 
     # A file that is missing is named before a model is loaded.
-    source = streams.source(column, *((pair_column,) if pair_column else ()), labels=gold)
+    source = streams.source(target, column, *((pair_column,) if pair_column else ()), labels=gold)
     layout = Layout(_COLUMNS, "labels" if all_labels or top_k > 1 else None)
     pipe = pipeline(
         "text-classification",
@@ -86,11 +88,11 @@ def classify(
         if agreement is not None:
             agreement.add(record.values[agreement.column], result.rows[0]["label"] if result.rows else None)
 
-    as_json = streams.as_json and agreement is None
-    process(source, answer, layout, streams.output, as_json, streams.prefix, watch=count)
+    silent = target if agreement is None else target._replace(as_json=False)
+    process(source, answer, layout, silent, pipe.model, None if agreement is None else count)
     warn_of_cut(pipe.truncated, "text", _CUT)
     if agreement is not None:
-        print_report(agreement.report(), streams.as_json)
+        print_report(agreement.report(), target.as_json)
 
 
 @click.command("zero-shot", short_help="Say which of any labels fits each text.")
@@ -105,6 +107,7 @@ def classify(
 @model_options(default_sentence_model=False)
 def zero_shot(
     streams: Streams,
+    target: Target,
     labels: str,
     template: str,
     multi_label: bool,
@@ -124,7 +127,7 @@ def zero_shot(
     """
     from minidistil.pipelines import pipeline
 
-    source = streams.source(column)
+    source = streams.source(target, column)
     layout = Layout(_COLUMNS, "labels" if len([label for label in labels.split(",") if label.strip()]) > 1 else None)
     pipe = pipeline(
         "zero-shot-classification",
@@ -145,7 +148,7 @@ def zero_shot(
         ]
         return [_result(r, found, column) for r, found in zip(records, rows, strict=True)]
 
-    process(source, answer, layout, streams.output, streams.as_json, streams.prefix)
+    process(source, answer, layout, target, pipe.model)
     warn_of_cut(pipe.truncated, "text", _CUT)
 
 

@@ -23,10 +23,11 @@ from minidistil.cli.options import (
     json_option,
     top_k_option,
 )
+from minidistil.cli.record import Record
 from minidistil.cli.records import format_option, prefix_option, records_output_option
-from minidistil.cli.sources import Record, Source
+from minidistil.cli.sources import Source
 from minidistil.cli.text import display_name, printable
-from minidistil.cli.writing import Form, Layout, Result, output_kind, write
+from minidistil.cli.writing import Form, Layout, Result, output_kind, write_at_once
 
 _SCORED = Layout({"score": float}, prefix="found_")
 _PLACED = Layout({"file": str, "line": int, "score": float}, prefix="found_")
@@ -145,7 +146,7 @@ def tell(matches: Sequence[Match], ranking: Ranking, searched: Searched) -> None
     if searched.output is not None:
         form = Form(_SCORED, searched.output, prefix=searched.prefix)
         answers = [(Record(f"{m.file}:{m.line}", m.values, m.line), Result([{"score": m.score}], "")) for m in matches]
-        write([answers], form, answers[0][0] if answers else None)
+        write_at_once(answers, form)
     elif searched.as_json:
         print_json(matches, searched.prefix)
     else:

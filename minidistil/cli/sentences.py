@@ -20,8 +20,9 @@ from minidistil.cli.options import (
     model_options,
     output_option,
 )
-from minidistil.cli.records import format_option, prefix_option, shard_option
-from minidistil.cli.sources import TYPED, Record, Source, peek
+from minidistil.cli.record import Record, peek
+from minidistil.cli.records import format_option, prefix_option, restart_option, shard_option
+from minidistil.cli.sources import TYPED, Source
 from minidistil.cli.text import STANDARD_INPUT, batches, printable, shortened, warn_of_cut
 from minidistil.cli.writing import Form, Layout, output_kind, refuse_overwriting
 from minidistil.sentences.quantization import PRECISIONS
@@ -49,7 +50,7 @@ _LAYOUT = Layout({"embedding": list}, prefix="new_")
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A .npy file [2, D], least and greatest value of each dimension, for int8 and uint8.",
 )
-@click.option("--restart", is_flag=True, help="Begin anew where an interrupted run has left its part.")
+@restart_option
 @shard_option
 @encoding_option
 @prefix_option

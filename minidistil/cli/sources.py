@@ -10,14 +10,15 @@ import csv
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from minidistil.cli.record import Fault, Faults, Record, Scan, hashable, unlike
 from minidistil.cli.text import (
     STANDARD_INPUT,
     Lines,
@@ -43,45 +44,8 @@ FORMATS = {
 }
 KINDS = ("text", *dict.fromkeys(FORMATS.values()))
 TYPED = ("arrow", "parquet")  # their columns have types
-_MOST_FAULTS = 20  # that are told; more are counted
-_END = object()
+FLAT = ("csv", "tsv")  # have no lists
 _SCHEMA_ROWS = 1024  # lines of JSON whose types are looked at together
-
-
-class Record(NamedTuple):
-    """A line of text or of JSON, a row of a table: where it is from, and what it holds by column."""
-
-    place: str
-    values: Mapping[str, Any]
-    line: int = 0
-
-    def place_shown(self) -> str:
-        """Where it is from, coloured and with a space behind it; nothing for a text of the command line."""
-        return click.style(self.place, fg="cyan") + " " if self.place else ""
-
-
-class Scan(NamedTuple):
-    """What is known of a source before its records are read.
-
-    Attributes:
-        records: how many there are, None where that cannot be known.
-        columns: all that occur, None where they cannot be known.
-        schema: Arrow's, where it was asked for and can be known.
-        without: the place of the first record without a text, None where each has one.
-        labels: the values of the column of labels, and where each stands first.
-    """
-
-    records: int | None
-    columns: tuple[str, ...] | None = None
-    schema: Any = None
-    without: str | None = None
-    labels: Mapping[Any, str] = {}
-
-
-class _Fault(NamedTuple):
-    """What is wrong at a place."""
-
-    what: str
 
 
 @dataclass(frozen=True)
@@ -97,6 +61,7 @@ class Source:
         labels: another column that must be there, whatever it holds.
         blank: whether blank lines of text are records.
         typed: whether the columns' types are wanted, for Arrow and Parquet.
+        alike: whether all records must have the same columns, for CSV.
         shard: i and n: the i-th of n parts, from 1.
     """
 
@@ -108,6 +73,7 @@ class Source:
     labels: str | None = None
     blank: bool = False
     typed: bool = False
+    alike: bool = False
     shard: tuple[int, int] | None = None
 
     @cached_property
@@ -133,13 +99,13 @@ class Source:
         """The records, and None where the next one is waited for; a text is a str, or None where a table has none."""
         start, stop = self._part
         if self.form in TYPED:
-            found: Iterator[Record | _Fault | None] = self._of_a_table_file(start, stop)
+            found: Iterator[Record | Fault | None] = self._of_a_table_file(start, stop)
         elif stop is None:
             found = self._items()
         else:  # of a file, which nobody waits for
             found = itertools.islice(self._items(), start, stop)
         for item in found:
-            if isinstance(item, _Fault):
+            if isinstance(item, Fault):
                 raise click.ClickException(item.what)
             yield item
 
@@ -182,7 +148,7 @@ class Source:
             raise click.UsageError(f"{display_name(self.file)}: {self.form} cannot be read from a stream: give a file")
         return TableFile(path_of(self.file), self.form, self.file)
 
-    def _items(self) -> Iterator[Record | _Fault | None]:
+    def _items(self) -> Iterator[Record | Fault | None]:
         if self.texts:
             return (Record("", {self.columns[0]: text}) for text in self.texts)
         if self.form == "text":
@@ -198,7 +164,7 @@ class Source:
             elif self.blank or line[1].strip():
                 yield Record(self._place(line[0]), {self.columns[0]: line[1]}, line[0])
 
-    def _of_rows(self, delimiter: str) -> Iterator[Record | _Fault | None]:
+    def _of_rows(self, delimiter: str) -> Iterator[Record | Fault | None]:
         lines = Lines(self.file, self.encoding)
         reader = csv.reader((f"{text}\n" for _, text in lines), delimiter=delimiter, strict=True)
         try:
@@ -208,7 +174,7 @@ class Source:
                 yield missing
                 return
             if len(set(header)) < len(header):
-                yield _Fault(f"{self._place(1)}: two columns have the same name: {', '.join(header)}")
+                yield Fault(f"{self._place(1)}: two columns have the same name: {', '.join(header)}")
                 return
             while True:
                 if lines.wait():
@@ -222,11 +188,11 @@ class Source:
                 if len(row) == len(header):
                     yield Record(place, dict(zip(header, row, strict=True)), reader.line_num)
                 else:
-                    yield _Fault(f"{place}: {len(row)} cells, and the header has {len(header)}")
+                    yield Fault(f"{place}: {len(row)} cells, and the header has {len(header)}")
         except csv.Error as error:
-            yield _Fault(f"{self._place(reader.line_num)}: {error}")
+            yield Fault(f"{self._place(reader.line_num)}: {error}")
 
-    def _of_json(self) -> Iterator[Record | _Fault | None]:
+    def _of_json(self) -> Iterator[Record | Fault | None]:
         for numbered in Lines(self.file, self.encoding).as_they_come():
             if numbered is None:
                 yield None
@@ -238,21 +204,21 @@ class Source:
             try:
                 values = json.loads(line)
             except (ValueError, RecursionError) as error:
-                yield _Fault(f"{place}: not a line of JSON: {error}")
+                yield Fault(f"{place}: not a line of JSON: {error}")
                 continue
             if not isinstance(values, dict):
-                yield _Fault(f"{place}: not an object, but {type(values).__name__}")
+                yield Fault(f"{place}: not an object, but {type(values).__name__}")
                 continue
             wrong = [c for c in self.columns if c in values and not isinstance(values[c], (str, type(None)))]
             missing = self._missing(values, number)
             if missing:
                 yield missing
             elif wrong:
-                yield _Fault("\n".join(f"{place}: {c} is no text, but {type(values[c]).__name__}" for c in wrong))
+                yield Fault("\n".join(f"{place}: {c} is no text, but {type(values[c]).__name__}" for c in wrong))
             else:
                 yield Record(place, values, number)
 
-    def _of_a_table_file(self, start: int, stop: int | None) -> Iterator[Record | _Fault]:
+    def _of_a_table_file(self, start: int, stop: int | None) -> Iterator[Record | Fault]:
         from minidistil.sentences.tables import TableRow
 
         self._check_table()
@@ -265,14 +231,17 @@ class Source:
     def _scan_of_items(self) -> Scan:
         columns: dict[str, None] = {}
         labels: dict[Any, str] = {}
-        without, count, schema, faults = None, 0, None, _Faults()
+        without, count, schema, faults = None, 0, None, Faults()
         header: Iterable[str] = self._header() if self.form != "jsonl" else ()
         for chunk in batches(self._items(), _SCHEMA_ROWS):
             records = [item for item in chunk if isinstance(item, Record)]
-            faults.add(item.what for item in chunk if isinstance(item, _Fault))
+            faults.add(item.what for item in chunk if isinstance(item, Fault))
             count += len(records)
             for record in records:
                 if self.form == "jsonl":
+                    if self.alike and columns and list(record.values) != list(columns):
+                        faults.add([unlike(record, columns)])
+                        continue
                     columns.update(dict.fromkeys(record.values))
                     if without is None and any(record.values[column] is None for column in self.columns):
                         without = record.place
@@ -292,7 +261,7 @@ class Source:
     def _scan_of_typed(self) -> Scan:
         from minidistil.sentences.columns import not_decoded
 
-        schema, faults = self._check_table(), _Faults()
+        schema, faults = self._check_table(), Faults()
         wanted = list(dict.fromkeys([*self.columns, *([] if self.labels is None else [self.labels])]))
         labels: dict[Any, str] = {}
         without, count = None, 0
@@ -330,12 +299,12 @@ class Source:
         except csv.Error:
             return []  # the records' own reading tells
 
-    def _missing(self, found: Iterable[str], number: int) -> _Fault | None:
+    def _missing(self, found: Iterable[str], number: int) -> Fault | None:
         wanted = [*self.columns, *([] if self.labels is None else [self.labels])]
         missing = [column for column in wanted if column not in found]
         if not missing:
             return None
-        return _Fault(
+        return Fault(
             f"{self._place(number)}: no {' and no '.join(missing)} among the columns {', '.join(found) or '(none)'}"
         )
 
@@ -361,39 +330,3 @@ class Source:
 
     def _place(self, number: int) -> str:
         return f"{display_name(self.file)}:{number}"
-
-
-def peek(records: Iterator[Record | None], count: int) -> list[Record]:
-    """Take `count` records from their beginning, or fewer: those that are there when others are waited for."""
-    begun: list[Record] = []
-    while len(begun) < count:
-        record = next(records, _END)
-        if record is _END or (record is None and begun):
-            break
-        if isinstance(record, Record):
-            begun.append(record)
-    return begun
-
-
-def hashable(value: Any) -> Any:
-    """Return a value to count by: itself, or its text where it is neither text nor a number."""
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
-
-
-class _Faults:
-    """What is wrong with a file: the first ones, and how many there are."""
-
-    def __init__(self) -> None:
-        self._told: list[str] = []
-        self._count = 0
-
-    def add(self, faults: Iterable[str]) -> None:
-        for fault in faults:
-            self._count += 1
-            if self._count <= _MOST_FAULTS:
-                self._told.append(fault)
-
-    def tell(self) -> None:
-        more = self._count - len(self._told)
-        if self._told:
-            raise click.ClickException("\n".join([*self._told, *([f"and {more:,} more"] if more else [])]))

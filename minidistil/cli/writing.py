@@ -1,20 +1,23 @@
 """Results beside what they came of: for people, as JSON lines, CSV, Arrow or Parquet.
 
-A file is called NAME.partial until it is whole.
+A file is called NAME.partial until it is whole; see `growing`.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
-from minidistil.cli.sources import FORMATS, TYPED, Record, Scan
+from minidistil.cli.record import Record, Scan, unlike
+from minidistil.cli.sources import FLAT, FORMATS, TYPED
+from minidistil.sentences.growing import Growing
 
 _ARROW_TYPES = {str: "string", float: "float64", int: "int64"}
 _PREFIXED = "--prefix puts something of yours before its name"
@@ -51,6 +54,9 @@ class Result:
     shown: str
 
 
+Answered = tuple[Record, Result]
+
+
 @dataclass(frozen=True)
 class Form:
     """How results are written.
@@ -72,7 +78,7 @@ class Form:
     @property
     def flat(self) -> bool:
         """Whether a row has no lists."""
-        return output_kind(self.output) in ("csv", "tsv")
+        return output_kind(self.output) in FLAT
 
     def chosen(self, taken: Collection[str]) -> str:
         """Return the prefix beside these columns (click.ClickException where a name is taken all the same)."""
@@ -84,20 +90,38 @@ class Form:
         return prefix
 
 
-def write(answers: Iterable[list[tuple[Record, Result]]], form: Form, first: Record | None) -> None:
-    """Print or write records with what was found for each, chunk by chunk; `first` is the first of them, if any."""
-    writer = _writer(form, first)
+def print_results(answers: Iterable[list[Answered]], form: Form, first: Record | None) -> None:
+    """Print records with what was found for each, chunk by chunk; `first` is the first of them, if any."""
+    encoder = JsonLines(form, first) if form.as_json else None
+    for chunk in answers:
+        if encoder is not None:
+            sys.stdout.write(encoder.encode(chunk).decode("utf-8", "surrogatepass"))
+        else:
+            for _, result in chunk:
+                if result.shown:
+                    click.echo(result.shown)
+        sys.stdout.flush()
+
+
+def write_at_once(answered: list[Answered], form: Form) -> None:
+    """Write a few records and what was found for each to the output."""
+    file = open_results(form, [record for record, _ in answered])
     try:
-        for chunk in answers:
-            for record, result in chunk:
-                writer.write(record, result)
-            writer.flush()
-        writer.finish()
-    except BaseException as error:
-        note = writer.abandon()
-        if note:  # as BaseException.add_note does, which Python 3.10 lacks
-            error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]
+        file.append(answered)
+        file.finish()
+    except BaseException:
+        file.abandon((0, 0))
         raise
+
+
+def open_results(form: Form, begun: Sequence[Record], done: tuple[int, int] = (0, 0)) -> ResultFile:
+    """Open the output; `begun` are the first records, `done` the results to keep and where they end."""
+    assert form.output is not None
+    first = begun[0] if begun else None
+    kind = output_kind(form.output)
+    if kind in TYPED:
+        return ResultFile(form.output, _Table(form, begun), done)
+    return ResultFile(form.output, JsonLines(form, first) if kind == "jsonl" else _Csv(form, first), done)
 
 
 def output_kind(output: Path | None) -> str | None:
@@ -123,45 +147,25 @@ def refuse_overwriting(taken: Iterable[str], names: Iterable[str], place: str = 
         )
 
 
-class Printer:
-    """Prints results for people."""
+class JsonLines:
+    """A line of JSON per record."""
 
-    def write(self, record: Record, result: Result) -> None:
-        """Take one more result."""
-        if result.shown:
-            click.echo(result.shown)
+    def __init__(self, form: Form, first: Record | None) -> None:
+        scan = form.scan or Scan(None)
+        self.own = scan.columns if scan.columns is not None else tuple(first.values) if first else ()
+        self.form, self.prefix = form, form.chosen(self.own)
+        self.names = [self.prefix + name for name in form.layout.names(form.flat)]
+        self.header = b""
 
-    def flush(self) -> None:
-        """Let all that was taken be seen."""
-        sys.stdout.flush()
-
-    def finish(self) -> None:
-        """Give the file its name."""
-
-    def abandon(self) -> str:
-        """Close the file; says what is in it."""
-        return ""
-
-
-class _JsonLines(Printer):
-    """A line of JSON per record, to a file or standard output."""
-
-    def __init__(self, form: Form, prefix: str) -> None:
-        from minidistil.sentences.sinks import partial_path
-
-        self.form, self.prefix = form, prefix
-        self.names = [prefix + name for name in form.layout.names(form.flat)]
-        self.path = form.output
-        self.partial = partial_path(form.output) if form.output else None
-        self.file: IO[Any] = self._create(self.partial) if self.partial else sys.stdout
-        self.records = 0
-
-    def write(self, record: Record, result: Result) -> None:
+    def encode(self, answered: Sequence[Answered]) -> bytes:
+        """Return records and results as they stand in the file (click.ClickException where one has no place)."""
         from minidistil.sentences.rows import json_text
 
-        refuse_overwriting(record.values, self.names, record.place or "the text")
-        self.file.write(json_text({**record.values, **self.fields(result)}) + "\n")
-        self.records += 1
+        lines = []
+        for record, result in answered:
+            refuse_overwriting(record.values, self.names, record.place or "the text")
+            lines.append(json_text({**record.values, **self.fields(result)}) + "\n")
+        return "".join(lines).encode("utf-8", "surrogatepass")
 
     def fields(self, result: Result) -> dict[str, Any]:
         """What was found, by name: a list, or the columns of the one row."""
@@ -170,147 +174,121 @@ class _JsonLines(Printer):
         row = result.rows[0] if result.rows else dict.fromkeys(self.form.layout.columns)
         return {self.prefix + name: value for name, value in row.items()}
 
-    def flush(self) -> None:
-        self.file.flush()
 
-    def finish(self) -> None:
-        if self.partial and self.path:
-            self.file.close()
-            self.partial.replace(self.path)
-
-    def abandon(self) -> str:
-        if not self.partial:
-            return ""
-        self.file.close()
-        if not self.records:
-            self.partial.unlink(missing_ok=True)
-            return "nothing was written"
-        return f"the results of the first {self.records:,} texts are in {self.partial}"
-
-    def _create(self, path: Path) -> IO[Any]:
-        try:
-            return path.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
-
-
-class _Csv(_JsonLines):
+class _Csv(JsonLines):
     """Rows of CSV: the record's columns, and the result's; a row for each of several."""
 
-    def __init__(self, form: Form, prefix: str, own: Sequence[str]) -> None:
-        super().__init__(form, prefix)
-        dialect = "excel-tab" if output_kind(form.output) == "tsv" else "excel"
-        self._rows = csv.writer(self.file, dialect, lineterminator="\n")
-        self._own = list(own)
-        self._rows.writerow([*own, *self.names])
+    def __init__(self, form: Form, first: Record | None) -> None:
+        super().__init__(form, first)
+        self._columns = list(first.values) if first else list(self.own)
+        self.header = self._rows([[*self._columns, *self.names]])
 
-    def write(self, record: Record, result: Result) -> None:
+    def encode(self, answered: Sequence[Answered]) -> bytes:
         from minidistil.sentences.rows import cell
 
-        if list(record.values) != self._own:
-            raise click.ClickException(
-                f"{record.place}: columns {', '.join(record.values)}, and the records before it have "
-                f"{', '.join(self._own)}; CSV takes the same ones throughout: write .jsonl"
-            )
-        own = [cell(name, value) for name, value in record.values.items()]
-        for row in [{}] if result.rows is None else result.rows:
-            self._rows.writerow([*own, *(row.get(column) for column in self.form.layout.columns)])
-        self.records += 1
+        rows = []
+        for record, result in answered:
+            if list(record.values) != self._columns:
+                raise click.ClickException(unlike(record, self._columns))
+            own = [cell(name, value) for name, value in record.values.items()]
+            found = [{}] if result.rows is None else result.rows
+            rows += [[*own, *(row.get(column) for column in self.form.layout.columns)] for row in found]
+        return self._rows(rows)
+
+    def _rows(self, rows: Sequence[Sequence[Any]]) -> bytes:
+        text = io.StringIO(newline="")
+        dialect = "excel-tab" if output_kind(self.form.output) == "tsv" else "excel"
+        csv.writer(text, dialect, lineterminator="\n").writerows(rows)
+        return text.getvalue().encode("utf-8", "surrogatepass")
 
 
-class _Table(_JsonLines):
+class _Table(JsonLines):
     """An Arrow or Parquet file: the record's columns with their types, and the result's."""
 
-    def __init__(self, form: Form, prefix: str, schema: Any) -> None:
+    def __init__(self, form: Form, begun: Sequence[Record]) -> None:
+        from minidistil.sentences import tables
         from minidistil.sentences.columns import import_pyarrow
 
-        self._arrow = import_pyarrow()
-        self._chunk: list[tuple[Record, Result]] = []
-        self._own: Any = None
-        if schema is not None:  # what cannot be written is told before there is a file
-            self._take(schema, form, prefix)
-        super().__init__(form, prefix)
+        super().__init__(form, begun[0] if begun else None)
+        arrow = self._arrow = import_pyarrow()
+        known = form.scan.schema if form.scan else None
+        self._schema_of_records = tables.schema_of([record.values for record in begun]) if known is None else known
+        layout = form.layout
+        fields = [arrow.field(name, _arrow_type(kind)) for name, kind in layout.columns.items()]
+        if layout.listed is not None:
+            fields = [arrow.field(layout.listed, arrow.list_(arrow.struct(fields)))]
+        self._fields = [field.with_name(self.prefix + field.name) for field in fields]
+        self._schema = self._schema_of_records
+        for field in self._fields:
+            self._schema = self._schema.append(field)
+        tables.check_kind(str(output_kind(form.output)), self._schema)
+        self.header = tables.stream_header(self._schema)
 
-    def write(self, record: Record, result: Result) -> None:
-        self._chunk.append((record, result))
-
-    def flush(self) -> None:
+    def encode(self, answered: Sequence[Answered]) -> bytes:
         from minidistil.sentences import tables
 
-        values = [record.values for record, _ in self._chunk]
-        if self._own is None:
-            self._take(tables.schema_of(values), self.form, self.prefix)
-        if not self.file.tell():
-            self.file.write(self._header)
-        if not values:
-            return
-        for record, _ in self._chunk:
+        if not answered:
+            return b""
+        for record, _ in answered:
             if not isinstance(record.values, tables.TableRow):
-                self._refuse_others(record)
-        own = tables.record_batch(values, self._own)
-        found = [self.fields(result) for _, result in self._chunk]
-        columns = [
-            self._arrow.array([fields[field.name] for fields in found], field.type)
-            for field in list(self._schema)[len(self._own) :]
-        ]
-        batch = self._arrow.RecordBatch.from_arrays([*own.columns, *columns], schema=self._schema)
-        self.file.write(tables.stream_part(batch, self._header))
-        self.file.flush()
-        self.records += len(self._chunk)
-        self._chunk = []
+                self._check(record)
+        kept = tables.record_batch([record.values for record, _ in answered], self._schema_of_records)
+        found = [self.fields(result) for _, result in answered]
+        columns = [self._arrow.array([row[field.name] for row in found], field.type) for field in self._fields]
+        batch = self._arrow.RecordBatch.from_arrays([*kept.columns, *columns], schema=self._schema)
+        return tables.stream_part(batch, self.header)
 
-    def finish(self) -> None:
-        from minidistil.sentences import tables
-
-        self.flush()
-        assert self.partial is not None
-        assert self.path is not None
-        self.file.close()
-        tables.finish(self.partial, self.path, str(output_kind(self.path)))
-
-    def _refuse_others(self, record: Record) -> None:
+    def _check(self, record: Record) -> None:
         refuse_overwriting(record.values, self.names, record.place)
-        others = [name for name in record.values if self._own.get_field_index(name) < 0]
+        others = [name for name in record.values if self._schema_of_records.get_field_index(name) < 0]
         if others:
             raise click.ClickException(
                 f"{record.place}: column {' and '.join(others)}, which the records before it do not have; "
                 "a table takes the same ones throughout: write .jsonl"
             )
 
-    def _take(self, own: Any, form: Form, prefix: str) -> None:
-        """Take the schema of the records."""
+
+class ResultFile(Growing):
+    """Results beside what they came of, in a file that grows.
+
+    Args:
+        path: of it; its name says how to write.
+        encoder: of records and results.
+        done: results to keep, and where they end.
+    """
+
+    what = "results"
+
+    def __init__(self, path: Path, encoder: JsonLines, done: tuple[int, int]) -> None:
+        self._encoder = encoder
+        super().__init__(path, done=done)
+
+    def append(self, answered: Sequence[Answered]) -> bytes:
+        """Write records and their results; returns what was written."""
+        data = self._encoder.encode(answered)
+        self.extend(data, len(answered))
+        return data
+
+    def finish(self) -> None:
+        """Give the file its name, when all of it is on the disk."""
+        kind = output_kind(self.path)
+        if kind not in TYPED:
+            super().finish()
+            return
         from minidistil.sentences import tables
 
-        arrow, layout = self._arrow, form.layout
-        fields = [arrow.field(name, _arrow_type(kind)) for name, kind in layout.columns.items()]
-        if layout.listed is not None:
-            fields = [arrow.field(layout.listed, arrow.list_(arrow.struct(fields)))]
-        schema = own
-        for field in fields:
-            schema = schema.append(field.with_name(prefix + field.name))
-        tables.check_kind(str(output_kind(form.output)), schema)
-        self._own, self._schema, self._header = own, schema, tables.stream_header(schema)
+        self._close()
+        tables.finish(self.partial, self.path, kind)
 
-    def _create(self, path: Path) -> IO[Any]:
-        try:
-            return path.open("wb")
-        except OSError as error:
-            raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
+    def _header(self, rows: int) -> bytes:
+        return self._encoder.header
 
-
-def _writer(form: Form, first: Record | None) -> Printer:
-    """What writes them; `first` is the first record, where there is one."""
-    kind = output_kind(form.output)
-    if kind is None and not form.as_json:
-        return Printer()
-    scan = form.scan or Scan(None)
-    own = scan.columns if scan.columns is not None else tuple(first.values) if first else ()
-    prefix = form.chosen(own)
-    if kind in ("csv", "tsv"):
-        return _Csv(form, prefix, list(first.values) if first else own)
-    if kind in TYPED:
-        return _Table(form, prefix, scan.schema)
-    return _JsonLines(form, prefix)
+    def _compare_header(self) -> None:
+        self._file.seek(0)
+        if self._file.read(len(self._encoder.header)) != self._encoder.header:
+            raise ValueError(
+                f"{self.partial} begins otherwise than this command begins it; begin anew with resume=False"
+            )
 
 
 def _arrow_type(kind: type) -> Any:

@@ -7,7 +7,7 @@ sentence alone: tokens that the mask drops are not computed, and their rows in t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
@@ -17,10 +17,11 @@ import minidistil  # its public names: what stands on a model, a floor above, is
 from minidistil._float_mode import default_mode
 from minidistil._keywords import CallKeywords, LoadingKeywords, SavingKeywords
 from minidistil._loading import loaded_once, loading
-from minidistil._options import check_device
+from minidistil._options import CPU, Device, check_device
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.choose import RunOptions, create_backend, packed_beside
 from minidistil.backends.protocol import Encoded
+from minidistil.models.about import About, Embedding, about, outline
 from minidistil.models.inputs import ModelInputs, prepare
 from minidistil.models.outputs import BaseModelOutput, ModelOutput
 from minidistil.weights.by_reference import ByReference
@@ -29,8 +30,10 @@ from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import HubOptions, Option, spelled_out
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+    from minidistil.models.signatures import EncodeOptions
     from minidistil.tokenization import Tokenizer
     from minidistil.weights import Checkpoint
     from minidistil.weights.packing import PackedWeights
@@ -102,7 +105,7 @@ class Model(ByReference, Generic[Output]):
     heads: ClassVar[tuple[str, ...]] = ()
     reads_first_only: ClassVar[bool] = False
     _output: ClassVar[type[ModelOutput]] = BaseModelOutput
-    _shared = ("config", "folder", "source", "_pooler", "_head", "_backend", "_options")
+    _shared = ("config", "folder", "source", "_pooler", "_head", "_backend", "_options", "_about")
 
     @default_mode()
     def __init__(
@@ -123,6 +126,7 @@ class Model(ByReference, Generic[Output]):
         self._head: Any = getattr(weights, self.heads[0]) if self.heads else None
         if self.heads and self._head is None:
             raise ValueError(f"these weights have no {self.heads[0]} head, which {type(self).__name__} computes")
+        self._about: About = about(weights, self._head)
         self._backend = create_backend(backend, config, weights, threads, packed)
 
     @classmethod
@@ -332,13 +336,66 @@ class Model(ByReference, Generic[Output]):
         """The model as sentence-transformers would use it: by modules.json, or mean pooling where there is none."""
         return minidistil.SentenceEncoder(self, self.source)
 
-    def encode(self, sentences: Any, **options: Any) -> Any:
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["float32"] | None = ...,
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode(self, sentences: Any = ..., *args: Any, **options: Any) -> Any: ...
+
+    def encode(self, sentences: Any = None, *args: Any, **options: Any) -> Any:
         """Embed sentences: str to float32 [D], list to float32 [B, D]; see `SentenceEncoder.encode`."""
-        return self.sentence_encoder.encode(sentences, **options)
+        return self.sentence_encoder.encode(sentences, *args, **options)
 
     def encode_packed(self, batch: PackedBatch, rows: np.ndarray | None = None) -> np.ndarray:
         """Return the last hidden states of packed sentences: float32 [T, D], or [R, D] for `rows` (int64 [R])."""
         return self._backend.encode(batch, rows=rows).last
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """Return how many numbers the weights are, those that are used twice counted once.
+
+        Args:
+            only_trainable: without effect, as in transformers for a model that was loaded.
+            exclude_embeddings: leave the tables of words, positions and token types out.
+        """
+        return self._about.parameters - (self._about.embeddings if exclude_embeddings else 0)
+
+    def get_input_embeddings(self) -> Embedding:
+        """Return the word embeddings, to read."""
+        return Embedding(self._about.words)
+
+    @property
+    def name_or_path(self) -> str:
+        """What the model was loaded by."""
+        return self.config.name_or_path
+
+    def __repr__(self) -> str:
+        computed = type(self._backend).__name__.lower()
+        return outline(type(self).__name__, self.config, "".join(self.heads), self._about.parameters, computed)
+
+    @property
+    def device(self) -> Device:
+        """The CPU."""
+        return CPU
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What is computed in: float32."""
+        return np.dtype(np.float32)
+
+    def cpu(self: Loaded) -> Loaded:
+        """Return the model, which is on the CPU."""
+        return self
 
     def eval(self: Loaded) -> Loaded:
         """Return the model: it only ever evaluates. Here so that code written for PyTorch keeps working."""

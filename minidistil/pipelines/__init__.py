@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
+from minidistil._keywords import PipelineKeywords
 from minidistil._loading import loading
-from minidistil._options import check_device
+from minidistil._options import check_device, is_one_of
 from minidistil.pipelines.base import Pipeline
 
 if TYPE_CHECKING:
@@ -33,10 +34,9 @@ if TYPE_CHECKING:
     from minidistil.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
     from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
-    from minidistil.weights.options import HubOptions
 
     _Model: TypeAlias = str | os.PathLike[str] | Model[Any] | SentenceEncoder | None
-    _Tokenizer: TypeAlias = str | os.PathLike[str] | Tokenizer | None
+    _Tokenizer: TypeAlias = str | os.PathLike[str] | Tokenizer | tuple[str, dict[str, Any]] | None
 
 # Task -> module, class, and the loader of `minidistil.models.auto` that gives it a model.
 _TASKS = {
@@ -60,6 +60,16 @@ _TASKS = {
     ),
 }
 _ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
+
+
+# Head ("" for none) -> the task that it is for, where nobody names one.
+_FOR_HEAD = {
+    "": "feature-extraction",
+    "masked_lm": "fill-mask",
+    "question_answering": "question-answering",
+    "sequence_classification": "text-classification",
+    "token_classification": "token-classification",
+}
 
 
 @overload
@@ -136,11 +146,11 @@ def pipeline(
     **options: Unpack[FeatureExtractionOptions],
 ) -> FeatureExtractionPipeline[list[list[list[float]]]]: ...
 @overload
-def pipeline(task: str, model: _Model = ..., tokenizer: _Tokenizer = ..., **options: Any) -> Any: ...
+def pipeline(task: str | None = ..., model: _Model = ..., tokenizer: _Tokenizer = ..., **options: Any) -> Any: ...
 def pipeline(
-    task: str,
+    task: str | None = None,
     model: str | os.PathLike[str] | Model | SentenceEncoder | None = None,
-    tokenizer: str | os.PathLike[str] | Tokenizer | None = None,
+    tokenizer: str | os.PathLike[str] | Tokenizer | tuple[str, dict[str, Any]] | None = None,
     *,
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -149,15 +159,18 @@ def pipeline(
     threads: int | None = None,
     backend: str | None = None,
     device: Any = None,
+    model_kwargs: dict[str, Any] | None = None,
     **options: Any,
 ) -> Any:
     """Make a pipeline.
 
     Args:
         task: "text-classification" or "sentiment-analysis", "token-classification" or "ner", "question-answering",
-            "zero-shot-classification", "fill-mask", "feature-extraction".
+            "zero-shot-classification", "fill-mask", "feature-extraction"; unset, the one for the model's head, by the
+            `architectures` of its config.json.
         model: a folder, `package:NAME`, a hub id, or a loaded model that has the task's head.
-        tokenizer: the same for the tokenizer; unset, the model's own.
+        tokenizer: the same for the tokenizer, or a tuple of that and a dictionary of its options; unset, the model's
+            own.
         revision: hub branch, tag or commit.
         cache_dir: where hub files are kept.
         local_files_only: never open a connection.
@@ -165,51 +178,65 @@ def pipeline(
         threads: to compute with; None for OMP_NUM_THREADS where it is set, else what the process may use.
         backend: "engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.
         device: None, -1 or "cpu", for code written for other libraries.
-        **options: the task's own, and those of every pipeline: `truncation`, `max_length`, `batch_size`,
-            `batch_tokens`, `progress`; see `Pipeline`.
+        model_kwargs: further options of loading the model.
+        **options: of loading the model, such as `subfolder` and `config`; the task's own; and those of every pipeline:
+            `truncation`, `max_length`, `batch_size`, `batch_tokens`, `progress`; see `Pipeline`.
 
     Returns:
         A callable; see its class.
 
     Raises:
-        ValueError: an unknown task (the message lists those there are), no model, or an option the task lacks.
+        TypeError: an option that there is not.
+        ValueError: an unknown task (the message lists those there are), no model, or an option that is refused.
     """
-    name = _ALIASES.get(task, task)
-    if name not in _TASKS:
+    if task is not None and not is_one_of(task, (*_TASKS, *_ALIASES)):
         raise ValueError(f"unknown task {task!r}; supported tasks: {', '.join(sorted({*_TASKS, *_ALIASES}))}")
     if model is None:
-        raise ValueError(f"pipeline({task!r}) needs model=: a folder, package:NAME, a hub id, or a loaded model")
-    if str(device) != "-1":  # transformers' number of the CPU
-        check_device(device)
-    module, class_name, loader = _TASKS[name]
+        named = "" if task is None else repr(task)
+        raise ValueError(f"pipeline({named}) needs model=: a folder, package:NAME, a hub id, or a loaded model")
+    check_device(device)
     with loading():
+        auto = importlib.import_module("minidistil.models.auto")
+        from minidistil.models.base import LoadOptions, divided
         from minidistil.models.purpose import refuse_without_head
         from minidistil.weights import open_checkpoint
+        from minidistil.weights.options import checked_table, without_foreign
 
-        auto = importlib.import_module("minidistil.models.auto")
-        pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     # By name, not `**options: Unpack[LoadOptions]`: those are the task's, and any.
-    fetching: HubOptions = {
-        "revision": revision,
-        "cache_dir": cache_dir,
-        "local_files_only": local_files_only,
-        "token": token,
-    }
+    said: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only or None}
+    said |= {"token": token, "threads": threads, "backend": backend}
+    said = {name: value for name, value in said.items() if value is not None}
+    said |= {name: options.pop(name) for name in LoadOptions.__annotations__.keys() & options.keys()}
+    said = checked_table(LoadOptions, "model_kwargs", model_kwargs) | without_foreign(LoadOptions, "pipeline", said)
+    fetching, own = divided(cast(LoadOptions, said))
+    options = without_foreign(PipelineKeywords, "pipeline", options)
     loaded: Any = model
     if isinstance(model, (str, os.PathLike)):
         opened = open_checkpoint(model, **fetching)
-        if head := getattr(auto, loader)._head:
-            refuse_without_head(opened, head, f'pipeline("{name}")')
-        loaded = getattr(auto, loader).from_pretrained(opened.source, threads=threads, backend=backend)
-    if tokenizer is None:
-        chosen = loaded.tokenizer
-    elif isinstance(tokenizer, (str, os.PathLike)):
+        task = task or _task_of(auto.class_of(opened))
+        loader = getattr(auto, _TASKS[_ALIASES.get(task, task)][2])
+        if loader._head:
+            refuse_without_head(opened, loader._head, f'pipeline("{_ALIASES.get(task, task)}")')
+        loaded = loader.from_pretrained(opened.source, **own)
+    task = task or _task_of(type(getattr(model, "model", model)))
+    module, class_name, _ = _TASKS[_ALIASES.get(task, task)]
+    with loading():
+        pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
+    name, settings = tokenizer if isinstance(tokenizer, tuple) else (tokenizer, {})
+    if isinstance(name, (str, os.PathLike)):
         from minidistil.tokenization import Tokenizer
 
-        chosen = Tokenizer.from_pretrained(tokenizer, **fetching)
-    else:
-        chosen = tokenizer
-    return pipeline_class(loaded, chosen, **options)
+        return pipeline_class(loaded, Tokenizer.from_pretrained(name, **{**fetching, **settings}), **options)
+    return pipeline_class(loaded, name, **options)
+
+
+def _task_of(kind: type[Any]) -> str:
+    """The task that a class of models is for."""
+    head = "".join(getattr(kind, "heads", ()))
+    if head not in _FOR_HEAD:
+        tasks = ", ".join(sorted({*_TASKS, *_ALIASES}))
+        raise ValueError(f"{kind.__name__} is a model for none of the tasks; name one: {tasks}")
+    return _FOR_HEAD[head]
 
 
 __all__ = ["Pipeline", "pipeline"]

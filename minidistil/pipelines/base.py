@@ -15,8 +15,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from minidistil._float_mode import default_mode
+from minidistil._keywords import PipelineKeywords
 from minidistil._loading import Lock, loading
-from minidistil._options import check_number, is_iterable
+from minidistil._options import check_device, check_number, is_iterable, refuse_table
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.models.purpose import good_for
@@ -28,6 +29,7 @@ from minidistil.tokenization import (
     refuse_without_tokens,
     warn_of_truncation,
 )
+from minidistil.weights.options import without_foreign
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -53,7 +55,8 @@ class Pipeline:
 
     Args:
         model: with the head that the task needs.
-        tokenizer: the model's.
+        tokenizer: the model's; unset, that.
+        device: None, -1 or "cpu".
         batch_size: most windows (texts, mostly) per call of the model, and how many inputs an iterator is read ahead (1
             if unset). Speed alone depends on it.
         batch_tokens: most tokens per call of the model. Speed and memory alone depend on it.
@@ -78,8 +81,9 @@ class Pipeline:
     def __init__(
         self,
         model: Any,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None = None,
         *,
+        device: Any = None,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
         truncation: str | bool | None = None,
@@ -88,6 +92,8 @@ class Pipeline:
         progress: bool = False,
         **options: Any,
     ) -> None:
+        check_device(device)
+        tokenizer = model.tokenizer if tokenizer is None else tokenizer
         if not isinstance(tokenizer, Tokenizer):
             raise TypeError(f"tokenizer must be a path or a minidistil Tokenizer, got {type(tokenizer).__name__}")
         self.model = model
@@ -102,7 +108,7 @@ class Pipeline:
             "padding": padding,
             "progress": progress,
         }
-        self._defaults = options
+        self._defaults = self._known(options)
         self._settings({})  # a wrong default is an error here, not at the first call
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
@@ -119,6 +125,7 @@ class Pipeline:
             TypeError: something other than text, or an option the task lacks.
             ValueError: a text that cannot be answered; the message says which and why.
         """
+        refuse_table("inputs", inputs)
         general, task = self._settings(options)
         if self._is_one(inputs, task):
             return self._answer_all([inputs], general, task)[0]
@@ -232,8 +239,13 @@ class Pipeline:
         if truncation == "warn":
             warn_of_truncation(len(cut), total, limit)
 
+    def _known(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Options without keywords of other libraries that change nothing here; those that would are refused."""
+        return without_foreign(PipelineKeywords, type(self).__name__, options) if options else options
+
     def _settings(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         """General settings and the task's, call over constructor, checked."""
+        options = self._known(options)
         general = {name: options.get(name, value) for name, value in self._general.items()}
         task = {**self._defaults, **{k: v for k, v in options.items() if k not in general}}
         unknown = sorted(set(task) - set(self.option_names))

@@ -41,7 +41,7 @@ class FeatureExtractionPipeline(Pipeline, Generic[Found]):
     task = "feature-extraction"
     option_names = ("return_tensors", "tokenize_kwargs")
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, **options: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer | None = None, **options: Any) -> None:
         if not hasattr(model, "encode_packed"):
             raise TypeError(f"feature-extraction needs an encoder, got {type(model).__name__}: load it with AutoModel")
         super().__init__(model, tokenizer, **options)

@@ -59,10 +59,8 @@ class FillMaskPipeline(Pipeline):
     task = "fill-mask"
     option_names = ("top_k", "targets", "windows", "tokenizer_kwargs")
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, **options: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer | None = None, **options: Any) -> None:
         needs_head("fill-mask", model, MaskedLM, "a masked-language-model head", "AutoModelForMaskedLM")
-        if getattr(tokenizer, "mask_token_id", 0) is None:
-            raise ValueError("fill-mask needs a tokenizer that has a mask token; this one has none")
         super().__init__(model, tokenizer, **options)
 
     # `| Any`: a text of several masks has a list for each, which who writes the text knows, and no type checker.
@@ -75,8 +73,12 @@ class FillMaskPipeline(Pipeline):
     @overload
     def __call__(self, inputs: Iterable[str], **options: Unpack[FillMaskCall]) -> Iterator[list[Candidate] | Any]: ...
     def __call__(self, inputs: Any, **options: Any) -> Any:
-        """Fill the masks of one text, a list of them, or those of an iterable; see `Pipeline.__call__`."""
-        return super().__call__(inputs, **options)
+        """Fill the masks of one text, a list of them, or those of an iterable; see `Pipeline.__call__`.
+
+        A list of one gives the answer to that one, as in transformers.
+        """
+        answers = super().__call__(inputs, **options)
+        return answers[0] if isinstance(inputs, list) and len(inputs) == 1 else answers
 
     def _settings(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         given = options.get("tokenizer_kwargs") or self._defaults.get("tokenizer_kwargs")
@@ -87,6 +89,8 @@ class FillMaskPipeline(Pipeline):
 
     def _options(self, **options: Any) -> _Options:
         targets = options.get("targets")
+        if self.tokenizer.mask_token_id is None:
+            raise ValueError("fill-mask needs a tokenizer that has a mask token; this one has none")
         top_k = check_number("top_k", options.get("top_k")) or 5
         ids = None if targets is None else self._target_ids(targets)
         return _Options(top_k, ids, bool(options.get("windows", False)))

@@ -5,14 +5,16 @@ An option that decides of the answer's type is left out of a call's and stands i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
+
+from minidistil._keywords import PipelineKeywords
+from minidistil.models.base import LoadOptions
 
 Aggregation = Literal["simple", "first", "average", "max"]
 
 
-class PipelineOptions(TypedDict, total=False):
+class PipelineOptions(PipelineKeywords, total=False):
     """What every pipeline takes, at construction or with a call; see `Pipeline`."""
 
     batch_size: int | None
@@ -23,16 +25,11 @@ class PipelineOptions(TypedDict, total=False):
     progress: bool
 
 
-class LoadingOptions(PipelineOptions, total=False):
+class LoadingOptions(PipelineOptions, LoadOptions, total=False):
     """What `pipeline()` takes for every task beside that: how to get a model, and how it is computed."""
 
-    revision: str | None
-    cache_dir: str | os.PathLike[str] | None
-    local_files_only: bool
-    token: str | bool | None
-    threads: int | None
-    backend: str | None
     device: Any
+    model_kwargs: dict[str, Any] | None
 
 
 class TextClassificationCall(PipelineOptions, total=False):

@@ -68,7 +68,7 @@ class QuestionAnsweringPipeline(Pipeline):
         "align_to_words",
     )
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, **options: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer | None = None, **options: Any) -> None:
         needs_head(self.task, model, QuestionAnswering, "a question-answering head", "AutoModelForQuestionAnswering")
         super().__init__(model, tokenizer, **options)
 

@@ -61,7 +61,7 @@ class TextClassificationPipeline(Pipeline, Generic[Found]):
     expected = 'str or {"text": ..., "text_pair": ...}'
     option_names = ("top_k", "function_to_apply", "pool_windows", "stride")
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, **options: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer | None = None, **options: Any) -> None:
         needs_head(self.task, model, SequenceClassification, "a classification head", _LOADER)
         super().__init__(model, tokenizer, **options)
 

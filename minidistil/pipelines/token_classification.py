@@ -74,13 +74,13 @@ class TokenClassificationPipeline(Pipeline, Generic[Found]):
     truncation = None
     option_names = ("aggregation_strategy", "ignore_labels", "stride", "is_split_into_words", "delimiter")
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, **options: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer | None = None, **options: Any) -> None:
         needs_head(
             self.task, model, TokenClassification, "a token-classification head", "AutoModelForTokenClassification"
         )
         super().__init__(model, tokenizer, **options)
         # WordPiece marks the tokens that continue a word. Elsewhere, as in transformers, what follows no space does.
-        self._marks_subwords = bool(getattr(tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None))
+        self._marks_subwords = bool(getattr(self.tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None))
 
     def _options(self, **options: Any) -> _Options:
         strategy = str(options.get("aggregation_strategy") or "none").lower()
@@ -135,6 +135,7 @@ class TokenClassificationPipeline(Pipeline, Generic[Found]):
     def __call__(self, inputs: Iterable[str], **options: Unpack[TokenClassificationCall]) -> Iterator[list[Found]]: ...
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Find the entities of one text, a list of them, or those of an iterable; see `Pipeline.__call__`."""
+        options = self._known(options)
         split = self._settings(options)[1].split
         if split and isinstance(inputs, (list, tuple)) and inputs and all(isinstance(word, str) for word in inputs):
             inputs = [list(inputs)]  # one text gives a list of one answer here, as in transformers

@@ -57,7 +57,7 @@ class ZeroShotClassificationPipeline(Pipeline):
     task = "zero-shot-classification"
     option_names = ("candidate_labels", "hypothesis_template", "multi_label", "pool_windows", "stride")
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, **options: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer | None = None, **options: Any) -> None:
         needs_head(
             self.task, model, SequenceClassification, "a classification head", "AutoModelForSequenceClassification"
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minidistil._float_mode import default_mode
+from minidistil._options import is_one_of
 from minidistil.sentences.pooling import normalize
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
@@ -74,9 +76,15 @@ def similarity_pairwise(a: Any, b: Any, name: str = "cosine") -> np.ndarray:
     return _compare(x, y, name)
 
 
+def similarity_name(name: str | enum.Enum) -> str:
+    """The name of a function, given so or as a `util.SimilarityFunction` (ValueError: there is no such function)."""
+    check_similarity(given := name.value if isinstance(name, enum.Enum) else name)
+    return given
+
+
 def check_similarity(name: str) -> None:
     """Refuse a name that is not one of `SIMILARITIES` (ValueError)."""
-    if name not in SIMILARITIES:
+    if not is_one_of(name, SIMILARITIES):
         raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {name!r}")
 
 

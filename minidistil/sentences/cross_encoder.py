@@ -1,19 +1,21 @@
 """Rerankers: a score for a pair of texts that the model reads together, by the conventions of sentence-transformers."""
 
+# mypy: disable-error-code="overload-overlap"
+# (Of overloads the first that fits is meant.)
+
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from minidistil._float_mode import default_mode
-from minidistil._keywords import SavingKeywords
+from minidistil._keywords import PredictKeywords, RerankerKeywords, SavingKeywords
 from minidistil._loading import loading
-from minidistil._options import check_device, check_number, is_iterable
+from minidistil._options import check_device, check_number, is_iterable, refuse_table
 from minidistil._warn import warn_caller
-from minidistil.models.base import LoadOptions, divided
 from minidistil.models.inputs import pack_sentences, token_batches
 from minidistil.models.probabilities import softmax
 from minidistil.models.purpose import refuse_without_head
@@ -21,15 +23,17 @@ from minidistil.models.tasks import SequenceClassification
 from minidistil.sentences.files import RerankerFiles, read_reranker_files
 from minidistil.sentences.modules import activation_name
 from minidistil.sentences.progress import progress
-from minidistil.sentences.prompted import Prompted
+from minidistil.sentences.prompted import Prompted, SentenceOptions, resolved
 from minidistil.tokenization import check_truncation, refuse_truncation, refuse_without_tokens, warn_of_truncation
 from minidistil.weights import CheckpointError
 from minidistil.weights.by_reference import ByReference
 from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+    from minidistil.models.signatures import PredictOptions, RankedDocument
     from minidistil.weights.source import Source
 
 Activation = Callable[[np.ndarray], np.ndarray]
@@ -37,17 +41,23 @@ _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough
 _WINDOW = 8192  # pairs that are tokenized and sorted by length together
 
 
-@spelled_out(LoadOptions)
+class _Options(SentenceOptions, RerankerKeywords, total=False):
+    """Of `CrossEncoder`."""
+
+
+@spelled_out(_Options)
 class CrossEncoder(ByReference, Prompted):
     """A sequence-classification model that scores pairs of texts, such as a query and a passage.
 
     Args:
-        name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
+        model_name_or_path: a folder, `package:NAME` of an installed package that carries one, or a hub id.
         max_length: longer pairs are cut to this many tokens, the longer text first; unset, the model's limit.
         activation_fn: what makes scores of logits: a function of float32 [b, N], or the name of an activation. Unset,
             what the checkpoint says, else the sigmoid for one label, nothing for more.
         device: None or "cpu".
-        **options: `LoadOptions`.
+        prompts: text by name, over those of the checkpoint.
+        default_prompt_name: the one that is used unless told otherwise; unset, the checkpoint's.
+        **options: `SentenceOptions`. "torch" is a name of the default backend.
 
     Attributes:
         model: the encoder with its head.
@@ -68,12 +78,14 @@ class CrossEncoder(ByReference, Prompted):
     @default_mode()
     def __init__(
         self,
-        name_or_path: str | os.PathLike[str],
+        model_name_or_path: str | os.PathLike[str],
         *,
         max_length: int | None = None,
         activation_fn: str | Activation | None = None,
         device: Any = None,
-        **options: Unpack[LoadOptions],
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        **options: Unpack[_Options],
     ) -> None:
         with loading():
             from minidistil.models.auto import AutoModelForSequenceClassification
@@ -81,13 +93,17 @@ class CrossEncoder(ByReference, Prompted):
             from minidistil.weights.locate import find
 
         check_device(device)
-        hub, own = divided(options)
-        source = find(name_or_path, **hub)
+        hub, own, tokenizer_options = resolved(options)
+        source = find(model_name_or_path, **hub)
         self.source = source
         files: RerankerFiles = read_reranker_files(source.folder)
         refuse_without_head(open_checkpoint(files.transformer), "sequence_classification", "CrossEncoder(...)")
         model = AutoModelForSequenceClassification.from_pretrained(source.at(files.transformer), **own)
-        super().__init__(model, files.prompts, files.default_prompt, files.max_seq_length)
+        known = {**files.prompts, **(prompts or {})}
+        super().__init__(model, known, files.default_prompt, files.max_seq_length, tokenizer_options)
+        if default_prompt_name is not None:
+            self.prompt_text(name=default_prompt_name)  # refuses a name that there is not
+            self.default_prompt_name = default_prompt_name
         if max_length is not None:
             self.max_length = max_length
         self.activation_fn: str | Activation = self._resolve(activation_fn, files.activation)
@@ -103,10 +119,45 @@ class CrossEncoder(ByReference, Prompted):
 
     max_length = Prompted.max_seq_length
 
+    # A pair has one number where there is one label, and else an array of them: as the checkpoint decides, `| Any`.
+    @overload
+    def predict(
+        self,
+        sentences: tuple[str, str] | list[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        **options: Unpack[PredictOptions],
+    ) -> np.float32 | Any: ...
+
+    @overload
+    def predict(
+        self,
+        sentences: Iterable[tuple[str, str]] | Iterable[list[str]],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        **options: Unpack[PredictOptions],
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def predict(
+        self,
+        sentences: Any = ...,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        **options: Unpack[PredictOptions],
+    ) -> Any: ...
+
+    @spelled_out(PredictKeywords)
     @default_mode()
     def predict(
         self,
-        sentences: Any,
+        sentences: Any = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
@@ -115,8 +166,10 @@ class CrossEncoder(ByReference, Prompted):
         apply_softmax: bool | None = False,
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
+        device: Any = None,
         *,
         truncation: str | bool = "warn",
+        **others: Unpack[PredictKeywords],
     ) -> Any:
         """Score one pair of texts or many. A pair's score has the same bits in any batch.
 
@@ -130,8 +183,10 @@ class CrossEncoder(ByReference, Prompted):
             apply_softmax: where there are several labels, make the scores of a pair sum to 1.
             convert_to_numpy: True; there is nothing else to convert to.
             convert_to_tensor: False.
+            device: None or "cpu".
             truncation: what to do with pairs longer than `max_length`: "warn" (cut, and one `TruncationWarning` with
                 their number), True (cut), "error" or False (refuse). `truncated` counts all.
+            **others: `PredictKeywords`.
 
         Returns:
             For one label float32 [n], or a float32 for one pair; for N labels float32 [n, N] or [N].
@@ -142,6 +197,7 @@ class CrossEncoder(ByReference, Prompted):
         """
         if convert_to_tensor or not convert_to_numpy:
             raise ValueError("scores are NumPy arrays; torch.from_numpy(...) makes a tensor of one")
+        check_device(device)
         check_number("batch_size", batch_size)
         check_truncation(truncation)
         activation = self._function(self.activation_fn if activation_fn is None else activation_fn)
@@ -166,7 +222,7 @@ class CrossEncoder(ByReference, Prompted):
         top_k: int | None = None,
         return_documents: bool = False,
         **options: Any,
-    ) -> list[dict[str, Any]]:
+    ) -> list[RankedDocument]:
         """Order documents by their score with a query, best first; of equal scores the earlier document first.
 
         Args:
@@ -190,14 +246,18 @@ class CrossEncoder(ByReference, Prompted):
         if isinstance(documents, str):
             raise TypeError("documents must be a list of str, got one str")
         check_number("top_k", top_k)
+        refuse_table("documents", documents)
         texts = list(documents)
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"documents[{i}] must be a str, got {type(text).__name__}")
         scores = self.predict([(query, text) for text in texts], **options)
         order = np.argsort(-scores, kind="stable").tolist()[:top_k]
-        rows = [{"corpus_id": i, "score": float(scores[i])} for i in order]
-        return [{**row, "text": texts[row["corpus_id"]]} for row in rows] if return_documents else rows
+        rows: list[RankedDocument] = [{"corpus_id": i, "score": float(scores[i])} for i in order]
+        if return_documents:
+            for row in rows:
+                row["text"] = texts[row["corpus_id"]]
+        return rows
 
     @spelled_out(SavingKeywords)
     def save_pretrained(self, path: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:
@@ -286,6 +346,7 @@ class CrossEncoder(ByReference, Prompted):
 
 def _pairs(sentences: Any) -> tuple[bool, list[tuple[str, str]]]:
     """Whether one pair was given, and the list of pairs."""
+    refuse_table("sentences", sentences)
     if isinstance(sentences, (str, Mapping)) or not is_iterable(sentences):
         raise TypeError(f"predict takes a pair of texts or a list of pairs, got {type(sentences).__name__}")
     items = list(sentences)

@@ -3,24 +3,30 @@
 The order of every sum is fixed by the sentence alone (`pooling`), so its embedding never depends on its batch.
 """
 
+# mypy: disable-error-code="overload-overlap"
+# (Of overloads the first that fits is meant: a str is an iterable of str as well.)
+
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, overload
 
 import numpy as np
 
 from minidistil._float_mode import default_mode
-from minidistil._keywords import SavingKeywords
+from minidistil._keywords import EncodeKeywords, SavingKeywords
 from minidistil._loading import loaded_once, loading
 from minidistil._options import check_device, check_number, is_iterable, is_one_of, refuse_table
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.inputs import pack_sentences, token_batches
-from minidistil.sentences.comparison import check_similarity, similarity, similarity_pairwise
+from minidistil.sentences.comparison import similarity, similarity_name, similarity_pairwise
 from minidistil.sentences.files import SENTENCE, TOKENS, SentenceFiles, read_sentence_files
 from minidistil.sentences.modules import Modules, read_modules
+from minidistil.sentences.parts import PoolingPart, TransformerPart
 from minidistil.sentences.pooling import normalize, pool, single_rows
 from minidistil.sentences.progress import progress
 from minidistil.sentences.prompted import Prompted
@@ -43,9 +49,11 @@ from minidistil.weights.locate import find
 from minidistil.weights.options import spelled_out
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
     from minidistil.models.base import Model, ModelOptions
+    from minidistil.models.signatures import EncodeOptions, SentenceValues
     from minidistil.weights.source import Source
 
 _TOKENS = 2048  # of one call of the backend: enough for its speed, short enough for Ctrl-C
@@ -76,11 +84,18 @@ class SentenceEncoder(ByReference, Prompted):
     """
 
     @default_mode()
-    def __init__(self, model: Model, folder: str | os.PathLike[str] | None, files: SentenceFiles | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        folder: str | os.PathLike[str] | None,
+        files: SentenceFiles | None = None,
+        tokenizer_options: Mapping[str, Any] | None = None,
+    ) -> None:
         self.source = None if folder is None else find(folder)
-        folder = self.source.folder if self.source else None
-        self._files = read_sentence_files(folder) if files is None else files
-        super().__init__(model, self._files.prompts, self._files.default_prompt, self._files.max_seq_length)
+        files = read_sentence_files(self.source.folder if self.source else None) if files is None else files
+        self._files = _with_layers(files, model.config.output_hidden_states)
+        limit = self._files.max_seq_length
+        super().__init__(model, self._files.prompts, self._files.default_prompt, limit, tokenizer_options)
         self._modules: Modules = read_modules(self._files, model.config.dim, model.config.n_layers)
         self.truncate_dim = self._files.truncate_dim
         self._similarity_fn_name = self._files.similarity
@@ -110,11 +125,12 @@ class SentenceEncoder(ByReference, Prompted):
 
     @classmethod
     def _load_again(cls, source: Source, **options: Any) -> Mapping[str, Any]:
-        files = read_sentence_files(source.folder)
+        files = _with_layers(read_sentence_files(source.folder), options.pop("all_layers"))
         return {"source": source, "_files": files, "_modules": read_modules(files, **options)}
 
     def _load_options(self) -> dict[str, Any]:
-        return {"dim": self.config.dim, "n_layers": self.config.n_layers}
+        config = self.config
+        return {"dim": config.dim, "n_layers": config.n_layers, "all_layers": config.output_hidden_states}
 
     @spelled_out(SavingKeywords)
     def save_pretrained(self, path: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:
@@ -151,11 +167,13 @@ class SentenceEncoder(ByReference, Prompted):
     @loaded_once
     def tokenizer(self) -> Tokenizer:
         """The encoder's tokenizer, lower-casing where the folder asks for it."""
-        if not self._files.lower_case or self.model.source is None:
+        if not self._tokenizer_options and (not self._files.lower_case or self.model.source is None):
             return self.model.tokenizer
+        own = self._read_tokenizer()  # not the model's: this one is changed
+        if not self._files.lower_case:
+            return own
         from tokenizers import normalizers
 
-        own = Tokenizer.from_pretrained(self.model.source)  # not the model's: this one is changed
         present = own.backend_tokenizer.normalizer
         steps = [normalizers.Lowercase()] + ([] if present is None else [present])
         own.backend_tokenizer.normalizer = normalizers.Sequence(steps)
@@ -167,9 +185,17 @@ class SentenceEncoder(ByReference, Prompted):
         return self._similarity_fn_name
 
     @similarity_fn_name.setter
-    def similarity_fn_name(self, name: str) -> None:
-        check_similarity(name)
-        self._similarity_fn_name = name
+    def similarity_fn_name(self, name: str | enum.Enum | None) -> None:
+        self._similarity_fn_name = "cosine" if name is None else similarity_name(name)
+
+    @property
+    def parts(self) -> list[Any]:
+        """The modules in the order of modules.json, the encoder first; those that change nothing are left out."""
+        modules, modes = self._modules, self._files.pooling
+        mode = modes[0] if len(modes) == 1 else modes
+        pooling = PoolingPart(mode, modules.token_width, self._files.include_prompt)
+        average = [] if modules.layers is None else [modules.layers]
+        return [TransformerPart(self), *average, *modules.tokens, pooling, *modules.sentences]
 
     def get_embedding_dimension(self) -> int:
         """Return the number of dimensions of an embedding."""
@@ -182,16 +208,139 @@ class SentenceEncoder(ByReference, Prompted):
         """Run the encoder alone; see `Model.__call__`."""
         return self.model(*args, **inputs)
 
-    @default_mode()
+    @overload
     def encode(
         self,
         sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["float32"] | None = ...,
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["int8", "binary"],
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.int8]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["uint8", "ubinary"],
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.uint8]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["sentence_embedding"] = ...,
+        precision: Literal["float16"],
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.float16]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["token_embeddings"],
+        **options: Unpack[EncodeOptions],
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: Literal["token_embeddings"],
+        **options: Unpack[EncodeOptions],
+    ) -> list[NDArray[np.float32]]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: None,
+        **options: Unpack[EncodeOptions],
+    ) -> SentenceValues: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: Iterable[str],
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: None,
+        **options: Unpack[EncodeOptions],
+    ) -> list[SentenceValues]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: Any = ...,
+        prompt_name: str | None = ...,
+        prompt: str | None = ...,
+        batch_size: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        *,
+        output_value: str | None = ...,
+        precision: str | None = ...,
+        **options: Unpack[EncodeOptions],
+    ) -> Any: ...
+
+    @spelled_out(EncodeKeywords)
+    @default_mode()
+    def encode(
+        self,
+        sentences: str | Iterable[str] | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = False,
         output_value: str | None = SENTENCE,
-        precision: str = "float32",
+        precision: str | None = "float32",
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
         device: Any = None,
@@ -201,6 +350,7 @@ class SentenceEncoder(ByReference, Prompted):
         ranges: Any = None,
         truncation: str | bool = "warn",
         first_index: int = 0,
+        **others: Unpack[EncodeKeywords],
     ) -> Any:
         """Embed one sentence or many. The same sentence gives the same bits in any batch.
 
@@ -226,6 +376,7 @@ class SentenceEncoder(ByReference, Prompted):
             truncation: what to do with sentences longer than `max_seq_length`: "warn" (cut, and one
                 `TruncationWarning` with their number), True (cut), "error" or False (refuse). `truncated` counts all.
             first_index: what errors call the first sentence, for callers that pass many in parts.
+            **others: `EncodeKeywords`.
 
         Returns:
             float32 [D] for a str; float32 [B, D] otherwise, in the order of the sentences; other numbers by
@@ -239,6 +390,7 @@ class SentenceEncoder(ByReference, Prompted):
         if convert_to_tensor or not convert_to_numpy:
             raise ValueError("embeddings are NumPy arrays; torch.from_numpy(...) makes a tensor of one")
         check_device(device)
+        precision = "float32" if precision is None else precision
         self._check_options(batch_size, output_value, precision, truncate_dim, truncation)
         keep = min(self._modules.width, truncate_dim or self.truncate_dim or self._modules.width)
         if precision in ("int8", "uint8"):
@@ -247,14 +399,14 @@ class SentenceEncoder(ByReference, Prompted):
         refuse_table("sentences", sentences)
         if isinstance(sentences, Mapping) or not (single or is_iterable(sentences)):
             raise TypeError(f"sentences must be a str or an iterable of str, got {type(sentences).__name__}")
-        texts = [sentences] if isinstance(sentences, str) else list(sentences)
+        texts = [sentences] if isinstance(sentences, str) else list(cast(Iterable[Any], sentences))
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"sentences[{first_index + i}] must be a str, got {type(text).__name__}")
         before = self.prompt_text(prompt, prompt_name)
 
         embeddings = np.empty((len(texts), stored_width(keep, precision)), PRECISIONS[precision])
-        others: list[Any] = [None] * len(texts)
+        found: list[Any] = [None] * len(texts)
         with progress(len(texts), show_progress_bar) as bar:
             for start, batch in self._run(texts, before, batch_size, output_value, truncation, first_index):
                 if output_value == SENTENCE and batch.embeddings is not None:
@@ -263,19 +415,26 @@ class SentenceEncoder(ByReference, Prompted):
                     embeddings[start + batch.places] = quantize_embeddings(some, precision, ranges)
                 else:
                     for i, place in enumerate(batch.places.tolist()):
-                        others[start + place] = _one(batch, i, output_value)
+                        found[start + place] = _one(batch, i, output_value)
                 bar.update(len(batch.places))
         if output_value != SENTENCE:
-            return others[0] if single else others
+            if output_value is None:
+                found = [{**one, SENTENCE: one[SENTENCE][:keep].copy()} for one in found]
+            return found[0] if single else found
         return embeddings[0] if single else embeddings
 
-    def encode_query(self, sentences: Any, **options: Any) -> Any:
-        """Embed queries: `encode` with the prompt named "query"."""
-        return self.encode(sentences, **self._task_prompt(("query",), options))
+    if TYPE_CHECKING:
+        encode_query = encode
+        encode_document = encode
+    else:
 
-    def encode_document(self, sentences: Any, **options: Any) -> Any:
-        """Embed documents: `encode` with the prompt named "document", else "passage" or "corpus"."""
-        return self.encode(sentences, **self._task_prompt(("document", "passage", "corpus"), options))
+        def encode_query(self, sentences: Any = None, **options: Any) -> Any:
+            """Embed queries: `encode` with the prompt named "query"."""
+            return self._encode_for(("query",), sentences, options)
+
+        def encode_document(self, sentences: Any = None, **options: Any) -> Any:
+            """Embed documents: `encode` with the prompt named "document", else "passage" or "corpus"."""
+            return self._encode_for(("document", "passage", "corpus"), sentences, options)
 
     @default_mode()
     def similarity(self, a: Any, b: Any) -> np.ndarray:
@@ -310,11 +469,11 @@ class SentenceEncoder(ByReference, Prompted):
         """Return 64 hexadecimal digits that identify the model's files: weights, tokenizer, modules."""
         return self._files.digest()
 
-    def _task_prompt(self, names: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+    def _encode_for(self, prompts: tuple[str, ...], sentences: Any, options: dict[str, Any]) -> Any:
+        """Encode with the first of some prompts that there is, unless the options have one."""
         if options.get("prompt") is None and options.get("prompt_name") is None:
-            found = next((name for name in names if name in self.prompts), None)
-            return {**options, "prompt_name": found}
-        return options
+            options = {**options, "prompt_name": next((name for name in prompts if name in self.prompts), None)}
+        return self.encode(**options) if sentences is None else self.encode(**options, sentences=sentences)
 
     def _check_options(
         self,
@@ -399,6 +558,11 @@ def _windows(texts: list[str]) -> Iterator[tuple[int, int]]:
         characters += len(text)
     if start < len(texts):
         yield start, len(texts)
+
+
+def _with_layers(files: SentenceFiles, all_layers: bool) -> SentenceFiles:
+    """What a folder says, of an encoder that may have been told to hand on what leaves every layer."""
+    return replace(files, all_layers=files.all_layers or all_layers)
 
 
 def _one(batch: _Batch, i: int, output_value: str | None) -> Any:

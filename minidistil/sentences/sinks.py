@@ -1,9 +1,4 @@
-"""Files that embeddings are appended to: whole after every append, and opened again to go on where they end.
-
-A sink writes beside its name, to NAME.partial, and takes its name when it is finished and on the disk. What it has
-counts from one assignment after the bytes are in the file, so wherever an interruption falls, rows and count agree once
-it is closed. Which of them a later process may go on with, the journal says.
-"""
+"""Files that embeddings are appended to, of each format."""
 
 from __future__ import annotations
 
@@ -16,8 +11,9 @@ import numpy as np
 
 from minidistil.sentences import tables
 from minidistil.sentences.columns import import_pyarrow, vector_array
+from minidistil.sentences.growing import Growing
 from minidistil.sentences.rows import json_text
-from minidistil.weights.disk import sync, sync_folder, write_at
+from minidistil.weights.disk import write_at
 
 if TYPE_CHECKING:
     import pyarrow
@@ -28,7 +24,7 @@ _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER_BYTES = 128  # in all: room for the row count to grow in place
 
 
-class Sink:
+class Sink(Growing):
     """A file of embeddings that grows.
 
     Args:
@@ -44,6 +40,8 @@ class Sink:
         ValueError: what is to be kept has another layout.
     """
 
+    what = "embeddings"
+
     def __init__(
         self,
         path: Path,
@@ -54,34 +52,10 @@ class Sink:
         into: str = INTO,
         schema: pyarrow.Schema | None = None,
     ) -> None:
-        self.path = path
         self.into = into
-        self.partial = partial_path(path)
         self.width = width
         self.dtype = np.dtype(dtype).newbyteorder("<")
-        self._file = self.partial.open("r+b" if done[0] else "w+b", buffering=0)
-        self._done = done  # rows, and the place where they end; one assignment, so that they always agree
-        try:
-            if self.rows:
-                self._compare_header()
-            else:
-                header = self._header(0)
-                write_at(self._file, 0, header)
-                self._done = (0, len(header))
-                sync_folder(path.parent)
-        except BaseException:
-            self._file.close()
-            raise
-
-    @property
-    def rows(self) -> int:
-        """How many embeddings the file holds."""
-        return self._done[0]
-
-    @property
-    def end(self) -> int:
-        """Where they end in it."""
-        return self._done[1]
+        super().__init__(path, done=done)
 
     def append(
         self, rows: Sequence[Mapping[str, Any]], embeddings: np.ndarray, present: np.ndarray | None = None
@@ -99,58 +73,14 @@ class Sink:
         Raises:
             ValueError: an embedding is missing, and the file has no place for that; or a column does not fit.
         """
-        done, end = self._done
         there = np.ones(len(rows), bool) if present is None else present
         data = self._encode(rows, np.ascontiguousarray(embeddings, self.dtype), there)
-        write_at(self._file, end, data)
-        self._done = (done + len(rows), end + len(data))
-        self._count()
+        self.extend(data, len(rows))
         return data
-
-    def sync(self) -> None:
-        """Return when what was appended is on the disk."""
-        sync(self._file)
-
-    def finish(self) -> None:
-        """Give the file its name, when all of it is on the disk; nothing can be appended afterwards."""
-        self._close(sync=True)
-        self.partial.replace(self.path)
-        sync_folder(self.path.parent)
-
-    def abandon(self, done: tuple[int, int] | None = None) -> str:
-        """Close the file with what it holds, or with no more than `done`, or remove it where that is nothing.
-
-        Returns:
-            In words where the embeddings lie.
-        """
-        self._done = self._done if done is None else done
-        self._close()
-        if not self.rows:
-            self.partial.unlink(missing_ok=True)
-            return "nothing was written"
-        return f"the first {self.rows:,} embeddings are in {self.partial}"
-
-    def _header(self, rows: int) -> bytes:
-        """What stands before the first row."""
-        return b""
 
     def _encode(self, rows: Sequence[Mapping[str, Any]], embeddings: np.ndarray, present: np.ndarray) -> bytes:
         """The rows as they stand in the file."""
         raise NotImplementedError
-
-    def _compare_header(self) -> None:
-        """Refuse a file that begins otherwise than this one would."""
-
-    def _count(self) -> None:
-        """Bring what the file says of its rows up to date."""
-
-    def _close(self, *, sync: bool = False) -> None:
-        if not self._file.closed:
-            self._file.truncate(self.end)
-            self._count()
-            if sync:
-                self.sync()
-            self._file.close()
 
 
 class NpySink(Sink):
@@ -244,11 +174,6 @@ SUFFIXES = {
     ".feather": "arrow",
     ".parquet": "parquet",
 }
-
-
-def partial_path(path: Path) -> Path:
-    """Where a file lies until it is finished."""
-    return path.with_name(path.name + ".partial")
 
 
 def sink_kind(path: Path, file_format: str | None = None) -> str:

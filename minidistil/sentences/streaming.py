@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil._options import check_number, refuse_table
-from minidistil.sentences.journal import Journal
+from minidistil.sentences.growing import Kept
 from minidistil.sentences.progress import progress
 from minidistil.sentences.quantization import PRECISIONS
 from minidistil.sentences.rows import Row
-from minidistil.sentences.sinks import INTO, Sink, open_sink, partial_path, sink_kind
+from minidistil.sentences.sinks import INTO, Sink, open_sink, sink_kind
 from minidistil.tokenization import warn_of_truncation
 
 if TYPE_CHECKING:
@@ -169,35 +168,26 @@ def encode_rows_to_file(
     width = encoder.embedding_width(precision, options.get("truncate_dim"))
     kind = sink_kind(path, file_format)
     circumstances = {**_circumstances(encoder, kind, width, options), **(source or {})}
-    journal = Journal(partial_path(path), circumstances, resume=resume)
-    sink: Sink | None = None
-    try:
-        done = (journal.rows, journal.end)
-        sink = open_sink(kind, path, width, PRECISIONS[precision], done=done, into=into, schema=schema)
-        left, resumed, before = iter(rows), sink.rows, encoder.truncated
-        journal.skip(row.key for row in left)
+    dtype, before = PRECISIONS[precision], encoder.truncated
+
+    def opened(done: tuple[int, int]) -> Sink:
+        return open_sink(kind, path, width, dtype, done=done, into=into, schema=schema)
+
+    with Kept(path, circumstances, opened, resume=resume) as growing:
+        sink, left, first = growing.file, iter(rows), growing.resumed
+        growing.skip(row.key for row in left)
         options["truncation"] = True if cut_quietly else truncation
-        first = resumed
-        with progress(total, show_progress_bar, done=resumed, delay=1) as bar:
+        with progress(total, show_progress_bar, done=first, delay=1) as bar:
             while chunk := list(islice(left, chunk_size)):
                 embeddings, present = encode_with_gaps(encoder, [row.text for row in chunk], first, options)
-                start = sink.end
-                journal.note([row.key for row in chunk], start, sink.append(_values(chunk), embeddings, present))
-                if journal.due:
-                    journal.commit(sink.sync)
+                start, keys = sink.end, [row.key for row in chunk]
+                growing.take(keys, start, sink.append([row.values for row in chunk], embeddings, present))
                 bar.update(len(chunk))
                 first += len(chunk)
-        journal.commit(sink.sync)
-        sink.finish()
-    except BaseException as error:
-        _add_note(error, _keep(journal, sink) if sink else "nothing was written")
-        journal.close(remove=not journal.rows)
-        raise
-    journal.close(remove=True)
     cut = encoder.truncated - before
     if truncation == "warn":
-        warn_of_truncation(cut, sink.rows - resumed, encoder.max_seq_length)
-    return Written(path, sink.rows, resumed, cut)
+        warn_of_truncation(cut, first - growing.resumed, encoder.max_seq_length)
+    return Written(path, first, growing.resumed, cut)
 
 
 def as_encoder(model: SentenceEncoder | Model[Any]) -> SentenceEncoder:
@@ -247,17 +237,6 @@ def _rows(sentences: Iterable[str]) -> Iterator[Row]:
         yield Row(sentence, {"text": sentence}, sentence)
 
 
-def _values(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
-    return [row.values for row in rows]
-
-
-def _keep(journal: Journal, sink: Sink) -> str:
-    """Close the file with all embeddings that a later call can go on with; says how many they are."""
-    with contextlib.suppress(OSError):  # a full disk may be what brought us here: then the last commit's are kept
-        journal.commit(sink.sync)
-    return sink.abandon((journal.rows, journal.end))
-
-
 def _check(sentences: Any, chunk_size: int) -> None:
     check_number("chunk_size", chunk_size)
     refuse_table("sentences", sentences)
@@ -280,7 +259,7 @@ def _circumstances(encoder: SentenceEncoder, kind: str, width: int, options: dic
     return {
         "format": kind,
         "model": encoder.digest(),
-        "bits": _bits(encoder),
+        "bits": bits_of(encoder.model),
         "max_seq_length": encoder.max_seq_length,
         "prompt": encoder.prompt_text(options.get("prompt"), options.get("prompt_name")),
         "numbers": width,
@@ -290,12 +269,7 @@ def _circumstances(encoder: SentenceEncoder, kind: str, width: int, options: dic
     }
 
 
-def _bits(encoder: SentenceEncoder) -> str:
+def bits_of(model: Model[Any]) -> str:
     """Engine and `exact` have the same bits, so that one may go on where the other ended; `blas` has its own."""
-    operations = getattr(encoder.model._backend, "ops", None)
+    operations = getattr(model._backend, "ops", None)
     return "blas" if getattr(operations, "__name__", "").endswith(".blas") else "exact"
-
-
-def _add_note(error: BaseException, note: str) -> None:
-    """`BaseException.add_note` of Python 3.11, which shows it below the traceback; the command line shows it too."""
-    error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]

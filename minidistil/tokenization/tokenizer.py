@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from minidistil._keywords import SavingKeywords, TokenizeKeywords, TokenizerKeywords
+from minidistil._keywords import SavingKeywords, TokenizeKeywords
 from minidistil._loading import loading
 from minidistil._options import check_number, is_iterable, is_one_of
 from minidistil.tokenization.encoding import BatchEncoding, to_arrays
 from minidistil.tokenization.files import TokenizerFiles, read_tokenizer_files
+from minidistil.tokenization.options import LoadTokenizerOptions
 from minidistil.tokenization.padding import pad_encoded
 from minidistil.tokenization.saving import FILES, described, files_of
 from minidistil.tokenization.texts import read_texts
@@ -26,7 +27,7 @@ from minidistil.tokenization.tokenizer_json import library
 from minidistil.tokenization.windows import encode, encode_windows
 from minidistil.weights.by_reference import ByReference, Loaded
 from minidistil.weights.config_values import refuse_own_code
-from minidistil.weights.options import HubOptions, Option, spelled_out
+from minidistil.weights.options import HubOptions, spelled_out
 from minidistil.weights.small_files import read_object_if_there
 
 if TYPE_CHECKING:
@@ -55,38 +56,6 @@ _TRUNCATION = {
     "only_second": "only_second",
 }
 _UNLIMITED_FROM = int(1e20)
-_token = Annotated[str | None, Option("the token of that role.")]
-
-
-class TokenizerOptions(TypedDict, total=False):
-    """What is said in the place of a folder's tokenizer_config.json, by the names that stand there."""
-
-    do_lower_case: Annotated[bool | None, Option("lower-case texts.")]
-    strip_accents: Annotated[bool | None, Option("remove accents; unset, where texts are lower-cased.")]
-    tokenize_chinese_chars: Annotated[bool | None, Option("make a token of every Chinese character.")]
-    add_prefix_space: Annotated[bool | None, Option("read a text as if a space stood before it.")]
-    model_max_length: Annotated[int | None, Option("the longest input in tokens, special ones included.")]
-    padding_side: Annotated[str | None, Option('"right" or "left".')]
-    truncation_side: Annotated[str | None, Option('"right" or "left".')]
-    clean_up_tokenization_spaces: Annotated[bool | None, Option("remove spaces before punctuation in decode().")]
-    model_input_names: Annotated[list[str] | None, Option("what a call returns.")]
-    additional_special_tokens: Annotated[list[str] | None, Option("special tokens without a role.")]
-    extra_special_tokens: Annotated[list[str] | None, Option("the same, by their name in transformers 5.")]
-    bos_token: _token
-    eos_token: _token
-    unk_token: _token
-    sep_token: _token
-    pad_token: _token
-    cls_token: _token
-    mask_token: _token
-    trust_remote_code: Annotated[
-        bool | None,
-        Option("no code of a checkpoint is ever run; where True asks for some that is there, that is an error."),
-    ]
-
-
-class LoadTokenizerOptions(HubOptions, TokenizerOptions, TokenizerKeywords, total=False):
-    """Everything that whoever loads a tokenizer may say."""
 
 
 class Tokenizer(ByReference, TokenTable):

@@ -200,7 +200,7 @@ FAULTS = {
         "in.jsonl",
         '{"text": "a"}\n{"text": "b", "x": 1}\n',
         ["-o", "out.csv"],
-        "the results of the first 1 texts are in out.csv.partial",
+        "in.jsonl:2: columns text, x, and the records before it have text; CSV takes the same ones throughout",
     ),
     "no labels file": ("in.txt", "a\n", ["--pairs", "x"], "--pairs"),
 }

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import minidistil
+from minidistil.class_names import BEGINNINGS, ENDINGS, config_names
+from tests import synthetic
 from tests.synthetic_tokenizer import write_tokenizer
 
 TEXTS = ["the city of light", "wine is greatest , people play music"]
@@ -140,3 +145,108 @@ def test_what_is_refused(folder: Path) -> None:
         tokenizer.get_special_tokens_mask([1, 2])
     with pytest.raises(AttributeError, match="this encoding has no 'labels'"):
         encoding.labels  # noqa: B018
+
+
+SMALL = {
+    values["model_type"]: {**values, "vocab_size": 300}
+    for values in (
+        synthetic.DISTILBERT_SMALL, synthetic.BERT_SMALL, synthetic.ROBERTA_SMALL, synthetic.ALBERT_SMALL,
+        synthetic.ELECTRA_SMALL, synthetic.MOBILEBERT_SMALL,
+    )
+}  # fmt: skip
+MODELS = [f"{BEGINNINGS[family]}{ending}" for family in SMALL for ending in ENDINGS]
+MODELS += ["BertForMaskedLM untied", "MobileBertForMaskedLM untied"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_of_models(name: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="compares with transformers: install the extra `parity`")
+    kind, _, untied = name.partition(" ")
+    beginning = next(start for start in sorted(BEGINNINGS.values(), key=len, reverse=True) if kind.startswith(start))
+    family = next(model_type for model_type, start in BEGINNINGS.items() if start == beginning)
+    config = {**SMALL[family], "architectures": [kind], "tie_word_embeddings": not untied}
+    config["num_labels"] = 2 if "Question" in kind else 3
+    synthetic.write_checkpoint(tmp_path, config)
+    theirs = getattr(transformers, kind)(transformers.AutoConfig.from_pretrained(tmp_path))  # loading leaves threads
+    ours = getattr(minidistil, kind).from_pretrained(tmp_path, backend="blas")
+    unused = 300 if untied else 0  # a second bias, which nothing reads
+    assert ours.num_parameters() == theirs.num_parameters() - unused == ours.num_parameters(only_trainable=True)
+    assert ours.num_parameters(exclude_embeddings=True) == theirs.num_parameters(exclude_embeddings=True) - unused
+    mine, words = ours.get_input_embeddings(), theirs.get_input_embeddings()
+    assert (mine.num_embeddings, mine.embedding_dim) == (words.num_embeddings, words.embedding_dim)
+    stored = load_file(tmp_path / "model.safetensors")
+    assert any(np.array_equal(mine.weight, x) for key, x in stored.items() if key.endswith("word_embeddings.weight"))
+    assert ours.name_or_path == theirs.name_or_path == str(tmp_path)
+    assert [str(ours.device), str(ours.dtype)] == [str(theirs.device), str(theirs.dtype).removeprefix("torch.")]
+    assert type(ours.config).__name__ == type(theirs.config).__name__
+    written = theirs.config.to_dict()
+    for key in ("hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size", "id2label", "num_labels"):
+        assert getattr(ours.config, key) == getattr(theirs.config, key), key
+        assert ours.config.get(key) == getattr(theirs.config, key)
+        assert key not in ours.config.to_dict() or key not in written or ours.config.to_dict()[key] == written[key]
+
+
+def test_an_embedding_is_only_read(tmp_path: Path) -> None:
+    synthetic.write_checkpoint(tmp_path, SMALL["bert"])
+    words = minidistil.AutoModel.from_pretrained(tmp_path, threads=1).get_input_embeddings()
+    assert np.array_equal(words([[1, 2]]), words.weight[[1, 2]][None])
+    with pytest.raises(ValueError, match="read-only"):
+        words.weight[0] = 1
+    for ids in ([-1], [300]):
+        with pytest.raises(IndexError):
+            words(ids)
+    assert repr(words) == "Embedding(300, 128)"
+
+
+def test_what_a_model_shows(tmp_path: Path) -> None:
+    labels = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "bad", "1": "good"}}
+    synthetic.write_checkpoint(tmp_path, {**SMALL["bert"], **labels})
+    model = minidistil.load(tmp_path, backend="blas")
+    lines = repr(model).splitlines()
+    assert lines[0] == "BertForSequenceClassification("
+    assert lines[1] == "  bert: 2 layers, 4 heads, 128 wide, feed-forward 400 (gelu)"
+    assert lines[2] == "  300 words, 512 positions, 2 token types"
+    assert lines[3] == "  head: sequence_classification (bad, good)"
+    assert (
+        lines[4] == f"  {model.num_parameters():,} parameters, float32 on the CPU (reference), from {str(tmp_path)!r}"
+    )
+    shown = repr(minidistil.AutoModel.from_pretrained(tmp_path, backend="blas").sentence_encoder)
+    assert shown.splitlines()[0] == "SentenceEncoder("
+    assert "Transformer(BertModel" in shown
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_of_configurations(name: str) -> None:
+    transformers = pytest.importorskip("transformers", reason="compares with transformers: install the extra `parity`")
+    kind = getattr(minidistil, name)
+    small = {"vocab_size": 99, "num_labels": 4}
+    for given in ({}, small):
+        ours, theirs = kind(**given), getattr(transformers, name)(**given)
+        for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"):
+            assert getattr(ours, key) == getattr(theirs, key), key
+        for key in ("type_vocab_size", "embedding_size", "num_labels", "pad_token_id", "model_type"):
+            assert getattr(ours, key) == getattr(theirs, key, ours.get(key)), key
+        feed_forward = getattr(theirs, "intermediate_size", None) or theirs.hidden_dim
+        assert (ours.intermediate_size, ours.id2label) == (feed_forward, theirs.id2label)
+    again = kind.from_dict(ours.to_dict())
+    assert type(again) is kind
+    assert again.to_dict() == ours.to_dict()
+    assert pickle.loads(pickle.dumps(ours)) == ours == copy.deepcopy(ours)
+    with pytest.raises(minidistil.CheckpointError, match="vocab_size = 'many'"):
+        kind(vocab_size="many")
+
+
+def test_a_configuration_of_another_family(tmp_path: Path) -> None:
+    synthetic.write_checkpoint(tmp_path, {**SMALL["bert"], "own_key": 3})
+    config = minidistil.AutoConfig.from_pretrained(tmp_path)
+    assert (type(config), config.own_key, config.get("own_key"), config.get("other", 5)) == (
+        minidistil.BertConfig,
+        3,
+        3,
+        5,
+    )
+    assert config.name_or_path == str(tmp_path)
+    with pytest.raises(AttributeError, match=r"has no 'other', and neither has its config\.json"):
+        config.other  # noqa: B018
+    with pytest.raises(minidistil.CheckpointError, match="model_type bert is not roberta: use AutoConfig"):
+        minidistil.RobertaConfig.from_pretrained(tmp_path)

@@ -41,7 +41,7 @@ def _lazy_package(package: str) -> str:
             imports.append(f"from {home} import {name} as {name}")
         else:
             aliases.append(f"{name} = {own}")
-    lines = [*_sorted(imports), *([""] if aliases else []), *sorted(aliases)]
+    lines = [*map(_wrapped, _sorted(imports)), *([""] if aliases else []), *sorted(aliases)]
     return _file(f"The public names of {package}, {_ORIGIN}.", lines)
 
 
@@ -59,6 +59,12 @@ def _made_classes() -> str:
 
 def _import(module: str, names: Iterable[str]) -> list[str]:
     return [f"from {module} import (", *(f"    {name}," for name in sorted(names)), ")"]
+
+
+def _wrapped(line: str) -> str:
+    """An import as ruff writes it, where it is too long for a line."""
+    module, name = line.split(" import ")
+    return line if len(line) <= 120 else f"{module} import (\n    {name},\n)"
 
 
 def _sorted(imports: list[str]) -> list[str]:

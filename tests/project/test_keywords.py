@@ -16,9 +16,11 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import minidistil
 from minidistil import _keywords
+from minidistil.sentences import cross_encoder, sentence_transformer
 from minidistil.weights.config import Config
 from tests.pipelines.checkpoints import write_small
 from tests.synthetic_tokenizer import write_tokenizer
@@ -75,6 +77,41 @@ CALLS = {
         lambda at, **options: minidistil.AutoTokenizer.from_pretrained(at("words"))(TEXTS, **options),
         dict,
         _keywords.TokenizeKeywords,
+    ),
+    "SentenceTransformer": Call(
+        lambda at, **options: minidistil.SentenceTransformer(at("sentences"), **{"threads": 1, **options}),
+        lambda model: (model.encode(TEXTS), model.max_seq_length, model.prompts),
+        sentence_transformer._Options,
+    ),
+    "encode": Call(
+        lambda at, **options: minidistil.SentenceTransformer(at("sentences"), threads=1).encode(TEXTS, **options),
+        lambda embeddings: embeddings,
+        _keywords.EncodeKeywords,
+    ),
+    "CrossEncoder": Call(
+        lambda at, **options: minidistil.CrossEncoder(at("reranker"), **{"threads": 1, **options}),
+        lambda model: (model.predict([TEXTS]), model.max_length, model.prompts),
+        cross_encoder._Options,
+    ),
+    "predict": Call(
+        lambda at, **options: minidistil.CrossEncoder(at("reranker"), threads=1).predict([TEXTS], **options),
+        lambda scores: scores,
+        _keywords.PredictKeywords,
+    ),
+    "pipeline": Call(
+        lambda at, **options: minidistil.pipeline("sentiment-analysis", at("sentiment"), **{"threads": 1, **options}),
+        lambda pipe: pipe(TEXTS),
+        _keywords.PipelineKeywords,
+    ),
+    "pipe": Call(
+        lambda at, **options: minidistil.pipeline("ner", at("entities"), threads=1)(TEXTS, **options),
+        lambda answers: answers,
+        _keywords.PipelineKeywords,
+    ),
+    "TextClassificationPipeline": Call(
+        lambda at, **options: minidistil.TextClassificationPipeline(_load(at, "sentiment"), **options),
+        lambda pipe: pipe(TEXTS),
+        _keywords.PipelineKeywords,
     ),
     "call": Call(
         lambda at, **options: _load(at, "sentiment")(IDS, **options),
@@ -161,6 +198,41 @@ LOADING: list[tuple[str, Any, Any]] = [
     ("variant", "../x", "variant must be the word in the name of weight files"),
     ("key_mapping", {"a": "b"}, "transformers' names"),
 ]
+DONE_ELSEWHERE = ("revision", "local_files_only")
+SENTENCES: list[tuple[str, Any, Any]] = [
+    *[(name, None, OLD) for name in ("name_or_path", "model_name", "pretrained_model_name_or_path", "tokenizer_args")],
+    ("modules", None, OLD),
+    ("modules", [1], "modules.json"),
+    ("model_card_data", object(), OLD),
+    ("keep_in_fp32_modules", ["0"], OLD),
+    ("device", "cpu", OLD),
+    ("device", None, OLD),
+    ("device", "cuda:0", CPU),
+    ("backend", "torch", OLD),
+    ("backend", None, OLD),
+    ("backend", "onnx", "leave it out"),
+    ("backend", "openvino", "leave it out"),
+    ("backend", "jax", "backend must be one of"),
+    ("threads", None, OLD),
+    ("model_kwargs", {}, OLD),
+    ("model_kwargs", None, OLD),
+    ("model_kwargs", {"attn_implementation": "sdpa", "torch_dtype": "auto", "device_map": "auto"}, OLD),
+    ("model_kwargs", {"device_map": "cuda"}, "model_kwargs.device_map='cuda'.: minidistil computes on the CPU only"),
+    ("model_args", {"device_map": "cuda"}, CPU),
+    ("automodel_args", {"device_map": "cuda"}, CPU),
+    ("processor_kwargs", {"use_fast": True, "padding_side": "left"}, OLD),
+    ("processor_kwargs", {"model_max_length": 7}, lambda model: model.max_seq_length == 7),
+    (
+        "tokenizer_kwargs",
+        {"model_max_length": 7},
+        lambda model: len(model.tokenize([" wine" * 9])["input_ids"][0]) == 7,
+    ),
+    ("processor_kwargs", {"padding_side": "up"}, "padding_side = 'up'"),
+    ("config_kwargs", {"use_cache": False}, OLD),
+    ("config_args", {"dtype": "int8"}, "float32 only"),
+    ("subfolder", "", OLD),
+    ("trust_remote_code", True, OLD),
+]
 ROWS: dict[str, list[tuple[str, Any, Any]]] = {
     "model": [
         *LOADING,
@@ -217,6 +289,7 @@ ROWS: dict[str, list[tuple[str, Any, Any]]] = {
         ("do_lower_case", "no", "do_lower_case = 'no', expected true or false"),
         ("strip_accents", False, lambda t: t("ci\u0301ty").input_ids[1] == t.unk_token_id),
         ("tokenize_chinese_chars", False, lambda t: len(t.tokenize("\u4e2d\u6587")) == 1),
+        ("add_prefix_space", True, OLD),
         ("model_max_length", 7, lambda t: len(t(TEXTS[1], truncation=True).input_ids) == t.model_max_length == 7),
         ("model_max_length", -1, "model_max_length = -1"),
         ("max_len", 7, lambda t: t.model_max_length == 7),
@@ -226,6 +299,7 @@ ROWS: dict[str, list[tuple[str, Any, Any]]] = {
         ("clean_up_tokenization_spaces", True, lambda t: t.decode(t("wine , wine").input_ids[1:-1]) == "wine, wine"),
         ("model_input_names", MASKED, lambda t: list(t("wine")) == MASKED),
         ("additional_special_tokens", ["<a>"], lambda t: t.all_special_tokens[-1] == t.tokenize("wine<a>")[1] == "<a>"),
+        ("extra_special_tokens", ["<a>"], lambda t: t.all_special_tokens[-1] == t.tokenize("wine<a>")[1] == "<a>"),
         ("pad_token", "[MASK]", lambda t: t.pad_token_id == t.mask_token_id),
         ("eos_token", "wine", lambda t: t.eos_token_id == t.convert_tokens_to_ids("wine")),
         *[(f"{role}_token", None, OLD) for role in ("bos", "unk", "sep", "cls", "mask")],
@@ -258,15 +332,129 @@ ROWS: dict[str, list[tuple[str, Any, Any]]] = {
         ("return_dict", None, OLD),
     ],
 }
+ROWS["SentenceTransformer"] = [
+    *[row for row in LOADING if row[0] not in DONE_ELSEWHERE],
+    *SENTENCES,
+    ("prompts", {"query": "wine "}, lambda model: _equal(model.encode_query("city"), model.encode("wine city"))),
+    ("default_prompt_name", "query", lambda model: model.default_prompt_name == "query"),
+    ("default_prompt_name", "none", "no prompt is named 'none'"),
+    ("similarity_fn_name", "dot", lambda model: model.similarity_fn_name == "dot"),
+    ("similarity_fn_name", minidistil.SimilarityFunction.DOT_PRODUCT, lambda model: model.similarity_fn_name == "dot"),
+    ("truncate_dim", 5, lambda model: model.encode("wine").shape == (5,)),
+    ("config_kwargs", {"output_hidden_states": True}, OLD),
+    ("model_kwargs", {"add_pooling_layer": False}, OLD),
+]
+ROWS["CrossEncoder"] = [
+    *[row for row in LOADING if row[0] not in DONE_ELSEWHERE],
+    *SENTENCES,
+    ("prompts", {"ask": "wine "}, lambda model: "ask" in model.prompts),
+    ("default_prompt_name", "none", "no prompt is named 'none'"),
+    ("num_labels", 1, OLD),
+    ("num_labels", 2, "num_labels"),
+    (
+        "activation_fn",
+        "linear",
+        lambda model: model.predict([TEXTS])[0] == model.predict([TEXTS], activation_fn="linear"),
+    ),
+    ("default_activation_function", None, OLD),
+    ("default_activation_function", "relu", lambda model: model.predict([TEXTS])[0] >= 0),
+    ("max_length", 3, lambda model: model.max_length == 3),
+]
+ROWS["encode"] = [
+    ("inputs", None, OLD),
+    ("pool", None, OLD),
+    ("pool", {"input": 1}, "the engine has threads of its own"),
+    ("chunk_size", 100, OLD),
+    ("chunk_size", None, OLD),
+    ("processing_kwargs", None, OLD),
+    ("processing_kwargs", {"text": {"max_length": 3}}, "model.max_seq_length"),
+    ("precision", None, OLD),
+    ("precision", "float32", OLD),
+    ("precision", "float16", lambda embeddings: embeddings.dtype == np.float16),
+    ("precision", "bfloat16", "precision must be one of"),
+    ("batch_size", None, OLD),
+    ("batch_size", 1, OLD),
+    ("show_progress_bar", None, OLD),
+    ("device", "cpu", OLD),
+    ("device", ["cpu", "cpu"], OLD),
+    ("device", "cuda", CPU),
+    ("device", ["cpu", "cuda:1"], CPU),
+    ("convert_to_numpy", True, OLD),
+    ("convert_to_tensor", False, OLD),
+    ("convert_to_tensor", True, "torch.from_numpy"),
+    ("prompt", None, OLD),
+    ("normalize_embeddings", False, OLD),
+]
+PIPELINES: list[tuple[str, Any, Any]] = [
+    ("use_fast", True, OLD),
+    ("use_fast", False, OLD),
+    ("framework", "pt", OLD),
+    ("num_workers", 4, OLD),
+    ("modelcard", object(), OLD),
+    ("model_card", object(), OLD),
+    ("args_parser", object(), OLD),
+    ("feature_extractor", None, OLD),
+    ("feature_extractor", "x", "read text only"),
+    ("image_processor", "x", "read text only"),
+    ("video_processor", None, OLD),
+    ("processor", object(), "read text only"),
+    ("binary_output", False, OLD),
+    ("binary_output", True, "answers are Python objects"),
+    ("pipeline_class", object, "make the class itself"),
+    ("torch_dtype", "auto", OLD),
+    ("dtype", np.float16, FLOAT32),
+    ("device_map", "auto", OLD),
+    ("device_map", "cuda", CPU),
+    ("batch_size", 2, OLD),
+    ("padding", True, OLD),
+]
+ROWS["pipe"] = PIPELINES
+ROWS["TextClassificationPipeline"] = [
+    *PIPELINES,
+    ("device", -1, OLD),
+    ("device", "cpu", OLD),
+    ("device", 0, CPU),
+    ("tokenizer", None, OLD),
+    ("top_k", None, lambda pipe: len(pipe(TEXTS)[0]) == 2),
+]
+ROWS["pipeline"] = [
+    *LOADING,
+    *PIPELINES,
+    ("pretrained_model_name_or_path", None, OLD),
+    ("device", -1, OLD),
+    ("device", "cpu", OLD),
+    ("device", 0, CPU),
+    ("device", "cuda:1", CPU),
+    ("backend", None, OLD),
+    ("model_kwargs", {}, OLD),
+    ("model_kwargs", {"attn_implementation": "eager", "low_cpu_mem_usage": True}, OLD),
+    ("model_kwargs", {"id2label": {0: "a", 1: "b"}}, lambda pipe: pipe(TEXTS)[0]["label"] in "ab"),
+    ("model_kwargs", {"load_in_8bit": True}, "model_kwargs.load_in_8bit=True.: minidistil computes in float32 only"),
+    ("config", None, OLD),
+    ("id2label", {0: "a", 1: "b"}, lambda pipe: pipe(TEXTS)[0]["label"] in "ab"),
+    ("subfolder", "below", OLD),
+    ("tokenizer", None, OLD),
+    ("top_k", None, lambda pipe: len(pipe(TEXTS)[0]) == 2),
+]
+ROWS["predict"] = [
+    *[row for row in ROWS["encode"] if row[0] not in ("precision", "normalize_embeddings")],
+    ("num_workers", 2, OLD),
+    ("activation_fct", None, OLD),
+    ("activation_fct", "linear", lambda scores: scores.shape == (1,)),
+    ("default_activation_function", "linear", lambda scores: scores.shape == (1,)),
+    ("apply_softmax", None, OLD),
+]
 CASES = [(call, *row) for call, rows in ROWS.items() for row in rows]
 
 
 @pytest.fixture(scope="module")
-def at(tmp_path_factory: pytest.TempPathFactory, bert_small: Path) -> Callable[[str], Path]:
+def at(
+    tmp_path_factory: pytest.TempPathFactory, bert_small: Path, sentence_small: Path, reranker_small: Path
+) -> Callable[[str], Path]:
     folder = tmp_path_factory.mktemp("keywords")
     (folder / "words").mkdir()
     made = {"bert": bert_small, "words": write_tokenizer(folder / "words", 1200, token_types=True)}
-    (made["words"] / "tokenizer.json").unlink()
+    made |= {"sentences": sentence_small, "reranker": reranker_small}
     shutil.copytree(made["words"], made["words"] / "below")
 
     def find(name: str) -> Path:
@@ -330,9 +518,10 @@ def test_every_keyword_has_a_row_and_stands_on_the_page(call: str) -> None:
     table = CALLS[call].keywords
     assert table in tables
     rows = {keyword for other, rows in ROWS.items() if CALLS[other].keywords is table for keyword, _, _ in rows}
-    hints = get_type_hints(table, include_extras=True)
-    assert all(isinstance(get_args(hint)[1], (_keywords.Neutral, _keywords.SameAs)) for hint in hints.values())
-    assert hints.keys() <= rows
+    hints = get_type_hints(table, globalns={}, include_extras=True)
+    rules = {name: get_args(hint)[1] for name, hint in hints.items()}
+    foreign = {name for name, rule in rules.items() if isinstance(rule, (_keywords.Neutral, _keywords.SameAs))}
+    assert foreign - rows == set()
     page = PAGE.read_text(encoding="utf-8")
     assert [name for name in hints if f"`{name}" not in page] == []
 
@@ -414,7 +603,10 @@ def test_as_transformers_does(options: dict[str, Any], at: Any) -> None:
     transformers = pytest.importorskip("transformers", reason="compares with transformers: install the extra `parity`")
     torch = pytest.importorskip("torch")
     name = "AutoModelForSequenceClassification"
-    theirs = getattr(transformers, name).from_pretrained(at("sentiment"), attn_implementation="eager", **options)
+    config = transformers.AutoConfig.from_pretrained(at("sentiment"), **options)
+    theirs = getattr(transformers, name).from_config(config, attn_implementation="eager").eval()
+    stored = load_file(at("sentiment") / "model.safetensors")  # loading by them leaves threads
+    theirs.load_state_dict({key: torch.from_numpy(x) for key, x in stored.items()})
     ours = getattr(minidistil, name).from_pretrained(at("sentiment"), attn_implementation="eager", **options)
     for key in ("id2label", "label2id", "num_labels", "problem_type", "output_hidden_states", "output_attentions"):
         assert getattr(ours.config, key) == getattr(theirs.config, key), key
@@ -434,3 +626,111 @@ def _flat(value: Any) -> np.ndarray:
     if isinstance(value, tuple) and value and isinstance(value[0], str):
         value = value[1]
     return np.concatenate([np.ravel(part) for part in (value if isinstance(value, tuple) else (value,))])
+
+
+def test_both_names_of_the_first_argument(at: Any) -> None:
+    model, reranker = minidistil.SentenceTransformer(at("sentences")), minidistil.CrossEncoder(at("reranker"))
+    want = model.encode(TEXTS)
+    for method in (model.encode, model.encode_query, model.encode_document):
+        for name in ("inputs", "sentences"):
+            assert _equal(method(**{name: TEXTS}), want)
+        with pytest.raises(TypeError, match="two names of one option"):
+            method(inputs=TEXTS, sentences=TEXTS)
+    for name in ("inputs", "sentences"):
+        assert _equal(reranker.predict(**{name: [TEXTS]}), reranker.predict([TEXTS]))
+    assert _equal(minidistil.SentenceTransformer(model_name_or_path=at("sentences")).encode(TEXTS), want)
+    for name in ("model_name_or_path", "name_or_path", "model_name", "pretrained_model_name_or_path"):
+        assert minidistil.CrossEncoder(**{name: at("reranker")}).num_labels == 1
+
+
+def test_a_space_before_a_text(tmp_path: Path) -> None:
+    vocabulary = {
+        token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", "a", "\u0120", "\u0120a"])
+    }
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n\u0120 a\n", encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "roberta"}))
+    load = minidistil.RobertaTokenizer.from_pretrained
+    assert [load(tmp_path, add_prefix_space=given).tokenize("a") for given in (None, False, True)] == [
+        ["a"],
+        ["a"],
+        ["\u0120a"],
+    ]
+
+
+def test_a_pipeline_without_a_task(at: Any, tmp_path: Path) -> None:
+    kinds = {
+        "sentiment": minidistil.TextClassificationPipeline,
+        "entities": minidistil.TokenClassificationPipeline,
+        "questions": minidistil.QuestionAnsweringPipeline,
+        "words-electra": minidistil.FillMaskPipeline,
+        "bert": minidistil.FeatureExtractionPipeline,
+    }
+    for name, kind in kinds.items():
+        made = minidistil.pipeline(model=at(name), backend="blas")
+        assert type(made) is kind
+        assert type(minidistil.pipeline(model=made.model)) is kind
+    zero_shot = minidistil.pipeline("zero-shot-classification", at("entailment"), backend="blas")
+    assert type(zero_shot) is minidistil.ZeroShotClassificationPipeline
+    choice = shutil.copytree(at("bert"), tmp_path / "choice")
+    raw = json.loads((choice / "config.json").read_text())
+    (choice / "config.json").write_text(json.dumps({**raw, "architectures": ["BertForMultipleChoice"]}))
+    with pytest.raises(ValueError, match="BertForMultipleChoice is a model for none of the tasks; name one: f"):
+        minidistil.pipeline(model=choice)
+    with pytest.raises(ValueError, match=r"^pipeline\(\) needs model="):
+        minidistil.pipeline()
+    with pytest.raises(TypeError, match="text-classification has no option wide; it has top_k"):
+        minidistil.pipeline(model=at("sentiment"), wide=True)
+    for inputs in (Frame(), [Frame()]):
+        with pytest.raises(TypeError, match=r"inputs must be text, got a Frame|text 0 must be"):
+            minidistil.pipeline(model=at("sentiment"))(inputs)
+
+
+def test_a_tokenizer_of_its_own(at: Any) -> None:
+    pipe = minidistil.pipeline("ner", at("entities"), (at("words"), {"model_max_length": 9, "use_fast": True}))
+    assert pipe.tokenizer.model_max_length == 9
+    fill = minidistil.FillMaskPipeline(minidistil.load(at("words-electra"), backend="blas"))
+    assert fill.tokenizer is fill.model.tokenizer
+    with pytest.raises(TypeError, match="tokenizer must be a path or a minidistil Tokenizer, got int"):
+        minidistil.pipeline("ner", at("entities"), 3)
+
+
+def test_tables_of_options_that_are_none(at: Any) -> None:
+    with pytest.raises(TypeError, match="model_kwargs must be a dictionary, got int"):
+        minidistil.SentenceTransformer(at("sentences"), model_kwargs=3)
+    with pytest.raises(TypeError, match=r"^processor_kwargs has no option 'wide'; it has revision"):
+        minidistil.SentenceTransformer(at("sentences"), processor_kwargs={"wide": True})
+
+
+@pytest.mark.parametrize("name", ["bert-base-uncased", "distilbert-base-multilingual-cased", "distilroberta-base"])
+def test_the_first_checkpoints_have_no_organization(name: str, tmp_path: Path) -> None:
+    with pytest.raises(minidistil.CheckpointError, match=f"^{name}: is not in the Hugging Face cache"):
+        minidistil.SentenceTransformer(name, cache_folder=tmp_path, local_files_only=True)
+    with pytest.raises(minidistil.CheckpointError, match=r"^sentence-transformers/all-x: is not in the"):
+        minidistil.SentenceTransformer("all-x", cache_folder=tmp_path, local_files_only=True)
+
+
+class Frame:
+    """As pandas' and other libraries' tables are: iterating gives the names of the columns."""
+
+    columns = ("text", "label")
+
+    def __iter__(self) -> Any:
+        return iter(self.columns)
+
+
+def test_tables_are_refused(at: Any) -> None:
+    model, reranker = minidistil.SentenceTransformer(at("sentences")), minidistil.CrossEncoder(at("reranker"))
+    calls = {
+        "sentences": (model.encode, reranker.predict, lambda t: minidistil.encode_to_file(model, t, "never.npy")),
+        "documents": (lambda frame: reranker.rank("a", frame),),
+    }
+    for name, several in calls.items():
+        for call in several:
+            with pytest.raises(TypeError, match=rf"^{name} must be text, got a Frame: pass one of its columns"):
+                call(Frame())
+    pandas = pytest.importorskip("pandas", reason="pip install pandas")
+    frame = pandas.DataFrame({"text": TEXTS, "label": [0, 1]})
+    with pytest.raises(TypeError, match="got a DataFrame"):
+        model.encode(frame)
+    assert _equal(model.encode(frame["text"]), model.encode(TEXTS))

@@ -160,6 +160,21 @@ def _(at: Any) -> None:
     assert pipeline("sentiment-analysis", model=at("tmp") / "saved-again", threads=1)(TEXTS) == answers[0]
 
 
+@row("`model.device`, `.dtype`, `.num_parameters()`, `.get_input_embeddings().weight`, `.name_or_path`")
+def _(at: Any) -> None:
+    model = minidistil.BertModel.from_pretrained(at("bert"), backend="blas")
+    assert (model.device.type, model.dtype, model.name_or_path) == ("cpu", np.float32, str(at("bert")))
+    assert model.get_input_embeddings().weight.shape == (1200, 128)
+    assert model.num_parameters() - model.num_parameters(exclude_embeddings=True) == (1200 + 512 + 2) * 128
+
+
+@row("`config.to_dict()`, `config.get(key)`, `BertConfig.from_pretrained(name)`, `BertConfig(vocab_size=...)`")
+def _(at: Any) -> None:
+    config = minidistil.BertConfig.from_pretrained(at("bert"))
+    assert config.to_dict()["hidden_size"] == config.get("hidden_size") == 128
+    assert minidistil.BertConfig(vocab_size=99).hidden_size == 768
+
+
 @row('`model.eval()`, `model.to("cpu")`, `with torch.no_grad():`')
 def _(at: Any) -> None:
     model = minidistil.load(at("sentiment"), backend="blas")
@@ -231,20 +246,35 @@ def _(at: Any) -> None:
     assert list(pipe(KeyDataset())) == pipe(TEXTS) == list(pipe(r["text"] for r in [{"text": t} for t in TEXTS]))
 
 
-@row("`pipeline(model=name)`, the task left to the hub")
+@row("`pipeline(model=name)`, without a task")
 def _(at: Any) -> None:
-    with pytest.raises(TypeError, match="task"):
-        pipeline(model=at("entities"))
+    assert pipeline(model=at("entities"))(TEXTS) == pipeline("ner", model=at("entities"))(TEXTS)
 
 
-@row("`pipeline(..., device=0)`, `dtype=`, `device_map=`, `framework=`")
+@row("`FillMaskPipeline(model=model, tokenizer=tokenizer)` and its kin")
 def _(at: Any) -> None:
-    pipeline("ner", model=at("entities"), device="cpu", threads=1)
+    model = minidistil.AutoModelForMaskedLM.from_pretrained(at("words-electra"), backend="blas")
+    fill = minidistil.FillMaskPipeline(model=model, tokenizer=model.tokenizer, top_k=2)
+    texts, other = ["the [MASK] of light"], minidistil.FillMaskPipeline(model)
+    assert [row["token"] for row in fill(texts)] == [row["token"] for row in other(texts)][:2]
+    for kind in ("TextClassification", "TokenClassification", "QuestionAnswering", "FeatureExtraction"):
+        assert issubclass(getattr(minidistil, f"{kind}Pipeline"), minidistil.Pipeline)
+
+
+@row("`pipeline(..., device=0)`")
+def _(at: Any) -> None:
     with pytest.raises(ValueError, match="CPU only"):
         pipeline("ner", model=at("entities"), device=0)
-    for name in ("dtype", "device_map", "framework"):
-        with pytest.raises(TypeError, match=name):
-            pipeline("ner", model=at("entities"), **{name: "auto"})
+
+
+@row(
+    '`pipeline(..., device=-1, dtype="auto", device_map="auto", framework="pt", num_workers=4, use_fast=True, '
+    "model_kwargs={})`"
+)
+def _(at: Any) -> None:
+    options = {"device": -1, "dtype": "auto", "device_map": "auto", "framework": "pt", "num_workers": 4}
+    told = pipeline("ner", model=at("entities"), **options, use_fast=True, model_kwargs={})
+    assert told(TEXTS) == pipeline("ner", model=at("entities"))(TEXTS)
 
 
 @row('`SentenceTransformer("all-MiniLM-L6-v2")`')
@@ -333,11 +363,35 @@ def _(at: Any) -> None:
     assert isinstance(minidistil.load(folder), minidistil.CrossEncoder)
 
 
-@row("`model.start_multi_process_pool()`, `model.encode(..., pool=)`")
+@row("`model.start_multi_process_pool()`, `model.encode(..., pool=pool)`")
 def _(at: Any) -> None:
     model = minidistil.load(at("sentences"), threads=2)
-    with pytest.raises(TypeError, match="pool"):
-        model.encode(TEXTS, pool=None)
+    assert np.array_equal(model.encode(TEXTS, pool=None), model.encode(TEXTS))
+    with pytest.raises(ValueError, match="no pool of processes is needed"):
+        model.encode(TEXTS, pool={"input": None})
+
+
+@row("`util.paraphrase_mining`, `community_detection`, `truncate_embeddings`, `SimilarityFunction`")
+def _(at: Any) -> None:
+    model = minidistil.load(at("sentences"))
+    texts = [*TEXTS, TEXTS[0]]
+    assert util.paraphrase_mining(model, texts)[0][1:] == [0, 2]
+    assert util.community_detection(model.encode(texts), 0.999, 2) == [[0, 2]]
+    assert util.truncate_embeddings(model.encode(texts), 3).shape == (3, 3)
+    assert util.SimilarityFunction is minidistil.SimilarityFunction
+
+
+@row(
+    '`model.device`, `.eval()`, `.to("cpu")`, `.tokenize(texts)`, `.get_max_seq_length()`, `model[0].auto_model`, '
+    "`model[1].pooling_mode`, `len(model)`"
+)
+def _(at: Any) -> None:
+    model = minidistil.load(at("sentences"))
+    assert model.eval().to(model.device) is model
+    assert isinstance(model.tokenize(TEXTS)["input_ids"], np.ndarray)
+    assert model.get_max_seq_length() == 64
+    assert model[0].auto_model is model.model
+    assert [model[1].pooling_mode, len(model)] == ["mean", 3]
 
 
 @row("a loop over chunks for more sentences than fit")

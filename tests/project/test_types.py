@@ -59,7 +59,7 @@ def test_stubs_are_what_the_tables_say() -> None:
 def test_a_stub_has_every_public_name(package: str) -> None:
     module = importlib.import_module(package)
     stub = Path(str(module.__file__)).with_suffix(".pyi").read_text(encoding="utf-8")
-    names = re.findall(r"^(?:from \S+ import \w+ as )?(\w+)(?: = \w+)?$", stub, re.MULTILINE)
+    names = re.findall(r"^(?:(?:from \S+ import|   ) \w+ as )?(\w+)(?: = \w+)?,?$", stub, re.MULTILINE)
     assert sorted(names) == sorted(module.__all__)
 
 

@@ -33,7 +33,31 @@ reveal_type(model([[1]], return_dict=True))  # MaskedLMOutput
 model([[1]]).logit  # error
 
 reveal_type(minidistil.load("x"))  # SentenceEncoder | Any
+reveal_type(minidistil.load("x").encode(["a"]))  # ndarray[float32] | Any
 reveal_type(minidistil.load("x").similarity([[1.0]], [[1.0]]))  # ndarray | Any
+
+encoder = minidistil.SentenceTransformer("x")
+reveal_type(encoder.encode("a"))  # ndarray[float32]
+reveal_type(encoder.encode(["a"], normalize_embeddings=True, batch_size=2))  # ndarray[float32]
+reveal_type(encoder.encode(["a"], "query", precision="binary"))  # ndarray[int8]
+reveal_type(encoder.encode(["a"], precision="ubinary"))  # ndarray[uint8]
+reveal_type(encoder.encode((text for text in "ab"), precision="float16"))  # ndarray[float16]
+reveal_type(encoder.encode("a", output_value="token_embeddings"))  # ndarray[float32]
+reveal_type(encoder.encode(["a"], output_value="token_embeddings"))  # list[ndarray[float32]]
+reveal_type(encoder.encode(["a"], output_value=None)[0]["input_ids"])  # ndarray
+reveal_type(encoder.encode("a", output_value=None))  # SentenceValues
+reveal_type(encoder.encode_query(["a"], convert_to_numpy=True))  # ndarray[float32]
+reveal_type(encoder.encode_document("a", precision="int8"))  # ndarray[int8]
+reveal_type(minidistil.BertModel.from_pretrained("x").encode(["a"], truncate_dim=8))  # ndarray[float32]
+encoder.encode(["a"], convert_to_tensor=True)  # error
+encoder.encode(["a"], normalise_embeddings=True)  # error
+
+reader = minidistil.CrossEncoder("x")
+reveal_type(reader.predict([("a", "b")], apply_softmax=True))  # ndarray[float32]
+reveal_type(reader.predict([["a", "b"], ["a", "c"]]))  # ndarray[float32]
+reveal_type(reader.predict(("a", "b")))  # float32 | Any
+reveal_type(reader.rank("a", ["b", "c"])[0]["corpus_id"])  # int
+reader.rank("a", ["b"])[0]["corpus"]  # error
 
 classify = pipeline("sentiment-analysis", model="x", threads=2)
 reveal_type(classify("a"))  # list[Label]
@@ -139,7 +163,10 @@ def _plain(text: str) -> str:
     """A type by short names: no modules, no fields of dictionaries, arrays without what they are of."""
     text = re.sub(r"TypedDict\(([\w.]+), \{[^}]*\}\)", r"\1", text)
     text = re.sub(r"\b(?:\w+\.)+(\w)", r"\1", text)
-    return re.sub(r"\bndarray\[tuple\[Any, \.\.\.\], dtype\[Any\]\]", "ndarray", text)
+    for name, bits in (("float", "floating"), ("int", "signedinteger"), ("uint", "unsignedinteger")):  # NumPy's stubs
+        text = re.sub(rf"\b{bits}\[_(\d+)Bit\]", rf"{name}\1", text)
+    text = re.sub(r"\bndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]", r"ndarray[\1]", text)
+    return text.replace("ndarray[Any]", "ndarray")
 
 
 @pytest.fixture(scope="module", params=[mypy_says, pyright_says])

@@ -284,7 +284,7 @@ ROWS: dict[str, Row] = {
     "a class of another kind": Row(  # there: bytes of a vocabulary of words
         "roberta",
         _bert({"tokenizer_class": "RobertaTokenizerFast"}),
-        differs=("roles", "added", "sizes", "texts", "pair", "pair's token types", "padded", "decoded"),
+        differs=("roles", "special", "added", "sizes", "texts", "pair", "pair's token types", "padded", "decoded"),
     ),
     "BertJapaneseTokenizer": Row(
         "bert",
@@ -319,6 +319,16 @@ ROWS: dict[str, Row] = {
         "bert",
         {"vocab.txt": VOCAB.replace("[CLS]", "[cls]")},
         error=r"vocab\.txt: lacks the special tokens \['\[CLS\]'\]",
+    ),
+    "no [CLS], and none wanted": Row(
+        "bert",
+        _bert(
+            {"cls_token": None, "added_tokens_decoder": {}},
+            model={**word_piece_json()["model"], "vocab": {t: i for i, t in enumerate(WORD_PIECES) if t != "[CLS]"}},
+            added_tokens=[],
+            post_processor=None,
+        ),
+        error=r"every text needs '\[CLS\]', which is neither in the vocabulary nor declared",
     ),
     "merges of no tokens": Row(
         "roberta",

@@ -65,6 +65,7 @@ def answers(tokenizer: Any) -> dict[str, Any]:
             [index, t.content, t.lstrip, t.rstrip, t.single_word, t.normalized, t.special]
             for index, t in sorted(tokenizer.backend_tokenizer.get_added_tokens_decoder().items())
         ],
+        "special": [tokenizer.all_special_tokens, tokenizer.all_special_ids, tokenizer.special_tokens_map],
         "model_input_names": sorted(tokenizer.model_input_names),
         "sides": [tokenizer.padding_side, tokenizer.truncation_side],
         "sizes": [len(tokenizer), tokenizer.vocab_size, min(tokenizer.model_max_length, 10**9)],

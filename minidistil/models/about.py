@@ -1,0 +1,98 @@
+"""What can be asked of a model besides its results: how many numbers it has, and its word embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidistil.weights.config import Config
+from minidistil.weights.model_weights import ModelWeights
+
+_TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+
+
+class Embedding:
+    """The word embeddings of a model, which nothing changes.
+
+    Attributes:
+        weight: float32 [V, E], read-only.
+    """
+
+    def __init__(self, weight: np.ndarray) -> None:
+        self.weight = weight.view()
+        self.weight.flags.writeable = False
+
+    @property
+    def num_embeddings(self) -> int:
+        """V, the number of words."""
+        return int(self.weight.shape[0])
+
+    @property
+    def embedding_dim(self) -> int:
+        """E, the width of an embedding."""
+        return int(self.weight.shape[1])
+
+    def __call__(self, input_ids: Any) -> np.ndarray:
+        """Return the embeddings float32 [..., E] of ids [...].
+
+        Raises:
+            IndexError: an id that there is not.
+        """
+        ids = np.asarray(input_ids)
+        if ids.size and ids.min() < 0:
+            raise IndexError(f"ids are numbers from 0 to {self.num_embeddings - 1}, got {int(ids.min())}")
+        return np.asarray(self.weight[ids])
+
+    def __repr__(self) -> str:
+        return f"Embedding({self.num_embeddings}, {self.embedding_dim})"
+
+
+class About(NamedTuple):
+    """What is kept of weights to tell of them.
+
+    Attributes:
+        parameters: how many numbers they are, each once, wherever it is used.
+        embeddings: how many of them stand in tables of embeddings.
+        words: float32 [V, E].
+    """
+
+    parameters: int
+    embeddings: int
+    words: np.ndarray
+
+
+def about(weights: ModelWeights, head: Any) -> About:
+    """Count the encoder and a head, or the encoder and its pooler where `head` is None."""
+    tables = weights.encoder.embeddings
+    every = {id(array): array.size for array in _arrays((weights.encoder, weights.pooler if head is None else head))}
+    in_tables = [array.size for name in _TABLES if (array := getattr(tables, name)) is not None]
+    return About(sum(every.values()), sum(in_tables), tables.word_embeddings)
+
+
+def outline(name: str, config: Config, head: str, parameters: int, computed: str) -> str:
+    """Return a model's architecture in a few lines, for people."""
+    lines = [
+        f"{config.model_type}: {config.n_layers} layers, {config.n_heads} heads, {config.dim} wide, feed-forward "
+        f"{config.hidden_dim} ({config.activation})",
+        f"{config.vocab_size} words, {config.longest_sentence} positions, {config.type_vocab_size} token types",
+    ]
+    if head:
+        labelled = head in ("sequence_classification", "token_classification")
+        lines.append(f"head: {head}" + (f" ({', '.join(config.id2label.values())})" if labelled else ""))
+    lines.append(f"{parameters:,} parameters, float32 on the CPU ({computed}), from {config.name_or_path!r}")
+    return "\n".join([f"{name}(", *(f"  {line}" for line in lines), ")"])
+
+
+def _arrays(part: Any) -> Iterator[np.ndarray]:
+    """Every array within a part of the weights."""
+    if isinstance(part, np.ndarray):
+        yield part
+    elif isinstance(part, tuple):
+        for one in part:
+            yield from _arrays(one)
+    elif is_dataclass(part) and not isinstance(part, type):
+        for field in fields(part):
+            yield from _arrays(getattr(part, field.name))

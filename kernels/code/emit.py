@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from minidistil.kernels.code.float_mode import run_in_default_mode
@@ -16,10 +17,14 @@ ENTRIES = {"run": "minidistil.kernels.steps.run"}
 ALLOWED = ("sched_yield", "SwitchToThread", "clock_gettime", "memcpy", "memset", "memmove")
 
 
-def object_code(name: str) -> tuple[str, bytes]:
-    """Symbol and object code of an entry, for this CPU."""
-    machine, symbol = this_machine(), ENTRY_PREFIX + name
-    return symbol, machine.emit_object(closed_module(dispatcher_of(name), symbol, machine))
+def object_code(name: str, tell: Callable[[int, int], None]) -> tuple[str, bytes]:
+    """Symbol and object code of an entry, for this CPU; `tell` hears how many kernels are done, of how many."""
+    machine, symbol, dispatcher = this_machine(), ENTRY_PREFIX + name, dispatcher_of(name)
+    from minidistil.kernels.code.compile import counted
+
+    with counted(tell):
+        module = closed_module(dispatcher, symbol, machine)
+    return symbol, machine.emit_object(module)
 
 
 def dispatcher_of(name: str) -> Any:

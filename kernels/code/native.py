@@ -87,7 +87,7 @@ def _compile(name: str) -> tuple[str, bytes]:
     import numba  # noqa: F401 where it is missing, nothing is announced
 
     _announce()
-    symbol, code = emit.object_code(name)
+    symbol, code = emit.object_code(name, _tell)
     kept.write(name, _key(), symbol, code)
     return symbol, code
 
@@ -103,6 +103,11 @@ def _announce() -> None:
         shipped.choice().why,
         where,
     )
+
+
+def _tell(done: int, of: int) -> None:
+    """Say how far compiling is; `compiled` of the record is for programs that show it."""
+    logger.info("%d of %d kernels are compiled", done, of, extra={"compiled": (done, of)})
 
 
 @functools.lru_cache(maxsize=1)

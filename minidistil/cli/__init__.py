@@ -112,16 +112,27 @@ def _library_in_one_line() -> Iterator[None]:
     def show(message: Warning | str, *_: object, **__: object) -> None:
         _say(f"warning: {message}")
 
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: _say(record.getMessage())  # type: ignore[method-assign]
+    def log(record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            _say(record.getMessage())
+        elif hasattr(record, "compiled") and sys.stderr.isatty():
+            done, of = record.compiled
+            sys.stderr.write(f"\rminidistil: {done} of {of} kernels" + "\n" * (done == of))
+            sys.stderr.flush()
+
+    handler = logging.Handler()
+    handler.emit = log  # type: ignore[method-assign]
     logger = logging.getLogger("minidistil")
+    level = logger.level
     logger.addHandler(handler)
+    logger.setLevel(min(logging.INFO, level or logging.INFO))
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show
             yield
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _silence_standard_output() -> None:

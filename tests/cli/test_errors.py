@@ -1,6 +1,7 @@
 """Errors are one line, exit status 2, and name what to do."""
 
 import json
+import logging
 import shutil
 import subprocess
 
@@ -180,3 +181,20 @@ def test_help_and_version_as_a_process():
     assert shown.status == 0
     assert "fill-mask" in shown.out
     assert run_process() == shown
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_compiling_shows_how_far_it_is(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("minidistil")
+    level = logger.level
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
+    with minidistil.cli._library_in_one_line():
+        for done in (1, 2):
+            logger.info("%d of 2 kernels are compiled", done, extra={"compiled": (done, 2)})
+        logger.info("something else")
+        logger.warning("a warning")
+    shown = "\rminidistil: 1 of 2 kernels\rminidistil: 2 of 2 kernels\n" if terminal else ""
+    assert capsys.readouterr().err == shown + "minidistil: a warning\n"
+    assert logger.level == level

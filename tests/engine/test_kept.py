@@ -39,7 +39,7 @@ class Kept:
         monkeypatch.setattr(native, "_function", lambda *made: self.executed.append(made))
         monkeypatch.setattr(native, "_entries", {})
 
-    def _compile(self, name: str) -> tuple[str, bytes]:
+    def _compile(self, name: str, _tell: object) -> tuple[str, bytes]:
         self.compiled += 1
         return SYMBOL, CODE
 

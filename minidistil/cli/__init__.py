@@ -81,6 +81,9 @@ def _describe(error: Exception, traced: bool) -> str:
         return f"{where}{error.strerror}"
     if isinstance(error, (ValueError, TypeError, ImportError, OSError, MemoryError)) and str(error):
         return str(error)
+    engine = sys.modules.get("minidistil.kernels.code.shipped")  # where it was not imported, it did not raise anything
+    if engine is not None and isinstance(error, engine.Unavailable):
+        return f"this needs the compiled engine, which cannot run here: {error}"
     hint = "" if traced else "; --traceback shows where"
     return f"unexpected {type(error).__name__}: {error}{hint}"
 

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,3 +199,12 @@ def test_compiling_shows_how_far_it_is(
     shown = "\rminidistil: 1 of 2 kernels\rminidistil: 2 of 2 kernels\n" if terminal else ""
     assert capsys.readouterr().err == shown + "minidistil: a warning\n"
     assert logger.level == level
+
+
+@pytest.mark.parametrize("command", ["verify", "bench", "pack", "warmup"])
+def test_what_needs_the_engine_says_why_there_is_none(command: str, distilbert_small: Path) -> None:
+    checkpoint = [] if command == "warmup" else [distilbert_small]
+    done = run_process(command, *checkpoint, MINIDISTIL_KERNELS="none")
+    assert done.status == 2
+    expected = "this needs the compiled engine, which cannot run here: MINIDISTIL_KERNELS asks for none"
+    assert done.err == f"minidistil: {expected}\n"

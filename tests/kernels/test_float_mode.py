@@ -62,7 +62,7 @@ def test_kernels_are_compiled_in_the_default_mode(monkeypatch: pytest.MonkeyPatc
     """Or their constants would be rounded in the mode of whoever came first, and kept."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(native.kept, "write", lambda *_: None)
-    monkeypatch.setattr(emit, "object_code", lambda name: ("symbol", str(float_modes.current()).encode()))
+    monkeypatch.setattr(emit, "object_code", lambda name, tell: ("symbol", str(float_modes.current()).encode()))
     monkeypatch.setattr(native, "_entries", {})
     monkeypatch.setattr(native.kept, "read", lambda name, key: None)
     monkeypatch.setattr(native, "_function", lambda symbol, code: code)

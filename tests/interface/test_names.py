@@ -98,12 +98,14 @@ OF_ENCODINGS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", OF_TOKENIZERS)
 def test_of_tokenizers(name: str, both: tuple[Any, Any]) -> None:
     want, got = (_plain(OF_TOKENIZERS[name](tokenizer)) for tokenizer in both)
     assert got == want
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", OF_ENCODINGS)
 def test_of_encodings(name: str, both: tuple[Any, Any]) -> None:
     texts: list[Any] = [(TEXTS[0], TEXTS[0]), (TEXTS[1], TEXTS[1]), PAIR]
@@ -158,6 +160,7 @@ MODELS = [f"{BEGINNINGS[family]}{ending}" for family in SMALL for ending in ENDI
 MODELS += ["BertForMaskedLM untied", "MobileBertForMaskedLM untied"]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", MODELS)
 def test_of_models(name: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="compares with transformers: install the extra `parity`")
@@ -215,6 +218,7 @@ def test_what_a_model_shows(tmp_path: Path) -> None:
     assert "Transformer(BertModel" in shown
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", config_names())
 def test_of_configurations(name: str) -> None:
     transformers = pytest.importorskip("transformers", reason="compares with transformers: install the extra `parity`")

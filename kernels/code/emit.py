@@ -10,7 +10,7 @@ from minidistil.kernels.code.float_mode import run_in_default_mode
 from minidistil.kernels.code.shipped import ENTRY_PREFIX, Unavailable
 from minidistil.kernels.code.target import cpu
 
-ENTRIES = {"run": "minidistil.kernels.steps.run"}
+ENTRIES = {"run": "minidistil.kernels.steps.run", "train": "minidistil.kernels.steps.train"}
 """The functions that machine code is made of: name -> the module that has it, imported only where it is compiled."""
 
 # Of the C library; the kernels need no other.

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from minidistil.kernels.code.compile import kernel, part
 from minidistil.kernels.simd.memory import get_i64
 from minidistil.kernels.steps.operands import reader
-from minidistil.kernels.steps.table import MEETS, OPERANDS, OPERATION, OPERATIONS, Run, operation, slots
+from minidistil.kernels.steps.table import ENTRIES, MEETS, OPERANDS, OPERATION, Run, operation, slots
 from minidistil.kernels.steps.team import Member, end_step
 
-_RUN, _STEP = len(Run._fields) * 8, slots() * 8  # bytes
+_RUN = len(Run._fields) * 8  # bytes
 _read_run = reader(Run)
 
 
@@ -19,9 +19,9 @@ def _nothing(kind, step, member):
     pass
 
 
-def _choice(number: int, otherwise: Callable) -> Callable:
+def _choice(number: int, name: str, otherwise: Callable) -> Callable:
     """The code of operation `number` where a step is one; otherwise the rest of the operations."""
-    operands, code = operation(OPERATIONS[number])
+    operands, code = operation(name)
     read, act = reader(operands), code()
 
     @part
@@ -34,9 +34,29 @@ def _choice(number: int, otherwise: Callable) -> Callable:
     return choose
 
 
-_act: Callable = _nothing
-for _number in reversed(range(len(OPERATIONS))):
-    _act = _choice(_number, _act)
+def taker(entry: str) -> Callable:
+    """What the compiled function of this name does: it takes every step of a list (see `run`)."""
+    act: Callable = _nothing
+    for number, name in reversed(list(enumerate(ENTRIES[entry]))):
+        act = _choice(number, name, act)
+    step_bytes = slots(entry) * 8
+
+    @part
+    def take_all(call, thread, threads):
+        own = _read_run(call)
+        steps, scratch = call + _RUN, own.scratch + thread * own.scratch_floats * 4
+        team = steps + own.length * step_bytes
+        for i in range(own.length):
+            step = steps + i * step_bytes
+            act(get_i64(step, OPERATION), step, Member(thread, threads, team, i, scratch))
+            if get_i64(step, MEETS) != 0 and not end_step(team, threads, own.clock, i):
+                return False
+        return True
+
+    return take_all
+
+
+_take_all = taker("run")
 
 
 @kernel
@@ -50,12 +70,4 @@ def run(call, thread, threads):
     Returns:
         True, or False where the team was told to give up.
     """
-    own = _read_run(call)
-    steps, scratch = call + _RUN, own.scratch + thread * own.scratch_floats * 4
-    team = steps + own.length * _STEP
-    for i in range(own.length):
-        step = steps + i * _STEP
-        _act(get_i64(step, OPERATION), step, Member(thread, threads, team, i, scratch))
-        if get_i64(step, MEETS) != 0 and not end_step(team, threads, own.clock, i):
-            return False
-    return True
+    return _take_all(call, thread, threads)

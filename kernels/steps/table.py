@@ -27,8 +27,35 @@ OPERATIONS = (
     "multiply_adds",
     "read_memory",
 )
-"""The operations: each is a file beside this one, and its place its number. In `some_name.py` are its operands, a
-NamedTuple `SomeName`, and `code`, which makes the part of `run` that computes it."""
+"""The operations of `run`: each is a file beside this one, and its place its number. In `some_name.py` are its operands,
+a NamedTuple `SomeName`, and `code`, which makes the part of `run` that computes it."""
+
+TRAINING = tuple(
+    f"training.{name}"
+    for name in (
+        "transpose",
+        "pack_columns",
+        "weight_gradient",
+        "column_sums",
+        "layer_norm",
+        "layer_norm_backward",
+        "norm_gradient",
+        "activate_rows",
+        "activation_backward",
+        "attend_kept",
+        "attend_backward",
+        "dropout",
+        "scatter_rows",
+        "cross_entropy",
+        "cosine",
+        "sum_squares",
+        "adamw",
+    )
+)
+"""What `train` takes besides; numbered after the others."""
+
+ENTRIES = {"run": OPERATIONS, "train": (*OPERATIONS, *TRAINING)}
+"""What each compiled function takes; a model that only runs needs no code of the others."""
 
 OPERATION, MEETS, OPERANDS = range(3)
 """Slots of a step; the operands begin at the last."""
@@ -103,17 +130,18 @@ class Steps:
         steps: operands of an operation, and whether the threads meet after it. Steps between two meetings run side by
             side: none writes what another reads or writes. After the last the threads meet always, as the caller
             leaves there.
+        entry: the function that takes them, a name of ENTRIES.
     """
 
-    def __init__(self, steps: Sequence[tuple[NamedTuple, bool]]) -> None:
+    def __init__(self, steps: Sequence[tuple[NamedTuple, bool]], entry: str = "run") -> None:
         numbers = [*Run(len(steps), SCRATCH, SCRATCH_FLOATS, CLOCK)]
         for i, (operands, meets) in enumerate(steps):
-            numbers += written(operands, meets or i == len(steps) - 1)
+            numbers += written(operands, meets or i == len(steps) - 1, entry)
         self.team = len(numbers)  # where its memory begins
         numbers += layout.team_memory(len(steps)).tolist()
         variables = {i: number for i, number in enumerate(numbers) if isinstance(number, Variable)}
         places = {name: i for i, name in enumerate(dict.fromkeys(v.name for v in variables.values()))}
-        self._length, self._names = len(steps), tuple(places)
+        self.entry, self._length, self._names = entry, len(steps), tuple(places)
         self._filled = np.array([*variables], np.intp)  # where a variable stands, which, and what is added to it
         self._which = np.array([places[v.name] for v in variables.values()], np.intp)
         self._plus = np.array([v.plus for v in variables.values()], np.int64)
@@ -133,13 +161,13 @@ class Steps:
 def operation(name: str) -> tuple[type[NamedTuple], Any]:
     """Operands and `code` of an operation of the table."""
     module = importlib.import_module(f"minidistil.kernels.steps.{name}")
-    return getattr(module, name.title().replace("_", "")), module.code
+    return getattr(module, name.rpartition(".")[2].title().replace("_", "")), module.code
 
 
 @functools.cache
-def slots() -> int:
+def slots(entry: str = "run") -> int:
     """Slots of a step: as many as the operation with the most operands needs."""
-    return OPERANDS + max(len(kinds(operation(name)[0])) for name in OPERATIONS)
+    return OPERANDS + max(len(kinds(operation(name)[0])) for name in ENTRIES[entry])
 
 
 @functools.cache
@@ -151,14 +179,14 @@ def kinds(operands: type[NamedTuple]) -> tuple[type, ...]:
     return tuple(found)
 
 
-def written(operands: NamedTuple, meets: bool) -> list[Any]:
+def written(operands: NamedTuple, meets: bool, entry: str = "run") -> list[Any]:
     """What lies in the slots of a step; a variable where there is one."""
-    name = type(operands).__module__.rpartition(".")[2]
-    if name not in OPERATIONS:
+    name = type(operands).__module__.partition(".steps.")[2]
+    if name not in ENTRIES[entry]:
         raise ValueError(f"{type(operands).__name__}: kernels/steps/table.py lists no operation {name!r}; add it there")
     values, own = [*_flat(operands)], kinds(type(operands))
     bits = [_bits(value) if kind is float else value for value, kind in zip(values, own, strict=True)]
-    return [OPERATIONS.index(name), int(meets), *bits, *[0] * (slots() - OPERANDS - len(bits))]
+    return [ENTRIES[entry].index(name), int(meets), *bits, *[0] * (slots(entry) - OPERANDS - len(bits))]
 
 
 def _flat(operands: tuple) -> Iterator[Any]:

@@ -101,7 +101,7 @@ class Team:
             keep: what the addresses among them point into; it lives until the last thread has taken the last step, even
                 where an exception (Ctrl-C) takes the caller out early.
         """
-        entry, call = native.entry("run"), steps.call(values)
+        entry, call = native.entry(steps.entry), steps.call(values)
         address = layout.address(call)
         if self.threads == 1:
             entry(address, 0, 1)

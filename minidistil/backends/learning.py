@@ -5,20 +5,27 @@ Legend: `B` sentences, `T` packed tokens, `D` width, `R` rows that the head read
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from minidistil.backends.batch import PackedBatch
-from minidistil.weights.model_weights import ModelWeights
+from minidistil.backends.parameters import ACTIVATIONS, TASKS, Parameters, Task, check_trainable
 
-Task = Literal["masked_lm", "sequence_classification", "token_classification"]
-"""The heads that can be trained, by the names of `ModelWeights`."""
-
-ACTIVATIONS = ("gelu", "relu", "gelu_new", "silu", "tanh", "linear")
-"""Those with a backward pass (other names of the same functions are the same)."""
+__all__ = [
+    "ACTIVATIONS",
+    "TASKS",
+    "Chances",
+    "Learner",
+    "LossWeights",
+    "Losses",
+    "Parameters",
+    "Targets",
+    "Task",
+    "Update",
+    "check_trainable",
+]
 
 
 class Chances(NamedTuple):
@@ -122,46 +129,6 @@ class Update(NamedTuple):
     beta2: float = 0.999
     eps: float = 1e-6
     largest_norm: float | None = 1.0
-
-
-class Parameters:
-    """Every parameter of a model under training, with its gradient and AdamW's two moments, each in one block.
-
-    Names are those of `weights.model_weights.PARAMETERS`, with numbers for `{i}`; what is tied stands once. An array
-    begins on a cache line; what lies between is zero and stays so.
-
-    Attributes:
-        places: name -> position in a block, and shape; in the order of the forward pass.
-        values, gradients, first, second: float32 [n], the blocks.
-    """
-
-    places: Mapping[str, tuple[int, tuple[int, ...]]]
-    values: np.ndarray
-    gradients: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-
-    def __init__(self, weights: ModelWeights, task: Task) -> None:
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[str]:
-        raise NotImplementedError
-
-    def value(self, name: str) -> np.ndarray:
-        """The parameter of this name, a view."""
-        raise NotImplementedError
-
-    def gradient(self, name: str) -> np.ndarray:
-        """Its gradient, a view."""
-        raise NotImplementedError
-
-    def decays(self, name: str) -> bool:
-        """Whether AdamW lets it decay: not biases, and not LayerNorms."""
-        raise NotImplementedError
-
-    def weights(self) -> ModelWeights:
-        """The model as it is now: views of the block, which change with it."""
-        raise NotImplementedError
 
 
 class Learner(Protocol):

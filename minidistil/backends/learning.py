@@ -55,7 +55,8 @@ class Targets:
     """What the model should have said about a batch.
 
     Attributes:
-        rows: int64 [R], tokens that the head reads, in increasing order: masked ones, the first of each sentence, or all.
+        rows: int64 [R], tokens that the head reads, each greater than the one before: masked ones, the first of each
+            sentence, or all.
         labels: int32 [R], -1 where there is none.
         teacher_logits: float32 [R, N], or None.
         teacher_hidden: float32 [T, D], last hidden states, or None.

@@ -29,7 +29,9 @@ __all__ = [
     "gelu",
     "layer_norm",
     "linear",
+    "moments",
     "narrow",
+    "normalized",
     "product",
 ]
 
@@ -93,9 +95,19 @@ def narrow(x: np.ndarray, w: Linear) -> np.ndarray:
 @np.errstate(all="ignore")
 def layer_norm(x: np.ndarray, w: Norm) -> np.ndarray:
     """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis: float32 [M, D] -> [M, D]."""
-    mean, m2 = _moments(np.ascontiguousarray(x.T))  # [M], [M]
-    rstd = f32(1) / np.sqrt(m2 / f32(x.shape[1]) + f32(w.eps))
-    return fma((x - mean[:, None]) * rstd[:, None], w.weight, w.bias)
+    return fma(normalized(x, *moments(x, w.eps)), w.weight, w.bias)
+
+
+@np.errstate(all="ignore")
+def moments(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean, and 1 / sqrt(var + eps), of each row: float32 [M, D] -> [M], [M]."""
+    mean, m2 = _moments(np.ascontiguousarray(x.T))
+    return mean, f32(1) / np.sqrt(m2 / f32(x.shape[1]) + f32(eps))
+
+
+def normalized(x: np.ndarray, mean: np.ndarray, rstd: np.ndarray) -> np.ndarray:
+    """(x - mean) rstd: float32 [M, D], [M], [M] -> [M, D]."""
+    return (x - mean[:, None]) * rstd[:, None]
 
 
 @np.errstate(all="ignore")
@@ -133,7 +145,7 @@ def attention(
 def blocks(k: int) -> list[int]:
     """Edges of the blocks in which a product sums its K terms, as MKL's AVX2 SGEMM does: [0, ..., K]."""
     size = k if k <= 192 else k // 2 if k < 384 else 192  # an odd K below 384 leaves a third block of one term
-    return [*range(0, k, size), k]
+    return [*range(0, k, size or 1), k]
 
 
 # Helpers

@@ -37,6 +37,40 @@ class Chances(NamedTuple):
     seed: int = 0
 
 
+class Chance(NamedTuple):
+    """Which elements of a matrix are dropped: both backends draw the same Philox4x32-10 words (docs/training.md).
+
+    threshold: an element is dropped where its random uint32 is below this. factor: what the others are multiplied by.
+    key: two uint32, from the seed. site: the matrix in the model. step: of the run. first_row: the row's number in the
+    step of the matrix's first.
+    """
+
+    threshold: int
+    factor: float
+    key: tuple[int, int]
+    site: int
+    step: int
+    first_row: int
+
+
+EMBEDDINGS_SITE, HEAD_SITE, HEAD_DENSE_SITE = 1, 2, 3
+"""Sites of dropout: the embeddings, before the head's last product, and before RoBERTa's first."""
+
+
+def layer_sites(layer: int) -> tuple[int, int, int]:
+    """Sites of a layer's attention probabilities (head h adds h << 16), of its out_lin's output, and of its lin2's."""
+    return 16 + 8 * layer, 17 + 8 * layer, 18 + 8 * layer
+
+
+def chance_of(probability: float, seed: int, site: int, step: int, first_row: int) -> Chance | None:
+    """What a site draws with, or None where nothing is dropped."""
+    threshold = min(round(probability * 2**32), 2**32 - 1)
+    if threshold == 0:
+        return None
+    factor = float(np.float32(1 / (1 - probability)))
+    return Chance(threshold, factor, (seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF), site, step, first_row)
+
+
 class LossWeights(NamedTuple):
     """What each term of the loss is multiplied by, division by the rows or tokens of the whole step included.
 

@@ -52,8 +52,8 @@ class Family:
         aliases: canonical parameter -> tensor names it may have instead of its module's, the preferred first.
         head_activations: head of two products -> the activation between them, or the canonical name of a key that
             says which, such as CONFIGURED.
-        head_dropout: where training drops elements in the head on sentences: before "dense", before "output"; empty where
-            the family cannot be trained.
+        head_dropout: where training drops elements in the head on sentences: before "dense", before "output"; empty
+            where the family cannot be trained.
         head_only: head -> canonical name of a key -> values that this implementation has, where the head is read.
         optional: canonical module -> canonical name of a key that says whether it is there.
         sinusoidal: key of config.json that says that an absent position table is the sinusoidal one, or None.

@@ -112,6 +112,12 @@ class Parameters:
         at, shape = self.places[name]
         return block[at : at + math.prod(shape)].reshape(shape)
 
+    @property
+    def outputs(self) -> int:
+        """N, what the head says of each row: labels, or words of the vocabulary."""
+        last = "masked_lm.vocab_projector" if self.task == "masked_lm" else f"{self.task}.output"
+        return len(self.value(f"{last}.bias"))
+
     def decays(self, name: str) -> bool:
         """Whether AdamW lets it decay: not biases, and not LayerNorms."""
         return name.endswith(".weight") and not name.endswith("layer_norm.weight")

@@ -21,7 +21,7 @@ EVERY = [(family, task) for family in small.FAMILIES for task in TASKS]
 @pytest.mark.parametrize(("family", "task"), EVERY)
 def test_every_parameter_is_there_once_under_the_name_of_the_table(family, task, tmp_path):
     values = small.config(family, task)
-    config, weights = small.model(tmp_path, values)
+    _, weights = small.model(tmp_path, values)
     parameters = Parameters(weights, task)
     stored = synthetic.tensor_shapes(values)
     unused = {name for name in stored if "pooler" in name and task == "token_classification"}
@@ -31,7 +31,7 @@ def test_every_parameter_is_there_once_under_the_name_of_the_table(family, task,
     for name in parameters:
         module, kind = name.rsplit(".", 1)
         assert kind in PARAMETERS[".".join("{i}" if part.isdigit() else part for part in module.split("."))]
-    assert list(parameters)[0] == "embeddings.word_embeddings.weight"
+    assert next(iter(parameters)) == "embeddings.word_embeddings.weight"
     assert list(parameters)[-1].startswith(task)
 
 
@@ -48,7 +48,8 @@ def test_blocks_hold_the_weights_each_on_a_line_of_its_own(family, task, tmp_pat
         taken[at : at + np.prod(shape)] = True
     assert not parameters.values[~taken].any()
     for block in (parameters.gradients, parameters.first, parameters.second):
-        assert block.shape == parameters.values.shape and not block.any()
+        assert block.shape == parameters.values.shape
+        assert not block.any()
     assert np.array_equal(parameters.value("layers.1.lin2.weight"), weights.encoder.layers[1].lin2.weight)
     assert np.array_equal(parameters.value("embeddings.layer_norm.bias"), weights.encoder.embeddings.layer_norm.bias)
     made = parameters.weights()
@@ -93,7 +94,7 @@ def test_biases_and_norms_do_not_decay(tmp_path):
 
 def test_an_unknown_parameter_is_refused_with_those_that_there_are(tmp_path):
     parameters = Parameters(small.model(tmp_path, small.config("Bert", "masked_lm"))[1], "masked_lm")
-    with pytest.raises(ValueError, match="no parameter 'pooler.weight'; there are embeddings.word_embeddings.weight"):
+    with pytest.raises(ValueError, match="there are embeddings"):
         parameters.value("pooler.weight")
 
 

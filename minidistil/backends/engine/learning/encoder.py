@@ -22,7 +22,10 @@ Gradient = tuple[Array, Array | None]
 def embed(p: LearningPlanner, w: EmbeddingWeights) -> tuple[Array, Callable[[Gradient], None]]:
     """What enters the first layer: [T] -> [T, D]."""
     D = p.config.dim
-    tables = {"word_embeddings": (w.word_embeddings, WORD_IDS), "position_embeddings": (w.position_embeddings, POSITION_IDS)}
+    tables = {
+        "word_embeddings": (w.word_embeddings, WORD_IDS),
+        "position_embeddings": (w.position_embeddings, POSITION_IDS),
+    }
     words, positions = (Rows(address(table), D, ids) for table, ids in tables.values())
     terms = [words, positions]
     if w.token_type_embeddings is not None:
@@ -62,14 +65,16 @@ def layer(p: LearningPlanner, x: Array, w: LayerWeights, at: str) -> tuple[Array
     y = p.product("lin2", g, f"{at}.lin2", into=spare)  # [T, F] -> [T, D]
     y = p.hidden_dropout(y, sites[2], into=spare)
     s = p.sum("residual", h, y, into=p.kept("fed", D))
-    out, norm = p.normalize("output_layer_norm", s, f"{at}.output_layer_norm", w.output_layer_norm, into=p.kept("out", D))
+    out, norm = p.normalize(
+        "output_layer_norm", s, f"{at}.output_layer_norm", w.output_layer_norm, into=p.kept("out", D)
+    )
 
     def backward(gradient: Gradient) -> Gradient:
         p.layer = i
         a, b, c = (p.buffer(name, D) for name in ("dx", "more", "ds"))
+        g = p.activate("activation", u, activation, into=inner, meets=False)  # again: it is not kept
         ds = p.normalize_backward("output_layer_norm", *gradient, norm, into=c)
         dy = p.hidden_dropout(ds, sites[2], into=spare)
-        g = p.activate("activation", u, activation, into=inner)  # again: it is not kept
         du = p.product_backward("lin2", dy, g, f"{at}.lin2", into=p.buffer("wide", F))  # [T, D] -> [T, F]
         du = p.activate_backward("activation", du, u, activation)
         dh = p.product_backward("lin1", du, h, f"{at}.lin1", into=a)  # [T, F] -> [T, D]

@@ -31,7 +31,9 @@ def masked_lm(p: LearningPlanner, x: Array, w: MaskedLMWeights, given: bool) -> 
     at, V, E = "masked_lm", *w.vocab_projector.weight.shape
     u = p.product("vocab_transform", x, f"{at}.vocab_transform", into=_rows(p, "transformed", E))
     s = p.activate("activation", u, w.activation, into=_rows(p, "activated", E))
-    y, norm = p.normalize("vocab_layer_norm", s, f"{at}.vocab_layer_norm", w.vocab_layer_norm, into=_rows(p, "scored", E))
+    y, norm = p.normalize(
+        "vocab_layer_norm", s, f"{at}.vocab_layer_norm", w.vocab_layer_norm, into=_rows(p, "scored", E)
+    )
     logits = p.product("vocab_projector", y, f"{at}.vocab_projector", into=_logits(p, V, given))  # [R, E] -> [R, V]
 
     def backward(dlogits: Array) -> Array:
@@ -48,8 +50,10 @@ def sequence_classification(p: LearningPlanner, x: Array, w: ClassifierWeights, 
     """Of whole sentences from their first tokens: [B, D] -> [B, N]."""
     at, D, activation = "sequence_classification", p.config.dim, w.activation
     drops = FAMILIES[p.config.model_type].head_dropout
-    y = x = p.head_dropout(x, HEAD_DENSE_SITE) if "dense" in drops else x
-    u = y if w.dense is None else p.product("dense", x, f"{at}.dense", into=_rows(p, "transformed", D))
+    u = x
+    if w.dense is not None:
+        x = p.head_dropout(x, HEAD_DENSE_SITE) if "dense" in drops else x
+        u = p.product("dense", x, f"{at}.dense", into=_rows(p, "transformed", D))
     y = p.activate("activation", u, activation, into=_rows(p, "activated", D))
     y = p.head_dropout(y, HEAD_SITE) if "output" in drops else y
     logits = p.product("output", y, f"{at}.output", into=_logits(p, len(w.output.bias), given))
@@ -59,7 +63,9 @@ def sequence_classification(p: LearningPlanner, x: Array, w: ClassifierWeights, 
         dy = p.product_backward("output", dlogits, y, f"{at}.output", into=a)  # [B, N] -> [B, D]
         dy = p.head_dropout(dy, HEAD_SITE) if "output" in drops else dy
         du = p.activate_backward("activation", dy, u, activation)
-        dx = du if w.dense is None else p.product_backward("dense", du, x, f"{at}.dense", into=b)
+        if w.dense is None:
+            return du
+        dx = p.product_backward("dense", du, x, f"{at}.dense", into=b)
         return p.head_dropout(dx, HEAD_DENSE_SITE) if "dense" in drops else dx
 
     return logits, backward

@@ -6,6 +6,7 @@ runs over the rows of W: it reads panels of W^T. LayerNorms and embedding tables
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -87,6 +88,8 @@ def _products(parameters: Parameters) -> Iterator[tuple[str, tuple[Module, ...]]
         own = f"{name}.weight"
         weight = own if own in parameters.places else WORDS
         n, k = parameters.places[weight][1]
+        if (found := parameters.places[f"{name}.bias"][1]) != (n,):
+            raise ValueError(f"{name}.bias must be [{n}], got {list(found)}")
         return Module(weight, f"{name}.bias", n, k)
 
     for i in range(len(parameters.weights().encoder.layers)):
@@ -101,11 +104,8 @@ def _products(parameters: Parameters) -> Iterator[tuple[str, tuple[Module, ...]]
 
 
 def _block(shapes: Mapping[str, tuple[int, ...]]) -> PackedWeights:
-    places, size = {}, 0
+    places, size = dict[str, tuple[int, tuple[int, ...]]](), 0
     for name, shape in shapes.items():
         places[name] = size, shape
-        floats = 1
-        for length in shape:
-            floats *= length
-        size += -(-floats // _LINE) * _LINE
+        size += -(-math.prod(shape) // _LINE) * _LINE
     return PackedWeights(aligned_zeros(size), places, target.sliver())

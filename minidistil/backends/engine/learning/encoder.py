@@ -1,6 +1,6 @@
 """Embeddings and layer of BERT and its kin as steps, both passes side by side; see reference/learning/model.py.
 
-A function returns what comes out, and its own backward pass: a function of the gradient of that, which writes the steps.
+A function returns what comes out, and its own backward pass: a function of the gradient of that, which writes steps.
 A gradient may come in two terms, as that of the layer above: by way of its products, and by way of its residual sum.
 """
 
@@ -18,8 +18,12 @@ from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights
 Gradient = tuple[Array, Array | None]
 """One or two terms [T, D]."""
 
+Embed = Callable[[Gradient], None]
+Layer = Callable[[Gradient], Gradient]
+"""Backward passes of the embeddings and of a layer."""
 
-def embed(p: LearningPlanner, w: EmbeddingWeights) -> tuple[Array, Callable[[Gradient], None]]:
+
+def embed(p: LearningPlanner, w: EmbeddingWeights) -> tuple[Array, Embed]:
     """What enters the first layer: [T] -> [T, D]."""
     D = p.config.dim
     tables = {
@@ -47,7 +51,7 @@ def embed(p: LearningPlanner, w: EmbeddingWeights) -> tuple[Array, Callable[[Gra
     return x, backward
 
 
-def layer(p: LearningPlanner, x: Array, w: LayerWeights, at: str) -> tuple[Array, Callable[[Gradient], Gradient]]:
+def layer(p: LearningPlanner, x: Array, w: LayerWeights, at: str) -> tuple[Array, Layer]:
     """One post-norm block: attention, add and normalize, feed-forward, add and normalize: [T, D] -> [T, D]."""
     D, F, activation, i = p.config.dim, p.config.hidden_dim, p.config.activation, p.layer
     sites = layer_sites(i or 0)

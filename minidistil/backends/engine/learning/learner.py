@@ -124,7 +124,7 @@ class EngineLearner:
         p, u = self.parameters, update
         with self._working():
             sums = np.empty(chunks(p.gradients.size), np.float32)
-            self._run(self._norm, {"sums": address(sums)}, sums)
+            self._run(self._norm, {"sums": address(sums)}, sums, changes=False)
             length = norm(sums)
             if not math.isfinite(length):
                 p.gradients[:] = 0
@@ -147,7 +147,7 @@ class EngineLearner:
         wanted = batch.rows(rows)
         logits = np.empty((len(wanted), self.parameters.outputs), np.float32)
         if len(wanted):
-            self._pass(self._plan.predict(), batch, wanted, {"logits": address(logits)}, logits)
+            self._pass(self._plan.predict(), batch, wanted, {"logits": address(logits)}, logits, changes=False)
         return logits
 
     def changed(self) -> None:
@@ -159,7 +159,7 @@ class EngineLearner:
         """Bytes for a micro-batch of at most so many; see `Learner`."""
         block = self.parameters.values.nbytes
         written = self._plan.learn(Kind(True, True))
-        floats = self._memory.floats(written.layout, Size(tokens, rows, longest))
+        floats = self._memory.floats(written.buffers, Size(tokens, rows, longest))
         return {
             "weights": block,
             "optimizer": 3 * block,
@@ -168,7 +168,13 @@ class EngineLearner:
         }
 
     def _pass(
-        self, written: Written, batch: PackedBatch, rows: np.ndarray, values: dict[str, int], keep: object
+        self,
+        written: Written,
+        batch: PackedBatch,
+        rows: np.ndarray,
+        values: dict[str, int],
+        keep: object,
+        changes: bool = True,
     ) -> None:
         """Run what is planned over a batch; `values` are its variables but those of the batch and the memory."""
         types, wanted = self._types(batch), rows.astype(np.int32)
@@ -176,9 +182,9 @@ class EngineLearner:
         size = Size(batch.tokens, len(rows), int(lengths.max()))
         with self._working():
             if not self._packed:
-                self._run(self._pack, {}, None)
+                self._run(self._pack, {}, None, changes=False)
                 self._packed = True
-            block, places = self._memory.place(written.layout, size)
+            block, places = self._memory.place(written.buffers, size)
             values = {
                 **values,
                 **places,
@@ -189,24 +195,25 @@ class EngineLearner:
                 "position_ids": address(batch.position_ids),
                 "wanted_rows": address(wanted),
             }
-            self._run(written.steps, values, (batch, types, wanted, block, keep))
+            self._run(written.steps, values, (batch, types, wanted, block, keep), changes)
 
-    def _run(self, steps: Steps, values: dict[str, int], keep: object) -> None:
+    def _run(self, steps: Steps, values: dict[str, int], keep: object, changes: bool = True) -> None:
+        """Take steps; where they change parameters or gradients and do not come to their end, those are not whole."""
         with self._team.turn():
+            self._whole = not changes
             self._team.run(steps, {"clock": 0, "scratch": 0, "scratch floats": 0, **values}, (self, keep))
+            self._whole = True
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """The learner to oneself; where an exception ends it, the parameters are not whole any more."""
+        """The learner to oneself, and whole."""
         with self._turn:
             if not self._whole:
                 raise RuntimeError(
                     "an earlier call was interrupted in the middle: restore the parameters from the last checkpoint "
                     "of the run, and call `changed`"
                 )
-            self._whole = False
             yield
-            self._whole = True
 
     def _types(self, batch: PackedBatch) -> np.ndarray | None:
         embeddings = self.parameters.weights().encoder.embeddings

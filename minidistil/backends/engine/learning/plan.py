@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from minidistil.backends.engine.learning import encoder, heads
 from minidistil.backends.engine.learning.copies import Copies
-from minidistil.backends.engine.learning.memory import Layout
-from minidistil.backends.engine.learning.planner import READ_AS, LearningPlanner, widest
+from minidistil.backends.engine.learning.memory import Buffers
+from minidistil.backends.engine.learning.planner import READ_AS, LearningPlanner
 from minidistil.backends.engine.planner import TOKENS, WANTED, WANTED_ROWS, Array, Planned
 from minidistil.backends.learning import Chances
 from minidistil.backends.parameters import Parameters
@@ -35,12 +35,12 @@ class Written(NamedTuple):
     Attributes:
         steps: what `train` takes.
         planned: the same, with their names.
-        layout: the memory that they need.
+        buffers: the memory that they need.
     """
 
     steps: Steps
     planned: list[Planned]
-    layout: Layout
+    buffers: Buffers
 
 
 class Plan:
@@ -63,7 +63,7 @@ class Plan:
         """The forward pass by itself, without dropout."""
         if "predict" not in self._written:
             p = LearningPlanner(self._config, self._parameters, self._copies, Chances(), keeps=False)
-            x, _ = self._encode(p)
+            x, *_ = self._encode(p)
             heads.read(p, self._rows(p, x), self._weights, given=True)
             self._written["predict"] = self._write(p)
         return self._written["predict"]
@@ -79,8 +79,9 @@ class Plan:
         blocks = [address(block) for block in (p.values, p.gradients, p.first, p.second)]
         steps: list[tuple[NamedTuple, bool]] = []
         for first, end, decays in _runs(p):
-            places = (block + first * 4 for block in blocks)
-            steps.append((Adamw(*places, end - first, DECAYING if decays else LASTING), False))
+            values, gradients, m, v = (block + first * 4 for block in blocks)
+            step = Adamw(values, gradients, m, v, end - first, DECAYING if decays else LASTING)
+            steps.append((step, False))
         steps[-1] = steps[-1][0], True
         return Steps([*steps, *((step, False) for step in self._copies.steps())], entry="train")
 
@@ -88,26 +89,26 @@ class Plan:
         """All copies made."""
         return Steps([(step, False) for step in self._copies.steps()], entry="train")
 
-    def _encode(self, p: LearningPlanner) -> tuple[Array, list]:
-        """Embeddings and all layers; and their backward passes, first things first."""
+    def _encode(self, p: LearningPlanner) -> tuple[Array, encoder.Embed, list[encoder.Layer]]:
+        """Embeddings and all layers; and the backward passes of both."""
         embeddings = self._weights.encoder.embeddings
         assert isinstance(embeddings, EmbeddingWeights)
-        x, backward = encoder.embed(p, embeddings)  # [T] -> [T, D]
-        backwards: list = [backward]
+        x, embed_backward = encoder.embed(p, embeddings)  # [T] -> [T, D]
+        backwards: list[encoder.Layer] = []
         for i, layer in enumerate(self._weights.encoder.layers):
             assert isinstance(layer, LayerWeights)
             p.layer = i
             x, backward = encoder.layer(p, x, layer, f"layers.{i}")  # [T, D] -> [T, D]
             backwards.append(backward)
         p.layer = None
-        return x, backwards
+        return x, embed_backward, backwards
 
     def _rows(self, p: LearningPlanner, x: Array) -> Array:
         into = p.buffer("rows", p.config.dim, rows=WANTED)
         return p.sum("rows", x.at(WANTED_ROWS), into=into, rows=WANTED)  # [T, D] -> [R, D]
 
     def _learn(self, p: LearningPlanner, kind: Kind) -> None:
-        x, (embed_backward, *layers_backward) = self._encode(p)
+        x, embed_backward, layers_backward = self._encode(p)
         d, into = x, p.buffer("dx", p.config.dim)
         if kind.head:
             logits, head_backward = heads.read(p, self._rows(p, x), self._weights)
@@ -124,7 +125,7 @@ class Plan:
 
     def _write(self, p: LearningPlanner) -> Written:
         buffers = {name: (each, p.rows[name]) for name, each in p.buffers.items()}
-        return Written(p.table(), p.steps, Layout(buffers, p.turned, widest(self._copies) if p.turned else 0))
+        return Written(p.table(), p.steps, buffers)
 
 
 def _runs(parameters: Parameters) -> list[tuple[int, int, bool]]:

@@ -1,6 +1,6 @@
-"""How a forward pass that is learnt from, and its backward pass, are written: the planner's operations in both directions.
+"""How a forward pass that is learnt from, and its backward pass, are written: operations in both directions.
 
-Each operation forwards has its counterpart `..._backward`, which takes the gradient of what came out, and what was kept.
+Each has its counterpart `..._backward`, which takes the gradient of what came out, and what was kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from minidistil.backends.engine.learning.copies import Copies
-from minidistil.backends.engine.planner import OFFSETS, SENTENCES, TOKENS, WANTED, Array, Planner
+from minidistil.backends.engine.planner import OFFSETS, SENTENCES, TOKENS, Array, Planner
 from minidistil.backends.learning import Chances, chance_of
 from minidistil.backends.parameters import Parameters
 from minidistil.kernels import layout
@@ -29,7 +29,6 @@ from minidistil.kernels.steps.training.layer_norm import LayerNorm
 from minidistil.kernels.steps.training.layer_norm_backward import LayerNormBackward
 from minidistil.kernels.steps.training.norm_gradient import NormGradient
 from minidistil.kernels.steps.training.scatter_rows import ScatterRows
-from minidistil.kernels.steps.training.transpose import Transpose
 from minidistil.kernels.steps.training.weight_gradient import WeightGradient
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import Norm
@@ -41,9 +40,6 @@ LABELS, TEACHER_LOGITS, TEACHER_HIDDEN = Variable("labels"), Variable("teacher_l
 LOSS_WEIGHTS, COSINE_WEIGHT = Variable("loss_weights"), Variable("cosine_weight")
 STATISTICS, COSINES = Variable("statistics"), Variable("cosines")  # float32 [R, STATISTICS], [T]
 LOGITS = Variable("logits")  # float32 [R, N]
-
-# Rows of a turned matrix lie so far apart: as many elements as it has columns, or a few more.
-APART = {TOKENS: Variable("tokens apart"), WANTED: Variable("wanted apart")}
 
 _NOTHING = Matrix(0, 0)
 _NO_CHANCE = Chance(0, 1.0, 0, 0, 0, 0, 0)
@@ -64,7 +60,7 @@ class Grouped(NamedTuple):
 
 
 class Normed(NamedTuple):
-    """What the backward pass of a LayerNorm needs: its input [M, D], address of [M, 2] moments, name of the parameters."""
+    """What the backward pass of a LayerNorm needs: its input [M, D], moments [M, 2], the name of the parameters."""
 
     x: Array
     moments: Variable
@@ -87,7 +83,6 @@ class LearningPlanner(Planner):
 
     Attributes:
         rows: buffer -> what its rows are counted by.
-        turned: variables that stand for rows of the turned matrix: (row, how far rows lie apart).
     """
 
     def __init__(
@@ -96,9 +91,7 @@ class LearningPlanner(Planner):
         """`keeps`: every layer has memory of its own for what the backward pass reads; else all share it."""
         super().__init__(config, copies.forward)
         self.rows: dict[str, Variable] = {}
-        self.turned: dict[str, tuple[int, Variable]] = {}
         self._parameters, self._copies, self._chances, self._keeps = parameters, copies, chances, keeps
-        self._widest = widest(copies)
 
     def table(self) -> Steps:
         """The steps, for `train`."""
@@ -125,15 +118,8 @@ class LearningPlanner(Planner):
     def _own(self, name: str) -> str:
         return f"{name} {self.layer}" if self._keeps and self.layer is not None else name
 
-    def _address(self, parameter: str) -> int:
-        return address(self._parameters.value(parameter))
-
     def _gradient(self, parameter: str) -> int:
         return address(self._parameters.gradient(parameter))
-
-    def _meet(self) -> None:
-        """The threads meet after what is written so far."""
-        self.steps[-1] = self.steps[-1]._replace(meets=True)
 
     # Products
 
@@ -146,54 +132,24 @@ class LearningPlanner(Planner):
         return replace(into, rows=x.rows)
 
     def product_backward(self, name: str, dy: Array, x: Array, at: str, *, into: Array) -> Array:
-        """dX = dY W; dW += dY^T X; db += the sum of dY's rows: [M, N], [M, K] -> [M, K].
-
-        dY is turned a block of columns at a time, as wide as the widest product of a layer: the vocabulary takes many.
-        """
-        apart = APART[_variable(dy.rows)]
-        for first in range(0, dy.columns, self._widest):
-            end = min(first + self._widest, dy.columns)
-            block = dy.slice(first, end - first)
-            self._meet()  # whoever multiplied by what was turned before has done so
-            turned = Transpose(block.matrix, dy.rows, block.columns, self._turned(0, apart), apart)
-            self._add(turned, f"{name} turned", False)
-            if first == 0:
-                self._bias_gradients(name, dy, at)
-                out = self.linear(f"{name} dX", dy, self._copies.backward[at], into=into)
-            self._meet()
-            self._weight_gradients(name, first, end, x, at, apart)
-        return out
-
-    def _bias_gradients(self, name: str, dy: Array, at: str) -> None:
+        """dX = dY W; dW += dY^T X; db += the sum of dY's rows: [M, N], [M, K] -> [M, K]."""
         first = 0
         for module in self._copies.modules[at]:
-            own = dy.slice(first, module.n).matrix
-            self._add(ColumnSums(own, dy.rows, module.n, self._gradient(module.bias)), f"{name} db", False)
-            first += module.n
-
-    def _weight_gradients(self, name: str, first: int, end: int, x: Array, at: str, apart: Variable) -> None:
-        """Of the rows `first` to `end` of all W of a product, one above another; their dY^T is turned."""
-        start = 0
-        for module in self._copies.modules[at]:
-            begin, stop = max(start, first), min(start + module.n, end)
-            if begin < stop:
-                out = self._gradient(module.weight) + (begin - start) * module.k * 4
-                dy, n = self._turned(begin - first, apart), stop - begin
-                step = WeightGradient(dy, apart, x.matrix, x.rows, n, module.k, out)
-                self._add(step, f"{name} dW", False, weights=n * module.k)
-            start += module.n
-
-    def _turned(self, row: int, apart: Variable) -> Variable:
-        variable = Variable(f"turned {apart.name} {row}")
-        self.turned[variable.name] = row, apart
-        return variable
+            own, n, k = dy.slice(first, module.n).matrix, module.n, module.k
+            gradient = WeightGradient(own, x.matrix, dy.rows, n, k, self._gradient(module.weight))
+            self._add(gradient, f"{name} dW", False, weights=n * k)
+            self._add(ColumnSums(own, dy.rows, n, self._gradient(module.bias)), f"{name} db", False)
+            first += n
+        return self.linear(f"{name} dX", dy, self._copies.backward[at], into=into)
 
     # Rows
 
     def normalize(self, name: str, x: Array, module: str, w: Norm, *, into: Array) -> tuple[Array, Normed]:
         """LayerNorm: [M, D] -> [M, D]."""
         moments = self.numbers(f"{name} moments", 2, x.rows)
-        gain, shift = (self._address(f"{module}.{part}") for part in ("weight", "bias"))
+        if w.weight.shape != (x.columns,) or w.bias.shape != (x.columns,):
+            raise ValueError(f"{module} is for {len(w.weight)} columns, there are {x.columns}")
+        gain, shift = address(w.weight), address(w.bias)
         self._add(LayerNorm(x.matrix, into.matrix, moments, x.rows, x.columns, gain, shift, w.eps), name, True)
         return replace(into, rows=x.rows), Normed(x, moments, module)
 
@@ -204,7 +160,7 @@ class LearningPlanner(Planner):
         weight, bias = f"{module}.weight", f"{module}.bias"
         gradients = self._gradient(weight), self._gradient(bias)
         self._add(NormGradient(*terms, moments, x.rows, x.columns, *gradients), f"{name} dW", False)
-        gain = self._address(weight)
+        gain = address(self._parameters.value(weight))
         self._add(LayerNormBackward(*terms, into.matrix, moments, x.rows, x.columns, gain), f"{name} dX", True)
         return replace(into, rows=x.rows)
 
@@ -253,20 +209,24 @@ class LearningPlanner(Planner):
         """dropout(softmax(q k^T / sqrt(d))) v of every sentence and head: [T, D] -> [T, D]."""
         statistics = self.numbers("statistics", 2 * self.config.n_heads)
         kept = Attended(q, k, v, into, statistics, self._chance(site, self._chances.attention))
-        arrays = (x.matrix for x in (q, k, v, into))
-        self._add(AttendKept(*arrays, *self._sentences(q), statistics, kept.chance), "attention", True, attends=True)
+        arrays = q.matrix, k.matrix, v.matrix, into.matrix
+        step = AttendKept(*(*arrays, *self._heads(q)), *(SENTENCES, OFFSETS, TOKENS, statistics, kept.chance))
+        self._add(step, "attention", True, attends=True)
         return into, kept
 
     def attend_backward(self, dcontext: Array, kept: Attended, *, into: Array) -> Array:
         """Gradients of queries, keys and values, side by side: [T, D] -> [T, 3 D]."""
-        arrays = (x.matrix for x in (kept.q, kept.k, kept.v, kept.context, dcontext, into))
-        step = AttendBackward(*arrays, *self._sentences(kept.q), kept.statistics, kept.chance)
+        forward = kept.q.matrix, kept.k.matrix, kept.v.matrix, kept.context.matrix
+        step = AttendBackward(
+            *(*forward, dcontext.matrix, into.matrix, *self._heads(kept.q)),
+            *(SENTENCES, OFFSETS, TOKENS, kept.statistics, kept.chance),
+        )
         self._add(step, "attention dX", True, attends=True)
         return into
 
-    def _sentences(self, q: Array) -> tuple[int, int, float, Variable, Variable, Variable]:
+    def _heads(self, q: Array) -> tuple[int, int, float]:
         head_dim = q.columns // self.config.n_heads
-        return self.config.n_heads, head_dim, 1 / math.sqrt(head_dim), SENTENCES, OFFSETS, TOKENS
+        return self.config.n_heads, head_dim, 1 / math.sqrt(head_dim)
 
     # Losses
 
@@ -284,11 +244,6 @@ class LearningPlanner(Planner):
         step = Cosine(x.matrix, Matrix(TEACHER_HIDDEN, D), gradient.matrix, x.rows, D, COSINE_WEIGHT, COSINES)
         self._add(step, "cosine", True)
         return gradient
-
-
-def widest(copies: Copies) -> int:
-    """Columns of the widest product of a layer."""
-    return max(sum(m.n for m in modules) for at, modules in copies.modules.items() if at.startswith("layers."))
 
 
 def _variable(rows: Number) -> Variable:

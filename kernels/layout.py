@@ -17,6 +17,15 @@ ROW_BLOCK = 144
 ATTENTION_ROWS = 48
 """Queries that share a pass over the keys and values of a head; for 512 tokens those are 256 KB, in the L2."""
 
+CHAIN = 192
+"""The longest chain of a sum (`chain_length`)."""
+
+GRADIENT_ROWS = 576
+"""Rows of a weight's gradient that share a pass over the panels: so many by CHAIN tokens take 442 KB, in the L2."""
+
+GRADIENT_SCRATCH = GRADIENT_ROWS * CHAIN + CHAIN * PANEL + GRADIENT_ROWS * PANEL
+"""Floats of scratch that a thread needs for a weight's gradient: both factors, and rows of a partial panel."""
+
 READ_STEP = 64
 """Floats that are read at a time where nothing but reading is measured."""
 
@@ -53,6 +62,10 @@ ACTIVATIONS = {
 """By the names of config.json; some are other names, or other ways of writing, of the same function."""
 
 
+DIFFERENTIATED = (LINEAR_ACTIVATION, GELU, RELU, GELU_NEW, SILU, TANH)
+"""Those that have a backward pass (simd/derivatives.py)."""
+
+
 def address(array: np.ndarray | None) -> int:
     """Where an array's data begin; 0 for None."""
     return 0 if array is None else array.__array_interface__["data"][0]
@@ -84,11 +97,11 @@ def chain_length(k: int) -> int:
 
     What the chains leave over (the last of an odd k between, the remainder after 192s) is one more, shorter, chain.
     """
-    if k <= 192:
+    if k <= CHAIN:
         return k
-    if k < 384:
+    if k < 2 * CHAIN:
         return k // 2
-    return 192
+    return CHAIN
 
 
 def attention_scratch(n: int, head_dim: int) -> int:

@@ -50,6 +50,35 @@ def place(k, j, length, columns):
     return sliver * length + k * min(SLIVER, columns - sliver) + j - sliver
 
 
+@kernel
+def transpose(x, ld, rows, columns, out, ld_out):
+    """out[j, i] = x[i, j]: float32 [rows, columns] and its transpose, rows `ld` and `ld_out` apart, by address.
+
+    Each row of `out` is filled with zeros up to a multiple of sixteen; where columns do not fill their last sixteen, it
+    is left as it is there.
+    """
+    whole = columns - columns % 16
+    for i in range(0, rows, 16):
+        for j in range(0, whole, 16):
+            _transpose_tile(x + (i * ld + j) * 4, ld, rows - i, out + (j * ld_out + i) * 4, ld_out)
+        for j in range(whole, columns):
+            for r in range(i, min(i + 16, rows)):
+                set_f32(out, j * ld_out + r, get_f32(x, r * ld + j))
+
+
+@intrinsic
+def _transpose_tile(typing_context, source, ld_source, count, target, ld_target):
+    """target[j, i] = source[i, j], sixteen by sixteen; of the source only `count` rows are there (1 to 16, or more)."""
+
+    def emit(context, builder, sig, args):
+        source, ld_source, count, target, ld_target = args
+        for i, row in enumerate(_transposed(builder, source, ld_source, count)):
+            builder.store(row, pointer(builder, target, builder.mul(ld_target, _int(i)), row.type)).align = 4
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), emit
+
+
 @intrinsic
 def _transpose16(typing_context, source, ld_source, count, block, length, columns, k, j):
     """Elements (k to k + 15, j to j + 15) of a block (see `place`) from source float32 [16, 16], transposed.
@@ -59,37 +88,61 @@ def _transpose16(typing_context, source, ld_source, count, block, length, column
 
     def emit(context, builder, sig, args):
         source, ld_source, count, block, length, columns, k, j = args
-        last, zeros = builder.sub(count, _int(1)), ir.Constant(F32x16.llvm, [0.0] * 16)
-        rows = []
-        for i in range(16):
-            there = builder.icmp_signed("<=", _int(i), last)
-            start = builder.mul(ld_source, builder.select(there, _int(i), last))
-            row = builder.load(pointer(builder, source, start, F32x16.llvm))
-            row.align = 4
-            rows.append(builder.select(there, row, zeros))
-        # Swap the off-diagonal halves of blocks of 2, 4, 8 and 16.
-        for step in (1, 2, 4, 8):
-            upper = [i if not i & step else 16 + i - step for i in range(16)]
-            lower = [i + step if not i & step else 16 + i for i in range(16)]
-            for i in range(16):
-                if not i & step:
-                    a, b = rows[i], rows[i + step]
-                    masks = (ir.Constant(ir.VectorType(_I32, 16), pick) for pick in (upper, lower))
-                    rows[i], rows[i + step] = (builder.shuffle_vector(a, b, mask) for mask in masks)
-        for first in range(0, 16, _PIECE):
-            column = builder.add(j, _int(first))
-            sliver = builder.sub(column, builder.urem(column, _int(SLIVER)))
-            left = builder.sub(columns, sliver)
-            width = builder.select(builder.icmp_signed("<", left, _int(SLIVER)), left, _int(SLIVER))
-            place = builder.add(builder.mul(sliver, length), builder.sub(column, sliver))
-            lanes = ir.Constant(ir.VectorType(_I32, _PIECE), list(range(first, first + _PIECE)))
-            for i, row in enumerate(rows):
-                at = builder.add(place, builder.mul(builder.add(k, _int(i)), width))
-                piece = row if _PIECE == 16 else builder.shuffle_vector(row, row, lanes)
-                builder.store(piece, pointer(builder, block, at, piece.type)).align = 4
+        _store_rows(builder, _transposed(builder, source, ld_source, count), block, length, columns, k, j)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 8), emit
+
+
+@intrinsic
+def store_packed(typing_context, block, length, columns, k, j, value):
+    """Elements (k, j to j + 15) of a block (see `place`), by its address; j is a multiple of sixteen."""
+
+    def emit(context, builder, sig, args):
+        *place, value = args
+        _store_rows(builder, [value], *place)
+        return context.get_dummy_value()
+
+    if value == F32x16:
+        return types.void(*[types.intp] * 5, value), emit
+    return None
+
+
+def _transposed(builder, source, ld_source, count):
+    """The columns of source float32 [16, 16] as sixteen vectors."""
+    last, zeros = builder.sub(count, _int(1)), ir.Constant(F32x16.llvm, [0.0] * 16)
+    rows = []
+    for i in range(16):
+        there = builder.icmp_signed("<=", _int(i), last)
+        start = builder.mul(ld_source, builder.select(there, _int(i), last))
+        row = builder.load(pointer(builder, source, start, F32x16.llvm))
+        row.align = 4
+        rows.append(builder.select(there, row, zeros))
+    # Swap the off-diagonal halves of blocks of 2, 4, 8 and 16.
+    for step in (1, 2, 4, 8):
+        upper = [i if not i & step else 16 + i - step for i in range(16)]
+        lower = [i + step if not i & step else 16 + i for i in range(16)]
+        for i in range(16):
+            if not i & step:
+                a, b = rows[i], rows[i + step]
+                masks = (ir.Constant(ir.VectorType(_I32, 16), pick) for pick in (upper, lower))
+                rows[i], rows[i + step] = (builder.shuffle_vector(a, b, mask) for mask in masks)
+    return rows
+
+
+def _store_rows(builder, rows, block, length, columns, k, j):
+    """Vectors of columns j to j + 15 as rows k, k + 1, ... of a block (see `place`)."""
+    for first in range(0, 16, _PIECE):
+        column = builder.add(j, _int(first))
+        sliver = builder.sub(column, builder.urem(column, _int(SLIVER)))
+        left = builder.sub(columns, sliver)
+        width = builder.select(builder.icmp_signed("<", left, _int(SLIVER)), left, _int(SLIVER))
+        place = builder.add(builder.mul(sliver, length), builder.sub(column, sliver))
+        lanes = ir.Constant(ir.VectorType(_I32, _PIECE), list(range(first, first + _PIECE)))
+        for i, row in enumerate(rows):
+            at = builder.add(place, builder.mul(builder.add(k, _int(i)), width))
+            piece = row if _PIECE == 16 else builder.shuffle_vector(row, row, lanes)
+            builder.store(piece, pointer(builder, block, at, piece.type)).align = 4
 
 
 def _int(value: int) -> ir.Constant:

@@ -26,6 +26,9 @@ GRADIENT_ROWS = 576
 GRADIENT_SCRATCH = GRADIENT_ROWS * CHAIN + CHAIN * PANEL + GRADIENT_ROWS * PANEL
 """Floats of scratch that a thread needs for a weight's gradient: both factors, and rows of a partial panel."""
 
+KEYS = 64
+"""Keys that share a pass over the queries of a head in the backward pass: dropout draws for so many at a time."""
+
 READ_STEP = 64
 """Floats that are read at a time where nothing but reading is measured."""
 
@@ -113,6 +116,19 @@ def attention_scratch(n: int, head_dim: int) -> int:
 def scratch_floats(longest: int, head_dim: int) -> int:
     """Floats of scratch a thread, in whole cache lines, for sentences of at most so many tokens."""
     return -(-max(attention_scratch(longest, head_dim), ROW_BLOCK * PANEL) // 16) * 16
+
+
+def backward_scratch(longest: int, head_dim: int) -> int:
+    """Floats of scratch a thread for the backward pass of attention, in whole cache lines (and enough for all others).
+
+    For sentences of at most so many tokens: queries and gradients of the context packed both ways, keys and gradients
+    of queries transposed, scores and their gradients for some keys, and the latter packed for a chain of keys.
+    """
+    padded, width = -(-longest // 16) * 16, -(-head_dim // 16) * 16
+    ld, block = leading_dimension(padded), min(padded, 192)  # chain_length(n) is no more for any n up to the longest
+    rows = 2 * longest * width + 2 * padded * head_dim + 3 * padded
+    blocks = 2 * width * ld + 2 * KEYS * ld + KEYS * width + max(block * padded, padded * width)
+    return max(-(-(rows + blocks) // 16) * 16, scratch_floats(longest, head_dim))
 
 
 def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:

@@ -65,13 +65,13 @@ def pack_columns(x, ld, n, k, out, first, of):
         for i in range(first - start, min(length, end - start)):
             for j in range(0, PANEL, 16):
                 row = load(x, j) if k >= PANEL else load_first(x, j, first_lanes(k - j))
-                _store16(row, part, length, PANEL, i, j)
+                store_packed(part, length, PANEL, i, j, row)
             x += ld * 4
         first = start + length
 
 
 @kernel
-def turn_over(x, ld, n, k, out, ld_out):
+def transpose(x, ld, n, k, out, ld_out):
     """out = x^T: float32 [n, k], rows `ld` apart, to [k, n], rows `ld_out` apart, both by address.
 
     The rows of `out` have room for n rounded up to a multiple of sixteen: what lies there is overwritten.
@@ -116,15 +116,16 @@ def _transpose16_into_block(typing_context, source, ld_source, count, block, len
 
 
 @intrinsic
-def _store16(typing_context, x, block, length, columns, k, j):
-    """Elements (k, j to j + 15) of a block (see `place`), by its address, become the sixteen lanes of x."""
+def store_packed(typing_context, block, length, columns, k, j, value):
+    """Elements (k, j to j + 15) of a block (see `place`), by its address, become the sixteen lanes of a value."""
 
     def emit(context, builder, sig, args):
-        _store_across(builder, *args)
+        *place, value = args
+        _store_across(builder, value, *place)
         return context.get_dummy_value()
 
-    if x == F32x16:
-        return types.void(x, *[types.intp] * 5), emit
+    if value == F32x16:
+        return types.void(*[types.intp] * 5, value), emit
     return None
 
 

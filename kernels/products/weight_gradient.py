@@ -9,7 +9,7 @@ from __future__ import annotations
 from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import CHAIN, GRADIENT_ROWS, PANEL
 from minidistil.kernels.products.gemm import chain_length, copy_rows, multiply_block
-from minidistil.kernels.products.packing import pack_columns, turn_over
+from minidistil.kernels.products.packing import pack_columns, transpose
 
 
 @kernel
@@ -27,7 +27,7 @@ def add_weight_gradient(dy, ld_dy, x, ld_x, tokens, rows, columns, out, ld_out, 
     block = chain_length(tokens)
     for first in range(0, tokens, max(block, 1)):
         length = min(block, tokens - first)
-        turn_over(dy + first * ld_dy * 4, ld_dy, length, rows, a, CHAIN)
+        transpose(dy + first * ld_dy * 4, ld_dy, length, rows, a, CHAIN)
         for j in range(0, columns, PANEL):
             width, c = min(PANEL, columns - j), out + j * 4
             pack_columns(x + (first * ld_x + j) * 4, ld_x, length, width, b, 0, length)

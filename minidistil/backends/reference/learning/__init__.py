@@ -1,1 +1,1 @@
-"""What the backward pass computes, in nothing but NumPy: what the compiled learner is held against, bit for bit."""
+"""Learning in nothing but NumPy: what the compiled learner is held against, with every rounding written down."""

@@ -1,4 +1,4 @@
-"""Gradients as PyTorch's autograd has them, of transformers' own models, with the losses of DistilBERT written in torch."""
+"""Gradients of transformers' own models by PyTorch's autograd, with the losses of DistilBERT written in torch."""
 
 from __future__ import annotations
 

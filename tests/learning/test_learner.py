@@ -20,11 +20,12 @@ from tests.bits import assert_same_bits
 from tests.learning import small
 
 EVERY = [(family, task) for family in ("DistilBert", "Bert", "Roberta") for task in TASKS]
+NONE = Chances()
 ALL = LossWeights(hard=0.3, soft=0.2, temperature=2.0, cosine=0.1)
 
 
 def learner_of(
-    folder: Path, family: str = "DistilBert", task: Task = "masked_lm", chances: Chances = Chances()
+    folder: Path, family: str = "DistilBert", task: Task = "masked_lm", chances: Chances = NONE
 ) -> tuple[ReferenceLearner, PackedBatch, Targets]:
     values = small.config(family, task)
     config, weights = small.model(folder, values)

@@ -11,7 +11,18 @@ import numpy as np
 
 from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.simd.memory import get_f32, load, load8, load_first, set_f32, store, store_first
-from minidistil.kernels.simd.values import first_lanes, fma, fma_scalar, lane, splat, splat8, sqrt_scalar
+from minidistil.kernels.simd.values import (
+    first_lanes,
+    fma,
+    fma_scalar,
+    lane,
+    negative,
+    splat,
+    splat8,
+    sqrt_scalar,
+    tree_sum,
+    where,
+)
 
 f32 = np.float32
 _CHUNK = 16  # vectors of eight lanes
@@ -98,16 +109,50 @@ def moments(x, n, scratch):
 
 
 @kernel
-def normalize_row(row, n, gain, shift, eps, scratch):
-    """y = (x - mean) / sqrt(var + eps) * gain + shift, in place on one row of n elements at an address."""
+def normalize_row(row, out, n, gain, shift, eps, scratch):
+    """out = (x - mean) / sqrt(var + eps) * gain + shift of one row of n elements; returns mean and 1 / sqrt(var + eps).
+
+    Arrays by their addresses; out may be the row itself.
+    """
     mean, square = moments(row, n, scratch)
     rstd = f32(1.0) / sqrt_scalar(square / f32(n) + eps)
     center, scale = splat(mean), splat(rstd)
     whole = n - n % 16
     for j in range(0, whole, 16):
-        store(row, j, fma((load(row, j) - center) * scale, load(gain, j), load(shift, j)))
+        store(out, j, fma((load(row, j) - center) * scale, load(gain, j), load(shift, j)))
     if whole < n:
         mask = first_lanes(n - whole)
         x = (load_first(row, whole, mask) - center) * scale
         y = fma(x, load_first(gain, whole, mask), load_first(shift, whole, mask))
-        store_first(row, whole, mask, y)
+        store_first(out, whole, mask, y)
+    return mean, rstd
+
+
+@kernel
+def normalize_row_backward(dy, more, x, out, n, mean, rstd, gain):
+    """out = (g - mean(g) - x^ mean(g x^)) rstd, where g = (dy + more) gain and x^ = (x - mean) rstd, of one row.
+
+    Both means are sums in sixteen lanes, then 8 + 8, 4 + 4, ...; `more` may be 0, out may be dy or more.
+    """
+    center, scale = splat(mean), splat(rstd)
+    a, b = splat(f32(0.0)), splat(f32(0.0))
+    for j in range(0, n, 16):
+        mask = first_lanes(n - j)
+        g, hat = _gradient_and_normalized(dy, more, x, gain, j, mask, center, scale)
+        a = a + g
+        b = fma(g, hat, b)
+    mean_g, mean_both = splat(tree_sum(a) / f32(n)), splat(tree_sum(b) / f32(n))
+    for j in range(0, n, 16):
+        mask = first_lanes(n - j)
+        g, hat = _gradient_and_normalized(dy, more, x, gain, j, mask, center, scale)
+        store_first(out, j, mask, fma(negative(hat), mean_both, g - mean_g) * scale)
+
+
+@kernel
+def _gradient_and_normalized(dy, more, x, gain, j, mask, center, scale):
+    """Sixteen lanes of (dy + more) gain and of (x - center) scale, zero beyond the mask."""
+    d = load_first(dy, j, mask)
+    if more != 0:
+        d = d + load_first(more, j, mask)
+    hat = (load_first(x, j, mask) - center) * scale
+    return d * load_first(gain, j, mask), where(mask, hat, splat(f32(0.0)))

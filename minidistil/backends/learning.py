@@ -58,7 +58,7 @@ def check_chances(chances: Chances) -> None:
 
 
 class Chance(NamedTuple):
-    """Which elements of a matrix are dropped: both backends draw the same Philox4x32-10 words (docs/training.md).
+    """Which elements of a matrix are dropped: both backends draw the same words (reference/learning/dropout.py).
 
     threshold: an element is dropped where its random uint32 is below this. factor: what the others are multiplied by.
     key: two uint32, from the seed. site: the matrix in the model. step: of the run. first_row: the row's number in the

@@ -9,11 +9,11 @@ import click
 
 from minidistil.cli.agreement import Agreement, print_report
 from minidistil.cli.options import column_option, model_options, top_k_option
-from minidistil.cli.record import Record
 from minidistil.cli.records import Streams, Target, process, record_options
-from minidistil.cli.sources import Source
-from minidistil.cli.text import printable, shortened, warn_of_cut
+from minidistil.cli.text import place_shown, printable, shortened, warn_of_cut
 from minidistil.cli.writing import Layout, Result
+from minidistil.records.record import Record
+from minidistil.records.sources import Source
 
 _COLUMNS = {"label": str, "score": float}
 _CUT = "too long for the model, and only the beginning read"
@@ -36,7 +36,7 @@ _windows_option = click.option(
     metavar="COLUMN",
     help="Print how well the labels agree with those in COLUMN (names or numbers): accuracy and F1.",
 )
-@model_options(default_sentence_model=False)
+@model_options(default_sentence_model=False, own_model=True)
 def classify(
     streams: Streams,
     target: Target,
@@ -50,6 +50,8 @@ def classify(
     **options: Any,
 ) -> None:
     """Say which label each line of FILE (or of standard input) has, by a model trained for it.
+
+    Without --model it is the package's own, which says whether reviews are positive or negative.
 
     FILE is text, CSV, JSON lines, Parquet or Arrow, and so is what is written: the input's own columns, and label and
     score, or predicted_label and predicted_score where it has one of these. A null text has no label. With --gold, what
@@ -168,4 +170,4 @@ def _result(record: Record, found: list[dict[str, Any]], column: str) -> Result:
         for i, row in enumerate(found)
     )
     text = shortened(printable(record.values[column]).strip())
-    return Result(found, f"{record.place_shown()}{labels}  {text}")
+    return Result(found, f"{place_shown(record)}{labels}  {text}")

@@ -1,0 +1,23 @@
+"""Making models: fine-tuning, masked language modelling and distilling, with the same bits in every run.
+
+    from minidistil.training import distill, fine_tune, train_masked_lm
+
+Everything here is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from minidistil._lazy import LazyNames
+
+_names = LazyNames(
+    __name__,
+    {
+        "examples": ("Examples",),
+        "runs": ("Trained", "distill", "fine_tune", "train_masked_lm"),
+        "settings": ("Settings",),
+        "trainer": ("Trainer", "TrainingError"),
+    },
+)
+__all__ = _names.all
+__dir__ = _names.dir
+__getattr__ = _names.load

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
-from minidistil.cli.record import hashable
+from minidistil.records.record import hashable
 
 _MOST_TOLD = 5  # values that are no labels, in an error
 

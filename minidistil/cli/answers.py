@@ -10,11 +10,12 @@ import click
 
 from minidistil.cli.kinds import TEXT_FILE
 from minidistil.cli.options import encoding_option, model_options, top_k_option
-from minidistil.cli.record import Record
 from minidistil.cli.records import Target, process, target_options
-from minidistil.cli.sources import FLAT, TYPED, Source
-from minidistil.cli.text import STANDARD_INPUT, count_lines, display_name, printable, read_lines
+from minidistil.cli.text import printable
 from minidistil.cli.writing import Layout, Result, output_kind
+from minidistil.records.lines import STANDARD_INPUT, count_lines, display_name, read_lines
+from minidistil.records.record import Record
+from minidistil.records.sources import FLAT, TYPED, Source
 
 _COLUMNS = {"answer": str, "score": float, "start": int, "end": int}
 _AROUND = 60  # characters shown on each side of an answer, on a terminal

@@ -23,7 +23,7 @@ _WIDTH = 88  # characters of one
 _BEGIN = """
 import minidistil
 from importlib.resources import files
-examples = files("minidistil.cli") / "examples"
+examples = files("minidistil.records") / "examples"
 """
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from minidistil.cli.options import column_option, model_options
-from minidistil.cli.record import Record
 from minidistil.cli.records import Streams, Target, process, record_options
-from minidistil.cli.text import printable
+from minidistil.cli.text import place_shown, printable
 from minidistil.cli.writing import Layout, Result
+from minidistil.records.record import Record
 
 _LAYOUT = Layout({"entity_group": str, "score": float, "word": str, "start": int, "end": int}, "entities")
 _COLOURS = {"PER": "bright_red", "LOC": "bright_green", "ORG": "bright_blue", "MISC": "bright_yellow"}
@@ -79,4 +79,4 @@ def colour_of(kind: str) -> str:
 
 
 def _shown(record: Record, text: str, entities: list[dict[str, Any]]) -> str:
-    return record.place_shown() + mark(printable(text), entities)
+    return place_shown(record) + mark(printable(text), entities)

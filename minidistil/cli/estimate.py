@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from minidistil.cli.text import display_name, read_lines
+from minidistil.records.lines import display_name, read_lines
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from minidistil.cli.text import examples
+from minidistil.records.lines import examples
 
 MODELS = {
     "embed": "sentence-transformers/all-MiniLM-L6-v2",

@@ -9,11 +9,11 @@ import click
 
 from minidistil.cli.agreement import Agreement, print_report
 from minidistil.cli.options import column_option, model_options, top_k_option
-from minidistil.cli.record import Record
 from minidistil.cli.records import Streams, Target, process, record_options
-from minidistil.cli.sources import Source
-from minidistil.cli.text import printable, shortened, warn_of_cut
+from minidistil.cli.text import place_shown, printable, shortened, warn_of_cut
 from minidistil.cli.writing import Layout, Result
+from minidistil.records.record import Record
+from minidistil.records.sources import Source
 
 _COLUMNS = {"label": str, "score": float}
 _CUT = "too long for the model, and only the beginning read"
@@ -168,4 +168,4 @@ def _result(record: Record, found: list[dict[str, Any]], column: str) -> Result:
         for i, row in enumerate(found)
     )
     text = shortened(printable(record.values[column]).strip())
-    return Result(found, f"{record.place_shown()}{labels}  {text}")
+    return Result(found, f"{place_shown(record)}{labels}  {text}")

@@ -23,11 +23,12 @@ from minidistil.cli.options import (
     json_option,
     top_k_option,
 )
-from minidistil.cli.record import Record
 from minidistil.cli.records import format_option, prefix_option, records_output_option
-from minidistil.cli.sources import Source
-from minidistil.cli.text import display_name, printable
+from minidistil.cli.text import printable
 from minidistil.cli.writing import Form, Layout, Result, output_kind, write_at_once
+from minidistil.records.lines import display_name
+from minidistil.records.record import Record
+from minidistil.records.sources import Source
 
 _SCORED = Layout({"score": float}, prefix="found_")
 _PLACED = Layout({"file": str, "line": int, "score": float}, prefix="found_")

@@ -14,10 +14,10 @@ import click
 
 from minidistil.cli.kinds import TEXT_FILE
 from minidistil.cli.options import Decorator, encoding_option, gathered, json_option, output_option, shared
-from minidistil.cli.record import Record, peek
-from minidistil.cli.sources import FLAT, KINDS, TYPED, Source
-from minidistil.cli.text import STANDARD_INPUT, batches
 from minidistil.cli.writing import Answered, Form, Layout, Result, open_results, output_kind, print_results
+from minidistil.records.lines import STANDARD_INPUT, batches
+from minidistil.records.record import Record, peek
+from minidistil.records.sources import FLAT, KINDS, TYPED, Source
 
 if TYPE_CHECKING:
     from minidistil.models.base import Model

@@ -20,11 +20,12 @@ from minidistil.cli.options import (
     model_options,
     output_option,
 )
-from minidistil.cli.record import Record, peek
 from minidistil.cli.records import format_option, prefix_option, restart_option, shard_option
-from minidistil.cli.sources import TYPED, Source
-from minidistil.cli.text import STANDARD_INPUT, batches, printable, shortened, warn_of_cut
+from minidistil.cli.text import printable, shortened, warn_of_cut
 from minidistil.cli.writing import Form, Layout, output_kind, refuse_overwriting
+from minidistil.records.lines import STANDARD_INPUT, batches
+from minidistil.records.record import Record, peek
+from minidistil.records.sources import TYPED, Source
 from minidistil.sentences.quantization import PRECISIONS
 
 if TYPE_CHECKING:

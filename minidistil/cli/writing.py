@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from minidistil.cli.record import Record, Scan, unlike
-from minidistil.cli.sources import FLAT, FORMATS, TYPED
+from minidistil.records.record import Record, Scan, unlike
+from minidistil.records.sources import FLAT, FORMATS, TYPED
 from minidistil.sentences.growing import Growing
 
 _ARROW_TYPES = {str: "string", float: "float64", int: "int64"}

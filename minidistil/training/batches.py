@@ -29,6 +29,8 @@ class MicroBatch(NamedTuple):
     numbers: np.ndarray
 
 
-def held_out_batches(examples: Examples, settings: Settings, config: Config, special: tuple[int, int]) -> Iterator[MicroBatch]:
+def held_out_batches(
+    examples: Examples, settings: Settings, config: Config, special: tuple[int, int]
+) -> Iterator[MicroBatch]:
     """Every example once, in order; masked words are those of epoch 0, the same each time."""
     raise NotImplementedError

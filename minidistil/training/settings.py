@@ -97,7 +97,9 @@ class Settings:
         if not (self.hard or self.soft or self.cosine):
             raise ValueError("hard, soft and cosine are all 0: there is nothing to learn")
         if self.pieces and self.task != "masked_lm":
-            raise ValueError(f"pieces=True is for masked_lm: a piece of a text need not have the text's label ({self.task})")
+            raise ValueError(
+                f"pieces=True is for masked_lm: a piece of a text need not have the text's label ({self.task})"
+            )
 
     @property
     def chances(self) -> Chances:

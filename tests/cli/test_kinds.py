@@ -8,7 +8,7 @@ import pytest
 
 from minidistil.cli.app import app
 from minidistil.cli.kinds import MODEL, MODELS
-from minidistil.cli.text import examples, read_lines
+from minidistil.records.lines import examples, read_lines
 from tests.cli.support import ROOT, run, run_process
 
 DOCUMENT = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")

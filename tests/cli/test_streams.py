@@ -12,8 +12,8 @@ import pytest
 
 import minidistil
 from minidistil.cli.records import Source
-from minidistil.cli.text import Lines, batches
 from minidistil.cli.words import WORDS
+from minidistil.records.lines import Lines, batches
 from tests.cli.support import ROOT, command, run
 from tests.pipelines.checkpoints import write_small
 from tests.processes import HANGS, started

@@ -3,12 +3,12 @@
 import io
 import itertools
 
-import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidistil.cli.text import chunks, count_lines, read_lines
+from minidistil.records.errors import RecordError
+from minidistil.records.lines import chunks, count_lines, read_lines
 
 
 def _written(tmp_path, data: bytes) -> str:
@@ -49,22 +49,22 @@ def test_byte_order_mark_is_skipped(tmp_path):
 )
 def test_other_encoding_names_file_line_and_byte(tmp_path, data, words):
     name = _written(tmp_path, data)
-    with pytest.raises(click.ClickException) as caught:
+    with pytest.raises(RecordError) as caught:
         list(read_lines(name, "utf-8"))
-    assert all(word in caught.value.message for word in [name, *words])
+    assert all(word in str(caught.value) for word in [name, *words])
 
 
 def test_wide_encoding_cut_in_the_middle(tmp_path):
     name = _written(tmp_path, "a\nb".encode("utf-16-le")[:-1])
-    with pytest.raises(click.ClickException, match="line 2"):
+    with pytest.raises(RecordError, match="line 2"):
         list(read_lines(name, "utf-16-le"))
 
 
 @pytest.mark.parametrize("read", [count_lines, lambda name: list(read_lines(name, "utf-8"))])
 def test_missing_file_and_folder(tmp_path, read):
-    with pytest.raises(click.ClickException, match=r"nowhere\.txt: No such file"):
+    with pytest.raises(RecordError, match=r"nowhere\.txt: No such file"):
         read(str(tmp_path / "nowhere.txt"))
-    with pytest.raises(click.ClickException, match="is a folder"):
+    with pytest.raises(RecordError, match="is a folder"):
         read(str(tmp_path))
 
 

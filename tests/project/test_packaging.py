@@ -40,7 +40,7 @@ def test_every_package_has_an_init():
 def test_types_are_shipped():
     assert PROJECT["tool"]["setuptools"]["package-data"] == {
         "*": ["py.typed", "*.pyi"],
-        "minidistil.cli": ["examples/*.txt"],
+        "minidistil.records": ["examples/*.txt"],
     }
     assert (ROOT / "minidistil" / "py.typed").exists()
 

@@ -16,10 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from minidistil.cli.record import Fault, Faults, Record, Scan, hashable, unlike
-from minidistil.cli.text import (
+from minidistil.records.errors import RecordError
+from minidistil.records.lines import (
     STANDARD_INPUT,
     Lines,
     batches,
@@ -29,6 +27,7 @@ from minidistil.cli.text import (
     path_of,
     read_lines,
 )
+from minidistil.records.record import Fault, Faults, Record, Scan, hashable, unlike
 
 if TYPE_CHECKING:
     from minidistil.sentences.tables import TableFile
@@ -86,7 +85,7 @@ class Source:
         """What it holds, or its shard of that.
 
         Raises:
-            click.ClickException: it is missing, or all that is wrong with it, shard or not.
+            RecordError: it is missing, or all that is wrong with it, shard or not.
         """
         start, stop = self._part
         return self._whole if stop is None else self._whole._replace(records=stop - start)
@@ -106,7 +105,7 @@ class Source:
             found = itertools.islice(self._items(), start, stop)
         for item in found:
             if isinstance(item, Fault):
-                raise click.ClickException(item.what)
+                raise RecordError(item.what)
             yield item
 
     @cached_property
@@ -116,7 +115,7 @@ class Source:
             return 0, None
         records = self._whole.records
         if records is None:
-            raise click.UsageError("--shard takes a file: how many records a stream has cannot be known")
+            raise RecordError("--shard takes a file: how many records a stream has cannot be known")
         i, n = self.shard
         return records * (i - 1) // n, records * i // n
 
@@ -124,7 +123,7 @@ class Source:
     def _whole(self) -> Scan:
         if self.form == "text" and (len(self.columns) > 1 or self.labels is not None):
             names = " and ".join([*self.columns, *([] if self.labels is None else [self.labels])])
-            raise click.UsageError(
+            raise RecordError(
                 f"{display_name(self.file)}: columns {names} take CSV, JSON lines, Arrow or Parquet; "
                 "--format says which of them this is"
             )
@@ -145,7 +144,7 @@ class Source:
         if self.file == STANDARD_INPUT and self.form == "arrow":
             return TableFile(sys.stdin.buffer, self.form, display_name(self.file))
         if is_stream(self.file):
-            raise click.UsageError(f"{display_name(self.file)}: {self.form} cannot be read from a stream: give a file")
+            raise RecordError(f"{display_name(self.file)}: {self.form} cannot be read from a stream: give a file")
         return TableFile(path_of(self.file), self.form, self.file)
 
     def _items(self) -> Iterator[Record | Fault | None]:
@@ -289,7 +288,7 @@ class Source:
         if self.labels is not None and self.labels not in schema.names:
             faults.append(f"no column {self.labels!r} among {', '.join(schema.names)}")
         if faults:
-            raise click.ClickException("\n".join(f"{display_name(self.file)}: {fault}" for fault in faults))
+            raise RecordError("\n".join(f"{display_name(self.file)}: {fault}" for fault in faults))
         return schema
 
     def _header(self) -> list[str]:

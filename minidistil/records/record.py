@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import click
+from minidistil.records.errors import RecordError
 
 _MOST_FAULTS = 20  # that are told; more are counted
 _END = object()
@@ -17,10 +17,6 @@ class Record(NamedTuple):
     place: str
     values: Mapping[str, Any]
     line: int = 0
-
-    def place_shown(self) -> str:
-        """Where it is from, coloured and with a space behind it; nothing for a text of the command line."""
-        return click.style(self.place, fg="cyan") + " " if self.place else ""
 
 
 class Scan(NamedTuple):
@@ -87,7 +83,7 @@ class Faults:
                 self._told.append(fault)
 
     def tell(self) -> None:
-        """Tell them, where there are any (click.ClickException)."""
+        """Tell them, where there are any (RecordError)."""
         more = self._count - len(self._told)
         if self._told:
-            raise click.ClickException("\n".join([*self._told, *([f"and {more:,} more"] if more else [])]))
+            raise RecordError("\n".join([*self._told, *([f"and {more:,} more"] if more else [])]))

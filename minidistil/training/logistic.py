@@ -2,39 +2,38 @@
 
 Minimised is the mean of the texts' cross entropies plus decay / 2 times the squares of the weights (not of the biases),
 by L-BFGS in float64. The order in which a BLAS adds is its own affair; so what it adds here are whole numbers, so small
-that no sum passes 2^53: exact in every order. Exponentials and logarithms are written out below, as NumPy's and the C
-library's differ from machine to machine.
+that no sum passes 2^53: exact in every order.
 
 Legend: `n` texts, `D` features, `N` labels, `J` problems over the same texts that are solved side by side (folds).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from minidistil.training.elementary import exp, log
+
 _BITS = 20  # of a whole number: 2 * 20 + log2(8192) = 53
 _TERMS = 8192  # of an exact sum
 _ROWS = 4096  # texts at once
+_STILL = 2.0**-20  # of the greatest deviation: less is rounding (all-MiniLM-L6-v2 has a column of 2e-33)
 _MEMORY = 10  # steps that L-BFGS remembers
 _STEPS = 500  # that it takes at most; some dozens are enough
 _SHORTEST = 2.0**-30  # part of a step that is tried last
 _ENOUGH = 1e-4  # of the decrease that the slope promises (Armijo's condition)
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # fdlibm's: the first times k is exact
-_TAYLOR = [1 / math.factorial(i) for i in range(14)]  # of exp, exact enough for |x| <= ln 2 / 2
 
 
 class Features:
-    """What texts are told apart by: columns of mean 0 and deviation 1, as whole multiples of a power of two.
+    """What texts are told apart by: columns of mean 0 and deviation 1, as multiples of powers of two.
 
     Args:
         x: float32 [n, D], finite.
 
     Attributes:
-        mean, deviation: float64 [D], of the columns as they came; that of a constant column is 1.
+        mean, deviation: float64 [D], of the columns as they came; 1 for one that stays as it is, which counts for nothing.
     """
 
     def __init__(self, x: np.ndarray) -> None:
@@ -43,9 +42,10 @@ class Features:
         self.mean = _sums(whole) * (unit / n)
         scaled = whole * unit - self.mean
         squares, unit = _as_whole(np.square(scaled))
-        variance = _sums(squares) * (unit / n)
-        self.deviation = np.sqrt(np.where(variance > 0, variance, 1.0))
-        scaled /= self.deviation
+        deviation = np.sqrt(_sums(squares) * (unit / n))
+        still = deviation <= deviation.max() * _STILL
+        self.deviation = np.where(still, 1.0, deviation)
+        scaled = np.where(still, 0.0, scaled / self.deviation)
         whole, self._unit = _as_whole(np.concatenate([scaled, np.ones((n, 1))], axis=1))
         self._whole = whole.astype(np.float32)  # which 20 bits fit into
 
@@ -58,7 +58,7 @@ class Features:
         return int(self._whole.shape[1])
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Rows, some at a time, in order: which they are, and float64 [rows, D + 1] in units of `unit`."""
+        """Rows, some at a time, in order: which they are, and float64 [rows, D + 1] in units of their columns."""
         for start in range(0, len(self), _ROWS):
             rows = slice(start, min(start + _ROWS, len(self)))
             yield rows, self._whole[rows].astype(np.float64)
@@ -67,12 +67,12 @@ class Features:
         """Logits float64 [rows, J, N] of a block for weights [J, D + 1, N]."""
         J, _, N = weights.shape
         flat = np.ascontiguousarray(weights.transpose(1, 0, 2)).reshape(-1, J * N)
-        return (_exact(block, flat) * self._unit).reshape(-1, J, N)
+        return _exact(block, flat * self._unit[:, None]).reshape(-1, J, N)
 
     def descent(self, block: np.ndarray, residuals: np.ndarray) -> np.ndarray:
         """Gradient float64 [J, D + 1, N] of a block from its residuals [rows, J, N]."""
         _, J, N = residuals.shape
-        flat = _exact(block.T, residuals.reshape(-1, J * N)) * self._unit
+        flat = _exact(block.T, residuals.reshape(-1, J * N)) * self._unit[:, None]
         return np.ascontiguousarray(flat.reshape(-1, J, N).transpose(1, 0, 2))
 
 
@@ -119,12 +119,7 @@ def fit(
             here = member[:, rows]
             loss, probability = cross_entropy(features.logits(block, w), labels[rows])
             total += _add(np.where(here, loss.T, 0.0))
-            np.put_along_axis(
-                probability,
-                labels[rows, None, None],
-                np.take_along_axis(probability, labels[rows, None, None], 2) - 1.0,
-                2,
-            )
+            probability[np.arange(len(block)), :, labels[rows]] -= 1.0
             gradient += features.descent(block, np.where(here.T[:, :, None], probability, 0.0))
         decayed = w * penalty
         regular = _add((decayed * w).reshape(J, -1)) / 2
@@ -151,40 +146,14 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
     shifted = logits - logits.max(axis=2, keepdims=True)
     own = np.take_along_axis(shifted, labels[:, None, None], 2)[:, :, 0]
     powers = exp(shifted)
-    total = powers[:, :, 0].copy()
-    for i in range(1, logits.shape[2]):
-        total += powers[:, :, i]
+    total = np.add.reduce(powers, axis=2)
     powers /= total[:, :, None]
     return log(total) - own, powers
 
 
-def exp(x: np.ndarray) -> np.ndarray:
-    """Return e^x, float64, for x from -700 to 0 (below that, e^-700), by additions and multiplications alone."""
-    x = np.maximum(x, -700.0)
-    k = np.rint(x * (1 / math.log(2)))
-    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-    y = np.full_like(r, _TAYLOR[-1])
-    for term in reversed(_TAYLOR[:-1]):
-        y *= r
-        y += term
-    return np.ldexp(y, k.astype(np.int32))
-
-
-def log(x: np.ndarray) -> np.ndarray:
-    """Return the natural logarithm, float64, of x >= 1: 2 artanh((m - 1) / (m + 1)) of the part m near 1."""
-    m, k = np.frexp(x)  # from 1/2 to 1
-    low = m < math.sqrt(0.5)
-    m, k = np.where(low, 2 * m, m), np.where(low, k - 1, k).astype(np.float64)
-    s = (m - 1.0) / (m + 1.0)
-    square = s * s
-    y = np.full_like(s, 1 / 23)
-    for i in range(21, 0, -2):
-        y *= square
-        y += 1 / i
-    return k * _LN2_HIGH + (k * _LN2_LOW + 2.0 * s * y)
-
-
-def _minimise(value, at: np.ndarray, tolerance: float) -> np.ndarray:
+def _minimise(
+    value: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], at: np.ndarray, tolerance: float
+) -> np.ndarray:
     """L-BFGS (Nocedal and Wright, algorithm 7.4) from float64 [J, P], every problem for itself in step with the others."""
     f, g = value(at)
     past: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # steps, changes of the gradient, 1 / their products
@@ -237,8 +206,8 @@ def _exact(whole: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Exact but for the additions of the two halves of `b` and of every `_TERMS` terms, which are made in order.
     """
-    high, high_unit = _as_whole(b, axis=0)
-    low, low_unit = _as_whole(b - high * high_unit, axis=0)
+    high, high_unit = _as_whole(b)
+    low, low_unit = _as_whole(b - high * high_unit)
     both, J = np.concatenate([high, low], axis=1), b.shape[1]
     total = np.zeros((len(whole), J))
     for start in range(0, len(b), _TERMS):
@@ -247,9 +216,9 @@ def _exact(whole: np.ndarray, b: np.ndarray) -> np.ndarray:
     return total
 
 
-def _as_whole(x: np.ndarray, axis: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers as whole ones of at most 20 bits, and the power of two that each (or each column's) stands for."""
-    unit = np.ldexp(1.0, np.frexp(np.abs(x).max(axis=axis, initial=0.0))[1] - _BITS)
+def _as_whole(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers [K, J] as whole ones of at most 20 bits, and the power of two that one of each column stands for [J]."""
+    unit = np.ldexp(1.0, np.frexp(np.abs(x).max(axis=0, initial=0.0))[1] - _BITS)
     return np.rint(x / unit), unit
 
 

@@ -49,19 +49,18 @@ class StoredNames:
 
     def find(self, parameter: str) -> list[str]:
         """Stored names of a canonical parameter such as `layers.0.q_lin.weight`, the preferred first; often one."""
-        found = [self._stored[name] for name in self._candidates(parameter) if name in self._stored]
+        candidates = _candidates(self._family, parameter, self._group_layers)
+        found = [self._stored[name] for name in candidates if name in self._stored]
         self._used.update(found)
         return found
 
     def expected(self, parameter: str) -> str:
         """The name under which this checkpoint would store a parameter."""
-        name = self._candidates(parameter)[-1]
-        return self._family.prefix + name if self.prefixed and not name.startswith(self._family.heads) else name
+        return stored_as(self._family, parameter, self.prefixed, self._group_layers)
 
     def parameters(self, part: str, layer: int | None = None) -> list[str]:
         """Canonical parameters of a part ("embeddings", "layers", "pooler", "masked_lm") that this family has."""
-        modules = [module for module in self._family.modules if module.split(".")[0] == part]
-        return [f"{module.format(i=layer)}.{kind}" for module in modules for kind in self._family.parameters(module)]
+        return parameters(self._family, part, layer)
 
     def layer_range(self) -> str:
         """The stored layers, as an error names them."""
@@ -106,14 +105,35 @@ class StoredNames:
                 known = known.removesuffix(old) + new
         return known
 
-    def _candidates(self, parameter: str) -> tuple[str, ...]:
-        if parameter in self._family.aliases:
-            return self._family.aliases[parameter]
-        module, _, kind = parameter.rpartition(".")
-        layer = re.match(r"layers\.(\d+)\.", module)
-        if layer:
-            group, within = divmod(int(layer[1]), self._group_layers)
-            stored = self._family.modules[f"layers.{{i}}.{module[layer.end() :]}"].format(i=group, j=within)
-        else:
-            stored = self._family.modules[module]
-        return (f"{stored}.{kind}",)
+
+def parameters(family: Family, part: str, layer: int | None = None) -> list[str]:
+    """Canonical parameters of a part ("embeddings", "layers", "pooler", "masked_lm") that a family has."""
+    modules = [module for module in family.modules if module.split(".")[0] == part]
+    return [f"{module.format(i=layer)}.{kind}" for module in modules for kind in family.parameters(module)]
+
+
+def stored_as(family: Family, parameter: str, prefixed: bool, group_layers: int = 1) -> str:
+    """The name that transformers saves a canonical parameter under.
+
+    Args:
+        family: of the checkpoint.
+        parameter: such as `layers.0.q_lin.weight`.
+        prefixed: whether the base model's tensors have the prefix: the checkpoint of a model with a head.
+        group_layers: layers of a group, in families that have groups.
+    """
+    name = _candidates(family, parameter, group_layers)[-1]
+    return family.prefix + name if prefixed and not name.startswith(family.heads) else name
+
+
+def _candidates(family: Family, parameter: str, group_layers: int) -> tuple[str, ...]:
+    """The names that a parameter may be stored under, without the prefix; the one usually saved last."""
+    if parameter in family.aliases:
+        return family.aliases[parameter]
+    module, _, kind = parameter.rpartition(".")
+    layer = re.match(r"layers\.(\d+)\.", module)
+    if layer:
+        group, within = divmod(int(layer[1]), group_layers)
+        stored = family.modules[f"layers.{{i}}.{module[layer.end() :]}"].format(i=group, j=within)
+    else:
+        stored = family.modules[module]
+    return (f"{stored}.{kind}",)

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from minidistil._loading import loading
+
 
 def write_at(file: Any, at: int, data: bytes) -> None:
     """Write all of `data` to an unbuffered file, which may take less than it is given."""
@@ -34,3 +36,17 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def lock(file: Any) -> bool:
+    """Take a file for this process until it is closed; False where another has it. True where there are no locks."""
+    try:
+        with loading():
+            import fcntl
+    except ModuleNotFoundError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from minidistil.weights.model_weights import (
     NoNorm,
     Norm,
 )
+from minidistil.weights.named import size_of, sized
 
 HEADS = ("pooler", *dict.fromkeys(TASKS.values()))
 
@@ -287,7 +288,7 @@ class _Reading:
         said: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
         shapes: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {}
         for parameter, stored in found.items():
-            shape, numbers = self.checkpoint.stored(stored)[1], self._numbers(parameter)
+            shape, numbers = self.checkpoint.stored(stored)[1], sized(self.family, parameter)
             shapes[stored] = shape, numbers
             if len(shape) == len(numbers):
                 for size, number in zip(shape, numbers, strict=True):
@@ -306,7 +307,7 @@ class _Reading:
             )
         believed = {**self.values, **contradicted}
         for stored, (shape, numbers) in shapes.items():
-            expected = [_size(number, believed) for number in numbers]
+            expected = [size_of(number, believed) for number in numbers]
             fits = len(shape) == len(expected) and all(
                 n is None or n == size for size, n in zip(shape, expected, strict=True)
             )
@@ -314,16 +315,6 @@ class _Reading:
                 sizes = shape_text("?" if n is None else n for n in expected)  # type: ignore[misc]
                 meaning = ", ".join(self._key(n) for n in numbers if not n.isdecimal())
                 self.faults.append(f"{quoted(stored)} is {shape_text(shape)}, expected {sizes} ({meaning})")
-
-    def _numbers(self, parameter: str) -> tuple[str, ...]:
-        """The numbers of the configuration that give a parameter its shape."""
-        module, _, kind = parameter.rpartition(".")
-        if module.startswith("layers."):
-            module = f"layers.{{i}}.{module.split('.', 2)[2]}"
-        names = self.family.parameters(module)[kind]
-        if "embedding_size" in self.family.keys:
-            return names
-        return tuple("dim" if name == "embedding_size" else name for name in names)
 
     def _key(self, number: str) -> str:
         if number == "num_labels" and self.checkpoint.config.get("id2label") is not None:
@@ -342,17 +333,6 @@ class _Reading:
         bad = [f"{quoted(name)} ({bad} of {size} values)" for name, (bad, size) in counts.items() if bad]
         if bad:
             self.faults.append(f"NaN or infinity in {len(bad)} tensors: {', '.join(bad)}")
-
-
-def _size(number: str, values: Mapping[str, Any]) -> int | None:
-    """What a number of a shape is: a numeral, a value of config.json (None where that is faulty), or of two of them."""
-    if " " not in number:
-        return int(number) if number.isdecimal() else values.get(number)
-    one, sign, other = number.split()
-    first, second = _size(one, values), _size(other, values)
-    if first is None or second is None:
-        return None
-    return first * second if sign == "*" else first - second
 
 
 def sinusoidal_positions(positions: int, dim: int) -> np.ndarray:

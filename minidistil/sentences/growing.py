@@ -174,7 +174,7 @@ class Kept(Generic[File]):
         return self.file.abandon((self._journal.rows, self._journal.end))
 
     def _end(self, error: BaseException, note: str) -> None:
-        _add_note(error, note)
+        add_note(error, note)
         self._journal.close(remove=not self._journal.rows)
 
 
@@ -183,6 +183,6 @@ def partial_path(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
-def _add_note(error: BaseException, note: str) -> None:
+def add_note(error: BaseException, note: str) -> None:
     """`BaseException.add_note` of Python 3.11, which shows it below the traceback; the command line shows it too."""
     error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]

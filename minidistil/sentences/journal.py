@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minidistil._loading import loading
 from minidistil._warn import warn_caller
-from minidistil.weights.disk import sync, sync_folder, write_at
+from minidistil.weights.disk import lock, sync, sync_folder, write_at
 
 COMMIT_SECONDS = 1.0  # of work that a loss of power may take, and a kill; each commit waits for the disk twice
 _HASH_BYTES = 8  # of a sentence: enough to notice one that has changed, little beside its embedding
@@ -69,7 +68,8 @@ class Journal:
             raise self._cannot_resume(f"there is no {self.path.name} beside it")
         self._file = self.path.open("r+b" if self.path.exists() else "w+b", buffering=0)
         try:
-            self._lock()
+            if not lock(self._file):
+                raise ValueError(f"another process is writing {partial}")
             header = json.dumps(circumstances, sort_keys=True).encode() + b"\n"
             self._seed = hashlib.blake2b(header, digest_size=16).digest()  # no record of another header is taken
             self._done = _Done(len(header), 0, 0)
@@ -190,17 +190,6 @@ class Journal:
 
     def _check(self, record: bytes) -> bytes:
         return hashlib.blake2b(record, digest_size=_CHECK_BYTES, key=self._seed).digest()
-
-    def _lock(self) -> None:
-        try:
-            with loading():
-                import fcntl
-        except ModuleNotFoundError:
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is writing {self._partial}") from None
 
     def _compare(self, header: bytes, circumstances: dict[str, Any]) -> None:
         try:

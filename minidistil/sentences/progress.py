@@ -12,8 +12,18 @@ class _NoBar:
     def update(self, count: int) -> None:
         """Show nothing."""
 
+    def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+        """Show nothing."""
 
-def progress(total: int | None, show: bool | None, unit: str = "sentences", done: int = 0, delay: float = 0) -> Any:
+
+def progress(
+    total: int | None,
+    show: bool | None,
+    unit: str = "sentences",
+    done: int = 0,
+    delay: float = 0,
+    verb: str = "Encoding",
+) -> Any:
     """Return a context that gives something with `update(count)`.
 
     Args:
@@ -22,10 +32,11 @@ def progress(total: int | None, show: bool | None, unit: str = "sentences", done
         unit: what is counted.
         done: how many were done before.
         delay: seconds before the bar appears; with any, it vanishes at the end.
+        verb: what is being done.
     """
     if not show:
         return contextlib.nullcontext(_NoBar())
     with loading():
         from tqdm.auto import tqdm
 
-    return tqdm(total=total, initial=done, desc="Encoding", unit=f" {unit}", delay=delay, leave=not delay)
+    return tqdm(total=total, initial=done, desc=verb, unit=f" {unit}", delay=delay, leave=not delay)

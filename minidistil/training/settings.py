@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_args
 
 from minidistil._options import check_number, is_one_of
 from minidistil.backends.learning import Chances, Task
+from minidistil.weights.config import Config
 
 _FREE = ("checkpoint_seconds",)
 """What no byte of the result follows from."""
@@ -33,7 +34,7 @@ class Settings:
         batch_tokens: of a step, at most, in the place of a number of sentences; None where that counts.
         micro_tokens: most tokens whose gradients are computed at once, but for one sentence that is longer. Sums begin
             anew in each micro-batch, so the last bits depend on it.
-        hidden_dropout, attention_dropout, head_dropout: chances.
+        hidden_dropout, attention_dropout, head_dropout: chances; None for those of the model's configuration.
         hard: weight of the cross entropy with the labels, or the masked words.
         soft: weight of KL(teacher || student) at `temperature`, times temperature^2.
         temperature: of the soft targets.
@@ -62,9 +63,9 @@ class Settings:
     batch_sentences: int = 32
     batch_tokens: int | None = None
     micro_tokens: int = 4096
-    hidden_dropout: float = 0.1
-    attention_dropout: float = 0.1
-    head_dropout: float = 0.1
+    hidden_dropout: float | None = None
+    attention_dropout: float | None = None
+    head_dropout: float | None = None
     hard: float = 1.0
     soft: float = 0.0
     temperature: float = 2.0
@@ -87,6 +88,8 @@ class Settings:
         object.__setattr__(self, "seed", _seed(self.seed))
         object.__setattr__(self, "pieces", bool(self.pieces))
         for name, (least, most, open_end) in _RANGES.items():
+            if getattr(self, name) is None and name.endswith("_dropout"):
+                continue
             object.__setattr__(self, name, _number(name, getattr(self, name), least, most, open_end))
         if self.largest_norm is not None:
             object.__setattr__(self, "largest_norm", _number("largest_norm", self.largest_norm, 0.0, math.inf, True))
@@ -103,8 +106,18 @@ class Settings:
 
     @property
     def chances(self) -> Chances:
-        """Of dropout, and the seed of its masks."""
-        return Chances(self.hidden_dropout, self.attention_dropout, self.head_dropout, self.seed)
+        """Of dropout, and the seed of its masks; those that are None are 0."""
+        return Chances(self.hidden_dropout or 0.0, self.attention_dropout or 0.0, self.head_dropout or 0.0, self.seed)
+
+    def resolved(self, config: Config) -> Settings:
+        """Return the settings with the model's chances of dropout in the place of None."""
+        names = {f"{name}_dropout": keys for name, keys in _DROPOUT_KEYS[config.model_type == "distilbert"].items()}
+        chances: dict[str, Any] = {
+            name: next((raw for key in keys if (raw := config.raw.get(key)) is not None), 0.1)
+            for name, keys in names.items()
+            if getattr(self, name) is None
+        }
+        return replace(self, **chances)
 
     @property
     def needs_teacher(self) -> bool:
@@ -136,6 +149,15 @@ class Settings:
         return cls(task, **{**(defaults or {}), **said})
 
 
+# Where a configuration says them, the first that is there; 0.1 where none is, as in transformers.
+_DROPOUT_KEYS: dict[bool, dict[str, tuple[str, ...]]] = {
+    True: {"hidden": ("dropout",), "attention": ("attention_dropout",), "head": ("seq_classif_dropout",)},
+    False: {
+        "hidden": ("hidden_dropout_prob",),
+        "attention": ("attention_probs_dropout_prob",),
+        "head": ("classifier_dropout", "hidden_dropout_prob"),
+    },
+}
 _RANGES: dict[str, tuple[float, float, bool]] = {  # least, most, whether the most itself is too much
     "learning_rate": (0.0, math.inf, True),
     "warmup": (0.0, 1.0, False),

@@ -158,8 +158,8 @@ class EngineLearner:
     def needs(self, tokens: int, sentences: int, longest: int, rows: int) -> dict[str, int]:
         """Bytes for a micro-batch of at most so many; see `Learner`."""
         block = self.parameters.values.nbytes
-        written = self._plan.learn(Kind(True, True))
-        floats = self._memory.floats(written.buffers, Size(tokens, rows, longest))
+        size, kinds = Size(tokens, rows, longest), (Kind(True, False), Kind(True, True))
+        floats = max(self._memory.floats(self._plan.learn(kind).buffers, size) for kind in kinds)
         return {
             "weights": block,
             "optimizer": 3 * block,
@@ -168,12 +168,7 @@ class EngineLearner:
         }
 
     def _pass(
-        self,
-        written: Written,
-        batch: PackedBatch,
-        rows: np.ndarray,
-        values: dict[str, int],
-        keep: object,
+        self, written: Written, batch: PackedBatch, rows: np.ndarray, values: dict[str, int], keep: object
     ) -> None:
         """Run what is planned over a batch; `values` are its variables but those of the batch and the memory."""
         types, wanted = self._types(batch), rows.astype(np.int32)

@@ -21,7 +21,7 @@ TASKS: dict[Task, str] = {
     "token_classification": "TokenClassification",
 }
 # Two layers, 12 wide: heads of 4, a feed-forward of 20; nothing fills a vector.
-SIZES = {"vocab_size": 29, "max_position_embeddings": 15, "n_layers": 2, "n_heads": 3, "dim": 12, "hidden_dim": 20}
+SIZES = {"vocab_size": 29, "max_position_embeddings": 17, "n_layers": 2, "n_heads": 3, "dim": 12, "hidden_dim": 20}
 _KEYS = {"n_layers": "num_hidden_layers", "n_heads": "num_attention_heads", "dim": "hidden_size"}
 _KEYS["hidden_dim"] = "intermediate_size"
 

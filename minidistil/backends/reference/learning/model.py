@@ -55,8 +55,9 @@ class ReferenceLearner:
         self.chances = chances
         self.parameters = Parameters(weights, task)
         self.weights, self.gradients = self.parameters.weights(), self.parameters.weight_gradients()
-        self.embeddings = cast("tuple[EmbeddingWeights, EmbeddingWeights]", self._both("embeddings"))
-        self.layers = list(zip(*cast("tuple[tuple[LayerWeights, ...], ...]", self._both("layers")), strict=True))
+        w, g = self.weights.encoder, self.gradients.encoder
+        self.embeddings = cast("tuple[EmbeddingWeights, EmbeddingWeights]", (w.embeddings, g.embeddings))
+        self.layers = cast("list[tuple[LayerWeights, LayerWeights]]", list(zip(w.layers, g.layers, strict=True)))
         self.head = head_of(config.model_type, self.weights, self.gradients)
         self.shape = Shape(config.n_heads, config.activation)
 
@@ -65,21 +66,27 @@ class ReferenceLearner:
     def accumulate(self, batch: PackedBatch, targets: Targets, step: int, first_row: int) -> Losses:
         """Add the gradients of one micro-batch; see `Learner`."""
         targets = targets.checked(batch, self.config, self.parameters.outputs, step, first_row)
+        if not batch.tokens or not (len(targets.rows) or targets.teacher_hidden is not None):  # nothing to learn from
+            return Losses(0.0, 0.0, 0.0, 0, 0, batch.tokens, np.empty(0, np.int32))
         masks = Masks(self.chances, step, first_row)
 
+        # Where the hidden states have no teacher, only the rows that the head reads leave the last layer.
+        all_rows = targets.teacher_hidden is not None
         x, kept_embeddings = embed(self.embeddings[0], batch, masks)  # [T] -> [T, D]
         kept_layers = []
         for i, (w, _) in enumerate(self.layers):
-            x, kept = layer(x, w, i, self.shape, batch, masks)  # [T, D] -> [T, D]
+            rows = None if all_rows or i < len(self.layers) - 1 else targets.rows
+            x, kept = layer(x, w, i, self.shape, batch, masks, rows)  # [T, D] -> [T, D] or [R, D]
             kept_layers.append(kept)
-        logits, kept_head = self.head.forward(x[targets.rows], masks)  # [R, D] -> [R, N]
+        logits, kept_head = self.head.forward(x[targets.rows] if all_rows else x, masks)  # [R, D] -> [R, N]
 
         dlogits, statistics = cross_entropy(logits, targets.teacher_logits, targets.labels, targets.weights)
         hard, soft, predicted = losses_of(statistics, targets.labels)
 
-        dx, distance, more = np.zeros_like(x), 0.0, None
-        dx[targets.rows] = self.head.back(dlogits, kept_head, masks)  # [R, N] -> [R, D]
+        dx, distance, more = self.head.back(dlogits, kept_head, masks), 0.0, None  # [R, N] -> [R, D]
         if targets.teacher_hidden is not None:
+            dx_read, dx = dx, np.zeros_like(x)
+            dx[targets.rows] = dx_read  # [R, D] -> [T, D]
             factors, cosines = cosine(x, targets.teacher_hidden, targets.weights.cosine)
             dx = add_cosine(dx, x, targets.teacher_hidden, factors)
             for each in cosines.tolist():
@@ -125,7 +132,3 @@ class ReferenceLearner:
         )  # float64 and masks of one head's probabilities
         block = self.parameters.values.nbytes
         return {"weights": block, "optimizer": 3 * block, "activations": 4 * (kept + head + work), "packed": 0}
-
-    def _both(self, part: str) -> tuple:
-        """A part of the encoder: its weights and their gradients."""
-        return getattr(self.weights.encoder, part), getattr(self.gradients.encoder, part)

@@ -52,6 +52,8 @@ class Family:
         aliases: canonical parameter -> tensor names it may have instead of its module's, the preferred first.
         head_activations: head of two products -> the activation between them, or the canonical name of a key that
             says which, such as CONFIGURED.
+        head_dropout: where training drops elements in the head on sentences: before "dense", before "output"; empty
+            where the family cannot be trained.
         head_only: head -> canonical name of a key -> values that this implementation has, where the head is read.
         optional: canonical module -> canonical name of a key that says whether it is there.
         sinusoidal: key of config.json that says that an absent position table is the sinusoidal one, or None.
@@ -71,6 +73,7 @@ class Family:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     head_activations: Mapping[str, str] = field(default_factory=dict)
+    head_dropout: tuple[str, ...] = ()
     head_only: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
     optional: Mapping[str, str] = field(default_factory=dict)
     sinusoidal: str | None = None
@@ -129,6 +132,7 @@ DISTILBERT = Family(
         "question_answering.output": "qa_outputs",
     },
     head_activations={"masked_lm": CONFIGURED, "sequence_classification": "relu", "multiple_choice": "relu"},
+    head_dropout=("output",),
     heads=(
         "vocab_transform.",
         "vocab_layer_norm.",
@@ -182,6 +186,7 @@ BERT = Family(
         "question_answering.output": "qa_outputs",
     },
     head_activations={"masked_lm": CONFIGURED, "sequence_classification": "tanh", "multiple_choice": "tanh"},
+    head_dropout=("output",),
     # One tensor under two names. The first is the one that the model adds, the second the one usually saved.
     aliases={"masked_lm.vocab_projector.bias": ("cls.predictions.decoder.bias", "cls.predictions.bias")},
     heads=("cls.", "classifier.", "qa_outputs.", "fit_dense.", "fit_denses."),
@@ -211,6 +216,7 @@ def _roberta(model_type: str) -> Family:
             **_ON_EVERY_TOKEN,
         },
         head_activations={"masked_lm": "gelu", "sequence_classification": "tanh", "multiple_choice": "tanh"},
+        head_dropout=("dense", "output"),
         aliases={"masked_lm.vocab_projector.bias": ("lm_head.decoder.bias", "lm_head.bias")},
         heads=("lm_head.", "classifier.", "qa_outputs."),
         positions_skip_padding=True,

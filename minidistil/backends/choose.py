@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 from minidistil._loading import loading
 from minidistil._options import is_one_of
 from minidistil._warn import warn_caller
+from minidistil.backends.learning import Chances, Learner, Task
 from minidistil.backends.protocol import Backend
 from minidistil.weights.config import Config
 from minidistil.weights.errors import CheckpointError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from minidistil.weights.packing import PackedWeights
 
 BACKENDS = ("engine", "exact", "blas")
+LEARNERS = ("engine", "exact")
 
 
 class RunOptions(TypedDict, total=False):
@@ -66,6 +68,50 @@ def create_backend(
         from minidistil.backends.reference import Reference, blas, exact
 
     return Reference(config, weights, exact if name == "exact" else blas)
+
+
+def create_learner(
+    name: str | None,
+    config: Config,
+    weights: ModelWeights,
+    task: Task,
+    chances: Chances,
+    threads: int | None = None,
+) -> Learner:
+    """Make a model that learns, by a backend's name.
+
+    Args:
+        name: "engine" (compiled kernels; None is the same) or "exact" (plain NumPy, the same bits, very slow).
+        config: the model's.
+        weights: to begin with; they are copied.
+        task: the head that is trained.
+        chances: of dropout.
+        threads: of the engine, as in `create_backend`.
+
+    Raises:
+        RuntimeError: the engine cannot run here.
+        ValueError: an unknown name, fewer than one thread, chances that are none, or a model without a backward pass.
+    """
+    if not is_one_of(name, (None, *LEARNERS)):
+        raise ValueError(f"backend must be one of {list(LEARNERS)}, which have a backward pass, got {name!r}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if name == "exact":
+        with loading():
+            from minidistil.backends.reference.learning.model import ReferenceLearner
+
+        return ReferenceLearner(config, weights, task, chances)
+    with loading():
+        from minidistil.backends.engine import EngineUnavailable
+        from minidistil.backends.engine.learning import EngineLearner
+
+    try:
+        return EngineLearner(config, weights, task, chances, threads=threads)
+    except EngineUnavailable as error:
+        raise RuntimeError(
+            f'the compiled engine cannot run here ({error}); backend="exact" has the same bits, and takes hundreds of '
+            "times as long"
+        ) from None
 
 
 def packed_beside(name: str | None, checkpoint: Checkpoint) -> PackedWeights | None:

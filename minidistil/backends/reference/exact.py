@@ -29,7 +29,9 @@ __all__ = [
     "gelu",
     "layer_norm",
     "linear",
+    "moments",
     "narrow",
+    "normalized",
     "product",
 ]
 
@@ -71,9 +73,12 @@ def linear(x: np.ndarray, w: Linear) -> np.ndarray:
 
 
 @np.errstate(all="ignore")
-def product(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """x w^T: float32 [M, K], [N, K] -> [M, N]; each block of K as one chain of fma from zero, added up."""
-    return _product(x, w, blocks(x.shape[1]))
+def product(x: np.ndarray, w: np.ndarray, edges: list[int] | None = None) -> np.ndarray:
+    """x w^T: float32 [M, K], [N, K] -> [M, N]; each block of K as one chain of fma from zero, added up.
+
+    The blocks are those of K where no others are given by their `edges`.
+    """
+    return _product(x, w, edges or blocks(x.shape[1]))
 
 
 @np.errstate(all="ignore")
@@ -93,9 +98,19 @@ def narrow(x: np.ndarray, w: Linear) -> np.ndarray:
 @np.errstate(all="ignore")
 def layer_norm(x: np.ndarray, w: Norm) -> np.ndarray:
     """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis: float32 [M, D] -> [M, D]."""
-    mean, m2 = _moments(np.ascontiguousarray(x.T))  # [M], [M]
-    rstd = f32(1) / np.sqrt(m2 / f32(x.shape[1]) + f32(w.eps))
-    return fma((x - mean[:, None]) * rstd[:, None], w.weight, w.bias)
+    return fma(normalized(x, *moments(x, w.eps)), w.weight, w.bias)
+
+
+@np.errstate(all="ignore")
+def moments(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean, and 1 / sqrt(var + eps), of each row: float32 [M, D] -> [M], [M]."""
+    mean, m2 = _moments(np.ascontiguousarray(x.T))
+    return mean, f32(1) / np.sqrt(m2 / f32(x.shape[1]) + f32(eps))
+
+
+def normalized(x: np.ndarray, mean: np.ndarray, rstd: np.ndarray) -> np.ndarray:
+    """(x - mean) rstd: float32 [M, D], [M], [M] -> [M, D]."""
+    return (x - mean[:, None]) * rstd[:, None]
 
 
 @np.errstate(all="ignore")
@@ -124,7 +139,7 @@ def attention(
         top = s.max(axis=1, keepdims=True)
         # A row whose keys are all masked attends nowhere: its context is zero, as PyTorch's.
         e = np.where(np.isneginf(top), f32(0), exp_u20(s - top))
-        r = f32(1) / np.where(np.isneginf(top), f32(1), _sum8(e)[:, None])
+        r = f32(1) / np.where(np.isneginf(top), f32(1), sum8(e)[:, None])
         context[:, h] = _product(e, np.ascontiguousarray(v[:, h].T), edges) * r  # [n, n] x [d, n]^T -> [n, d]
         probabilities[h] = e * r
     return context, probabilities
@@ -133,7 +148,7 @@ def attention(
 def blocks(k: int) -> list[int]:
     """Edges of the blocks in which a product sums its K terms, as MKL's AVX2 SGEMM does: [0, ..., K]."""
     size = k if k <= 192 else k // 2 if k < 384 else 192  # an odd K below 384 leaves a third block of one term
-    return [*range(0, k, size), k]
+    return [*range(0, k, size or 1), k]
 
 
 # Helpers
@@ -255,7 +270,7 @@ def _merge(a: tuple, b: tuple) -> tuple[int, np.ndarray, np.ndarray]:
     return count, mean_a + c_delta, fma(delta * f32(count_a), c_delta, m2_a + m2_b)
 
 
-def _sum8(x: np.ndarray) -> np.ndarray:
+def sum8(x: np.ndarray) -> np.ndarray:
     """Row sums in 8 lanes (lane j takes j, j + 8, ...), then 4 + 4, 2 + 2, 1 + 1: float32 [n, k] -> [n]."""
     lanes = np.zeros((x.shape[0], LANES), f32)
     for j in range(0, x.shape[1], LANES):

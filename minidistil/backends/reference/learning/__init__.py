@@ -1,1 +1,1 @@
-"""Learning in nothing but NumPy: each operation of the backward pass, with every rounding written down."""
+"""Learning in nothing but NumPy: what the compiled learner is held against, with every rounding written down."""

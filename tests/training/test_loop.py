@@ -1,4 +1,4 @@
-"""The loop goes on after whatever comes between, with the same bytes; and where it cannot, it says so and loses nothing."""
+"""The loop goes on after whatever comes between, with the same bytes; where it cannot, it says so and loses nothing."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_a_full_disk_at_the_log(start: Path, tmp_path: Path, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         patch.setattr(module.Log, "write", full)
-        with pytest.raises(TrainingError, match="step 6 of 15: No space left on device; .* of step 5, is in"):
+        with pytest.raises(TrainingError, match=r"step 6 of 15: No space left on device; .* of step 5, is in"):
             train(start, tmp_path / "run")
     assert state(train(start, tmp_path / "run")) == whole[0]
     assert lines(tmp_path / "run") == whole[1]

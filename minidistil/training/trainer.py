@@ -80,8 +80,6 @@ class Trainer:
         held_out: Examples | None = None,
         show_progress: bool = False,
     ) -> None:
-        if settings.needs_teacher and teacher is None:
-            raise ValueError("soft and cosine losses compare with a teacher, and there is none")
         if settings.task != "masked_lm" and settings.hard and examples.labels is None:
             raise ValueError("a hard loss asks for labels, and the examples have none: pass hard=0")
         self.learner, self.settings = learner, settings

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -87,6 +88,23 @@ def forked(work: Callable[[], bytes]) -> bytes:
         _, status = os.waitpid(child, 0)
     assert status == 0, f"the child ended with status {status}"
     return b"".join(chunks)
+
+
+def forked_until_killed(work: Callable[[], None]) -> bool:
+    """Do `work` in a forked child, which may kill itself; whether it came to its end."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert status == 0 or os.WIFSIGNALED(status), f"the child ended with status {status}"
+    return status == 0
 
 
 @contextmanager

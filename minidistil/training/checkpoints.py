@@ -73,10 +73,11 @@ class Checkpoints:
         head = self._head(learner) | asdict(progress) | {"checksums": [checksum(block) for block in blocks]}
         line = json.dumps(head).encode()
         line += b" " + _check(line)
+        parts: list[Any] = [line.ljust(_HEADER_BYTES - 1) + b"\n", *blocks]
         partial = partial_path(self.path)
         try:
             with partial.open("wb", buffering=0) as file:
-                for data in (line.ljust(_HEADER_BYTES - 1) + b"\n", *blocks):
+                for data in parts:
                     rest = memoryview(data)
                     while rest:
                         rest = rest[file.write(rest) :]
@@ -155,7 +156,7 @@ def finite(learner: Learner) -> bool:
 
 
 def _blocks(learner: Learner) -> list[memoryview]:
-    return [getattr(learner.parameters, name).data.cast("B") for name in _BLOCKS]
+    return [memoryview(getattr(learner.parameters, name)).cast("B") for name in _BLOCKS]
 
 
 def _check(line: bytes) -> bytes:

@@ -172,7 +172,9 @@ class Data:
             return next((f"{one!r} is no label: a str or a whole number is" for one in label if not _is_label(one)), "")
         if not isinstance(text, str):
             return f"{self._text} must be text, got {_shown(text)}"
-        if any("\ud800" <= c <= "\udfff" for c in text):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
             return "has half of a surrogate pair, which is no character"
         if self.task == "masked_lm" or (label is None and self._unlabelled):
             return ""

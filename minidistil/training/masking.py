@@ -20,7 +20,10 @@ _STREAM = 1  # of masks, beside that of the order of an epoch in batches.py
 
 
 class Vocabulary(NamedTuple):
-    """mask: the mask token's id. ordinary: int32 [n], ids that may stand for another. special: int32, those that may not."""
+    """Ids of tokens.
+
+    mask: of the mask token. ordinary: int32 [n], those that may stand for another. special: int32, those that may not.
+    """
 
     mask: int
     ordinary: np.ndarray

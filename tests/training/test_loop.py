@@ -1,0 +1,261 @@
+"""The loop goes on after whatever comes between, with the same bytes; where it cannot, it says so and loses nothing."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import random
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidistil.training import trainer as module
+from minidistil.training.trainer import TrainingError, uninterrupted
+from tests import processes
+from tests.training.learner import TableLearner
+from tests.training.loops import lines, state, train
+
+STEPS = 15
+
+
+@pytest.fixture(scope="module")
+def whole(start: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[dict[str, Any]]]:
+    """State and log of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return state(train(start, folder)), lines(folder)
+
+
+def test_learns_and_says_so(whole: tuple[bytes, list[dict[str, Any]]]) -> None:
+    _, log = whole
+    steps = [line for line in log if line.get("step") and "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
+    assert [line["epoch"] for line in steps] == [1] * 5 + [2] * 5 + [3] * 5
+    assert steps[0]["loss"] == pytest.approx(math.log(2), rel=1e-6)
+    assert sum(line["loss"] for line in steps[-5:]) < 0.5 * sum(line["loss"] for line in steps[:5])
+    assert [line["step"] for line in log if "held_out" in line] == [5, 10, 15]
+    assert log[-1]["held_out"]["accuracy"] == 1.0
+    assert log[0]["steps"] == STEPS
+    assert log[0]["bytes"]["weights"] == 4 * 800
+
+
+class Killing(TableLearner):
+    """Kills its process at the n-th of the moments that matter: within a step, and around every call of the disk."""
+
+    left = math.inf
+
+    @classmethod
+    def tick(cls) -> None:
+        cls.left -= 1
+        if cls.left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def accumulate(self, *args: Any) -> Any:
+        self.tick()
+        return super().accumulate(*args)
+
+    def update(self, *args: Any) -> float:
+        self.tick()
+        found = super().update(*args)
+        self.tick()
+        return found
+
+    @classmethod
+    def around(cls, patch: pytest.MonkeyPatch, name: str) -> None:
+        call = getattr(os, name)
+
+        def ticking(*args: Any, **options: Any) -> Any:
+            cls.tick()
+            found = call(*args, **options)
+            cls.tick()
+            return found
+
+        patch.setattr(os, name, ticking)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_moment(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[bytes, list[dict[str, Any]]], seed: int
+) -> None:
+    moments, folder = random.Random(seed), tmp_path / "run"
+    for name in ("fsync", "replace", "unlink"):
+        Killing.around(monkeypatch, name)
+
+    def work() -> None:
+        (tmp_path / "state").write_bytes(state(train(start, folder, Killing(400, 2))))
+
+    kills = 0
+    while True:
+        monkeypatch.setattr(Killing, "left", moments.randrange(1, 60))
+        if processes.forked_until_killed(work):
+            break
+        kills += 1
+        assert kills < 200, "nothing is ever finished"
+    assert kills > 3
+    assert (tmp_path / "state").read_bytes() == whole[0]
+    assert lines(folder) == whole[1], "the log has gaps or doubles"
+
+
+def test_goes_on_where_no_checkpoint_was_written(start: Path, tmp_path: Path, whole: Any) -> None:
+    """Killed before the first one: what the log has of those steps is written again, not twice."""
+
+    def work() -> None:
+        Killing.left = 20
+        train(start, tmp_path / "run", Killing(400, 2), checkpoint_seconds=1e9)
+
+    assert not processes.forked_until_killed(work)
+    assert len(lines(tmp_path / "run")) > 2
+    assert state(train(start, tmp_path / "run")) == whole[0]
+    assert lines(tmp_path / "run") == whole[1]
+
+
+class Interrupted(TableLearner):
+    """Is interrupted by Ctrl-C within a step or an update."""
+
+    def __init__(self, step: int, within: str) -> None:
+        super().__init__(400, 2)
+        self.step, self.within = step, within
+
+    def accumulate(self, batch: Any, targets: Any, step: int, first_row: int) -> Any:
+        if step == self.step and self.within == "accumulate":
+            signal.raise_signal(signal.SIGINT)
+        return super().accumulate(batch, targets, step, first_row)
+
+    def update(self, update: Any) -> float:
+        if update.step == self.step and self.within == "update":
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().update(update)
+
+
+@pytest.mark.parametrize(("within", "last"), [("accumulate", 6), ("update", 7)])
+def test_interrupt_leaves_a_checkpoint(start: Path, tmp_path: Path, whole: Any, within: str, last: int) -> None:
+    learner = Interrupted(7, within)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(start, tmp_path / "run", learner, checkpoint_seconds=1e9)
+    note = "".join(caught.value.__notes__)
+    assert f"the last good checkpoint, of step {last}, is in {tmp_path / 'run'}" in note
+    assert lines(tmp_path / "run")[-1]["step"] == last
+    learner = TableLearner(400, 2)
+    assert state(train(start, tmp_path / "run", learner)) == whole[0]
+    assert lines(tmp_path / "run") == whole[1]
+
+
+def test_uninterrupted_work_is_done_to_its_end() -> None:
+    begun, go = threading.Event(), threading.Event()
+    done = []
+
+    def interrupt() -> None:
+        begun.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+        go.set()
+
+    def work() -> None:
+        begun.set()
+        go.wait()
+        done.append(1)
+
+    other = threading.Thread(target=interrupt)
+    other.start()
+    with pytest.raises(KeyboardInterrupt):
+        uninterrupted(work)
+    processes.join([other])
+    assert done == [1]
+    with pytest.raises(ZeroDivisionError):
+        uninterrupted(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(start: Path, tmp_path: Path, whole: Any) -> None:
+    learner = TableLearner(400, 2)
+    learner.poison = 9
+    with pytest.raises(TrainingError) as caught:
+        train(start, tmp_path / "run", learner)
+    message = str(caught.value)
+    assert message.startswith("step 9 of 15: the loss is no number (hard is nan); a lower learning_rate may help")
+    assert "the last good checkpoint, of step 8" in message
+    assert (caught.value.step, caught.value.checkpoint) == (9, 8)
+    assert state(train(start, tmp_path / "run")) == whole[0]
+
+
+class Exploding(TableLearner):
+    def update(self, update: Any) -> float:
+        return math.inf if update.step == 4 else super().update(update)
+
+
+def test_a_norm_that_is_no_number_stops(start: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"step 4 of 15: the gradient's norm is inf; .* of step 3, is in"):
+        train(start, tmp_path / "run", Exploding(400, 2))
+
+
+class Overflowing(TableLearner):
+    def update(self, update: Any) -> float:
+        norm = super().update(update)
+        if update.step == 4:
+            self.parameters.values[7] = math.inf
+        return norm
+
+
+def test_parameters_that_are_no_numbers_are_never_written(start: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"step 4 .* parameters are no numbers any more; .* of step 3, is in"):
+        train(start, tmp_path / "run", Overflowing(400, 2))
+
+
+def test_a_full_disk_is_one_error_and_loses_nothing(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Any
+) -> None:
+    fsync, count = os.fsync, 0
+
+    def full(descriptor: int) -> None:
+        nonlocal count
+        count += 1
+        if count > 30:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(TrainingError, match="No space left on device; the last good checkpoint, of step") as caught:
+            train(start, tmp_path / "run")
+    assert 3 < caught.value.checkpoint < STEPS
+    assert not list((tmp_path / "run").glob("*.partial"))
+    assert state(train(start, tmp_path / "run")) == whole[0]
+    assert lines(tmp_path / "run") == whole[1]
+
+
+def test_a_full_disk_at_the_log(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Any) -> None:
+    write = module.Log.write
+
+    def full(log: Any, line: dict[str, Any]) -> None:
+        if line["step"] == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(log, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Log, "write", full)
+        with pytest.raises(TrainingError, match=r"step 6 of 15: No space left on device; .* of step 5, is in"):
+            train(start, tmp_path / "run")
+    assert state(train(start, tmp_path / "run")) == whole[0]
+    assert lines(tmp_path / "run") == whole[1]
+
+
+def test_a_log_that_was_cut_is_told(start: Path, tmp_path: Path, whole: Any) -> None:
+    learner = TableLearner(400, 2)
+    learner.poison = 9
+    with pytest.raises(TrainingError):
+        train(start, tmp_path / "run", learner)
+    (tmp_path / "run" / "log.jsonl").write_text("")
+    with pytest.warns(RuntimeWarning, match=r"log\.jsonl has lost its end"):
+        assert state(train(start, tmp_path / "run")) == whole[0]
+
+
+def test_checkpoints_and_evaluations_change_no_bit(start: Path, tmp_path: Path, whole: Any) -> None:
+    assert state(train(start, tmp_path / "a", checkpoint_seconds=1e9)) == whole[0]
+    assert lines(tmp_path / "a") == whole[1]
+    assert state(train(start, tmp_path / "b", evaluate_every=4)) == whole[0]
+    assert [line["step"] for line in lines(tmp_path / "b") if "held_out" in line] == [4, 8, 12, 15]
+
+
+def test_another_seed_is_another_run(start: Path, tmp_path: Path, whole: Any) -> None:
+    assert state(train(start, tmp_path / "run", seed=1)) != whole[0]

@@ -130,7 +130,13 @@ def _draw_loss(axis: Any, read: Sequence[Curves]) -> None:
     for run, colour in zip(read, _colours(len(read)), strict=True):
         steps, losses = run.training["loss"]
         axis.plot(steps, losses, color=colour, alpha=0.25, linewidth=0.8)
-        axis.plot(steps, smoothed(losses), color=colour, linewidth=1.6, label=f"{run.name}: training" if len(read) > 1 else "training")
+        axis.plot(
+            steps,
+            smoothed(losses),
+            color=colour,
+            linewidth=1.6,
+            label=f"{run.name}: training" if len(read) > 1 else "training",
+        )
         if "loss" in run.held_out:
             judged, values = run.held_out["loss"]
             axis.plot(judged, values, "o--", color=colour, markersize=4, linewidth=1, label="held out")

@@ -286,7 +286,10 @@ def uninterrupted(work: Callable[[], None]) -> None:
                 work()
         except BaseException as error:
             failed.append(error)
+        finally:
+            ended.set()
 
+    ended = threading.Event()  # Thread.join, interrupted, may take a running thread for one that has ended (bpo-45274)
     thread = threading.Thread(target=run, name="minidistil-update")
     interrupted: KeyboardInterrupt | None = None
     try:
@@ -297,11 +300,12 @@ def uninterrupted(work: Callable[[], None]) -> None:
                 state["cancelled"] = True
                 raise
         interrupted = error
-    while thread.is_alive():
+    while not ended.is_set():
         try:
-            thread.join()
+            ended.wait()
         except KeyboardInterrupt as error:
             interrupted = error
+    thread.join()
     if failed:
         raise failed[0]
     if interrupted is not None:

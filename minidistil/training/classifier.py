@@ -18,8 +18,8 @@ from minidistil._loading import loading
 from minidistil._options import check_number
 from minidistil.sentences.classifier import SentenceClassifier
 from minidistil.sentences.encoder import SentenceEncoder
-from minidistil.training.evaluation import Evaluation, evaluate_labels
 from minidistil.training.data import read_labelled
+from minidistil.training.evaluation import Evaluation, evaluate_labels
 from minidistil.training.logistic import Features, fit, score
 
 DECAYS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)

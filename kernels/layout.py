@@ -17,6 +17,18 @@ ROW_BLOCK = 144
 ATTENTION_ROWS = 48
 """Queries that share a pass over the keys and values of a head; for 512 tokens those are 256 KB, in the L2."""
 
+CHAIN = 192
+"""The longest chain of a sum (`chain_length`)."""
+
+GRADIENT_ROWS = 576
+"""Rows of a weight's gradient that share a pass over the panels: so many by CHAIN tokens take 442 KB, in the L2."""
+
+GRADIENT_SCRATCH = GRADIENT_ROWS * CHAIN + CHAIN * PANEL + GRADIENT_ROWS * PANEL
+"""Floats of scratch that a thread needs for a weight's gradient: both factors, and rows of a partial panel."""
+
+KEYS = 64
+"""Keys that share a pass over the queries of a head in the backward pass: dropout draws for so many at a time."""
+
 READ_STEP = 64
 """Floats that are read at a time where nothing but reading is measured."""
 
@@ -53,6 +65,10 @@ ACTIVATIONS = {
 """By the names of config.json; some are other names, or other ways of writing, of the same function."""
 
 
+DIFFERENTIATED = (LINEAR_ACTIVATION, GELU, RELU, GELU_NEW, SILU, TANH)
+"""Those that have a backward pass (simd/derivatives.py)."""
+
+
 def address(array: np.ndarray | None) -> int:
     """Where an array's data begin; 0 for None."""
     return 0 if array is None else array.__array_interface__["data"][0]
@@ -84,11 +100,11 @@ def chain_length(k: int) -> int:
 
     What the chains leave over (the last of an odd k between, the remainder after 192s) is one more, shorter, chain.
     """
-    if k <= 192:
+    if k <= CHAIN:
         return k
-    if k < 384:
+    if k < 2 * CHAIN:
         return k // 2
-    return 192
+    return CHAIN
 
 
 def attention_scratch(n: int, head_dim: int) -> int:
@@ -100,6 +116,19 @@ def attention_scratch(n: int, head_dim: int) -> int:
 def scratch_floats(longest: int, head_dim: int) -> int:
     """Floats of scratch a thread, in whole cache lines, for sentences of at most so many tokens."""
     return -(-max(attention_scratch(longest, head_dim), ROW_BLOCK * PANEL) // 16) * 16
+
+
+def backward_scratch(longest: int, head_dim: int) -> int:
+    """Floats of scratch a thread for the backward pass of attention, in whole cache lines (and enough for all others).
+
+    For sentences of at most so many tokens: queries and gradients of the context packed both ways, keys and gradients
+    of queries transposed, scores and their gradients for some keys, and the latter packed for a chain of keys.
+    """
+    padded, width = -(-longest // 16) * 16, -(-head_dim // 16) * 16
+    ld, block = leading_dimension(padded), min(padded, 192)  # chain_length(n) is no more for any n up to the longest
+    rows = 2 * longest * width + 2 * padded * head_dim + 3 * padded
+    blocks = 2 * width * ld + 2 * KEYS * ld + KEYS * width + max(block * padded, padded * width)
+    return max(-(-(rows + blocks) // 16) * 16, scratch_floats(longest, head_dim))
 
 
 def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:

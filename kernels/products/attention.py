@@ -32,7 +32,7 @@ from minidistil.kernels.simd.values import (
 )
 
 f32 = np.float32
-_QUERIES = ATTENTION_ROWS // ROWS * ROWS  # in whole tiles
+QUERIES = ATTENTION_ROWS // ROWS * ROWS  # that share a pass, in whole tiles
 _LOWEST = np.uint32(0xC2AEAC50).view(f32)  # below it exp is zero
 _HIGHEST = np.uint32(0x42B17218).view(f32)
 _LOG2_E = np.uint32(0x3FB8AA3B).view(f32)
@@ -61,10 +61,10 @@ def exp_u20(x):
 
 @kernel
 def softmax_numerators(scores, n, scale, bias):
-    """Turn n scores at an address into exponentials, in place; returns the reciprocal of their sum.
+    """Turn n scores at an address into exponentials, in place; returns the greatest and the reciprocal of their sum.
 
     `bias` is the address of float32 [n] to add to the scaled scores, or 0. Elements from n up to a multiple of sixteen
-    become zero; so do all of them where no key is attended to (every score is minus infinity).
+    become zero; so do all of them where no key is attended to (every score is minus infinity, the greatest infinity).
     """
     greatest = splat(_MINUS_INFINITY)
     factor = splat(scale)
@@ -86,7 +86,7 @@ def softmax_numerators(scores, n, scale, bias):
         total = total + low(e)
         total = total + high(e)
     sum_of_row = tree_sum(total)
-    return f32(1.0) / sum_of_row if sum_of_row != f32(0.0) else f32(1.0)
+    return highest, f32(1.0) / sum_of_row if sum_of_row != f32(0.0) else f32(1.0)
 
 
 @kernel
@@ -113,34 +113,36 @@ def attend_head(q, queries, k, v, ld, n, head_dim, scale, bias, ld_bias, context
     values = keys + padded * head_dim * 4
     scores = values + n * width * 4
     ld_scores = (padded // 16 + 1 | 1) * 16  # a place for the row's reciprocal; an odd number of cache lines
-    result = scores + _QUERIES * ld_scores * 4
+    result = scores + QUERIES * ld_scores * 4
     pack_rows(k, ld, n, head_dim, keys, padded)
-    _pack_values(v, ld, n, head_dim, width, block, values)
-    for i in range(0, queries, _QUERIES):
-        rows = min(_QUERIES, queries - i)
+    pack_values(v, ld, n, head_dim, width, block, values)
+    for i in range(0, queries, QUERIES):
+        rows = min(QUERIES, queries - i)
         multiply(q + i * ld * 4, ld, rows, keys, padded, scores, ld_scores, 0, head_dim, score_chain)
         for r in range(rows):
             row = scores + r * ld_scores * 4
             row_bias = bias + (i + r) * ld_bias * 4 if bias != 0 else 0
-            set_f32(row, padded, softmax_numerators(row, n, scale, row_bias))
+            _, reciprocal = softmax_numerators(row, n, scale, row_bias)
+            set_f32(row, padded, reciprocal)
         multiply(scores, ld_scores, rows, values, width, result, width, 0, n, block)
         for r in range(rows):
             row = scores + r * ld_scores * 4
-            reciprocal = splat(get_f32(row, padded))
-            _scale_row(result + r * width * 4, context + (i + r) * ld_context * 4, head_dim, reciprocal)
+            factor = splat(get_f32(row, padded))
+            scale_row(result + r * width * 4, context + (i + r) * ld_context * 4, head_dim, factor)
             if probabilities != 0:
-                _scale_row(row, probabilities + (i + r) * n * 4, n, reciprocal)
+                scale_row(row, probabilities + (i + r) * n * 4, n, factor)
 
 
 @kernel
-def _scale_row(source, target, n, factor):
+def scale_row(source, target, n, factor):
+    """target = source times a factor (in every lane): float32 [n] both, by address."""
     for j in range(0, n, 16):
         mask = first_lanes(n - j)
         store_first(target, j, mask, load_first(source, j, mask) * factor)
 
 
 @kernel
-def _pack_values(v, ld, n, head_dim, width, block, out):
+def pack_values(v, ld, n, head_dim, width, block, out):
     """v [n, head_dim], rows `ld` apart, as a packed B [n, width] in blocks of so many keys, zero beyond head_dim."""
     for first in range(0, n, block):
         length = min(block, n - first)

@@ -38,7 +38,7 @@ def multiply(a, lda, rows, b, columns, c, ldc, bias, k, block):
     """
     for first in range(0, k, block):
         part, length = b + first * columns * 4, min(block, k - first)
-        _multiply_block(a + first * 4, lda, rows, part, columns, c, ldc, bias, length, first, part, 0)
+        multiply_block(a + first * 4, lda, rows, part, columns, c, ldc, bias, length, first, part, 0)
 
 
 @kernel
@@ -58,12 +58,15 @@ def multiply_panel(a, lda, rows, panel, c, ldc, bias, k, block, ahead):
             fetch = part + _FETCH_ALONE * PANEL * 4
         elif fetch == 0:
             fetch, step = part, 0
-        _multiply_block(a + first * 4, lda, rows, part, PANEL, c, ldc, bias, length, first, fetch, step)
+        multiply_block(a + first * 4, lda, rows, part, PANEL, c, ldc, bias, length, first, fetch, step)
 
 
 @kernel
-def _multiply_block(a, lda, rows, b, columns, c, ldc, bias, length, first, fetch, step):
-    """A block of k, sliver by sliver; each tile fetches `step` bytes a k, from where the one before it ended."""
+def multiply_block(a, lda, rows, b, columns, c, ldc, bias, length, first, fetch, step):
+    """A block of k, sliver by sliver; each tile fetches `step` bytes a k, from where the one before it ended.
+
+    `first` is where the block begins: from 0 on C is overwritten, otherwise added to.
+    """
     for n in range(0, columns, SLIVER):
         width = min(SLIVER, columns - n)
         sliver, bias_n = b + n * length * 4, bias + n * 4 if bias != 0 else 0

@@ -57,9 +57,9 @@ from minidistil.kernels.simd.values import (
 )
 
 f32 = np.float32
-_SQRT_2_PI = f32(np.sqrt(2 / np.pi))
+SQRT_2_PI = f32(np.sqrt(2 / np.pi))
 _SQRT_2_PI_SHORT = f32(0.7978845608)
-_CUBIC = f32(0.044715)
+CUBIC = f32(0.044715)
 _QUICK = f32(1.702)
 _LEAK = f32(0.01)  # of PyTorch, where nothing is said
 _INFINITY = f32(np.inf)
@@ -79,19 +79,27 @@ def activate_rows(x, ld, rows, width, activation):
         for i in range(rows):
             row = x + i * ld * 4
             for j in range(0, width, 16):
-                store(row, j, _activate16(load(row, j), activation))
+                store(row, j, activate16(load(row, j), activation))
 
 
 @kernel
-def activate_in_place(x, n, activation):
-    """Apply an activation in place on float32 [n] at an address; `activation` is one of layout.ACTIVATIONS."""
-    for i in range(0, n, 16):
-        mask = first_lanes(n - i)
-        store_first(x, i, mask, _activate16(load_first(x, i, mask), activation))
+def activate_row(x, out, n, activation):
+    """out = activation(x), float32 [n] by their addresses; out may be x. `activation` is one of layout.ACTIVATIONS."""
+    whole = n - n % 16
+    if activation == GELU:
+        for j in range(0, whole, 16):
+            store(out, j, gelu16(load(x, j)))
+    else:
+        for j in range(0, whole, 16):
+            store(out, j, activate16(load(x, j), activation))
+    if whole < n:
+        mask = first_lanes(n - whole)
+        store_first(out, whole, mask, activate16(load_first(x, whole, mask), activation))
 
 
 @kernel
-def _activate16(x, activation):
+def activate16(x, activation):
+    """The activation of sixteen lanes."""
     zero, one, half = splat(f32(0.0)), splat(f32(1.0)), splat(f32(0.5))
     if activation == GELU:
         return gelu16(x)
@@ -109,21 +117,21 @@ def _activate16(x, activation):
     if activation == HARDSWISH:
         return x * _clip(x + splat(f32(3.0)), f32(0.0), f32(6.0)) / splat(f32(6.0))
     if activation == SILU:
-        return x / (one + _exp(negative(x)))
+        return x / (one + exp(negative(x)))
     if activation == SIGMOID:
-        return one / (one + _exp(zero - x))
+        return one / (one + exp(zero - x))
     if activation == QUICK_GELU:
-        return x * (one / (one + _exp(zero - splat(_QUICK) * x)))
+        return x * (one / (one + exp(zero - splat(_QUICK) * x)))
     if activation >= TANH:
         inner = x
         if activation == GELU_NEW:
-            inner = splat(_SQRT_2_PI) * (x + splat(_CUBIC) * (x * x * x))
+            inner = splat(SQRT_2_PI) * (x + splat(CUBIC) * (x * x * x))
         elif activation == GELU_PYTORCH_TANH:
-            inner = splat(_SQRT_2_PI) * fma(splat(_CUBIC), x * x * x, x)
+            inner = splat(SQRT_2_PI) * fma(splat(CUBIC), x * x * x, x)
         elif activation == GELU_FAST:
-            inner = (x * splat(_SQRT_2_PI_SHORT)) * (one + (splat(_CUBIC) * x) * x)
+            inner = (x * splat(_SQRT_2_PI_SHORT)) * (one + (splat(CUBIC) * x) * x)
         elif activation == MISH:
-            inner = _log1p(_exp(x))
+            inner = _log1p(exp(x))
         fused = activation == MISH or activation == GELU_PYTORCH_TANH  # one kernel in PyTorch, with a tanh of its own
         t = _tanh(inner) if fused else tanh16(inner)
         if activation == TANH:
@@ -140,7 +148,7 @@ def _clip(x, low, high):
 
 
 @kernel
-def _exp(x):
+def exp(x):
     """e^x of any x: `exp16`, infinite above 100."""
     return where(splat(f32(100.0)) < x, splat(_INFINITY), exp16(x))
 

@@ -37,7 +37,7 @@ _P = f32(0.3275911)
 _A5, _A4, _A3 = f32(1.061405429), f32(-1.453152027), f32(1.421413741)
 _A2, _A1 = f32(-0.284496736), f32(0.254829592)
 _TINY = f32(-104.0)
-_FAR = f32(87.0)  # e^-87 is 2^-125.5
+FAR = f32(87.0)  # e^-87 is 2^-125.5
 
 # Adding 1.5 * 2^23 leaves an integer of up to 22 bits in the low bits of the sum: a conversion without undefined cases.
 TO_INTEGER = f32(12582912.0)
@@ -87,7 +87,7 @@ def _exp_of_minus(w):
     Adding 1.5 * 2^23 rounds as `rint` does, and leaves the integer where a shift makes a float's exponent of it; taken
     off the exponent of e^s it multiplies by 2^-n, n at most 126.
     """
-    w = where(splat(_FAR) < w, splat(_FAR), w)
+    w = where(splat(FAR) < w, splat(FAR), w)
     shifted = w * splat(LOG2_E) + splat(TO_INTEGER)
     n = shifted - splat(TO_INTEGER)
     s = fma(n, splat(-LN2_HIGH), negative(w))
@@ -96,8 +96,8 @@ def _exp_of_minus(w):
 
 
 @kernel
-def gelu16(x):
-    """GELU of sixteen lanes."""
+def normal16(x):
+    """1 + erf(x / sqrt 2), e^(-x^2 / 2) and x^2 / 2; the exponential stays as it is from x^2 / 2 = FAR on."""
     one = splat(f32(1.0))
     z = x * splat(_SQRT_HALF)
     t = one / fma(splat(_P), fabs(z), one)
@@ -105,10 +105,18 @@ def gelu16(x):
     poly = fma(poly, t, splat(_A3))
     poly = fma(poly, t, splat(_A2))
     poly = fma(poly, t, splat(_A1))
-    e = _exp_of_minus(z * z)
+    square = z * z
+    e = _exp_of_minus(square)
     magnitude = fma(negative(e) * t, poly, one)
     # The magnitude is not negative, or NaN: z's sign goes onto it as a bit.
-    return x * splat(f32(0.5)) * (one + copysign(magnitude, z))
+    return one + copysign(magnitude, z), e, square
+
+
+@kernel
+def gelu16(x):
+    """GELU of sixteen lanes."""
+    doubled, _, _ = normal16(x)
+    return x * splat(f32(0.5)) * doubled
 
 
 @kernel

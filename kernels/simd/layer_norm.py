@@ -11,7 +11,18 @@ import numpy as np
 
 from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.simd.memory import get_f32, load, load8, load_first, set_f32, store, store_first
-from minidistil.kernels.simd.values import first_lanes, fma, fma_scalar, lane, splat, splat8, sqrt_scalar
+from minidistil.kernels.simd.values import (
+    first_lanes,
+    fma,
+    fma_scalar,
+    lane,
+    negative,
+    splat,
+    splat8,
+    sqrt_scalar,
+    tree_sum,
+    where,
+)
 
 f32 = np.float32
 _CHUNK = 16  # vectors of eight lanes
@@ -98,16 +109,60 @@ def moments(x, n, scratch):
 
 
 @kernel
-def normalize_row(row, n, gain, shift, eps, scratch):
-    """y = (x - mean) / sqrt(var + eps) * gain + shift, in place on one row of n elements at an address."""
+def normalize_row(row, out, n, gain, shift, eps, scratch):
+    """out = (x - mean) / sqrt(var + eps) * gain + shift of one row of n elements; returns mean and 1 / sqrt(var + eps).
+
+    Arrays by their addresses; out may be the row itself.
+    """
     mean, square = moments(row, n, scratch)
     rstd = f32(1.0) / sqrt_scalar(square / f32(n) + eps)
     center, scale = splat(mean), splat(rstd)
     whole = n - n % 16
     for j in range(0, whole, 16):
-        store(row, j, fma((load(row, j) - center) * scale, load(gain, j), load(shift, j)))
+        store(out, j, fma((load(row, j) - center) * scale, load(gain, j), load(shift, j)))
     if whole < n:
         mask = first_lanes(n - whole)
         x = (load_first(row, whole, mask) - center) * scale
         y = fma(x, load_first(gain, whole, mask), load_first(shift, whole, mask))
-        store_first(row, whole, mask, y)
+        store_first(out, whole, mask, y)
+    return mean, rstd
+
+
+@kernel
+def normalize_row_backward(dy, more, x, out, n, mean, rstd, gain):
+    """out = (g - mean(g) - x^ mean(g x^)) rstd, where g = (dy + more) gain and x^ = (x - mean) rstd, of one row.
+
+    Both means are sums in sixteen lanes, then 8 + 8, 4 + 4, ...; `more` may be 0, out may be dy or more.
+    """
+    center, scale, zero = splat(mean), splat(rstd), splat(f32(0.0))
+    whole, mask = n - n % 16, first_lanes(n % 16)
+    a, b = zero, zero
+    for j in range(0, whole, 16):
+        g = _sum16(dy, more, j) * load(gain, j)
+        a = a + g
+        b = fma(g, (load(x, j) - center) * scale, b)
+    if whole < n:
+        g = _sum_first(dy, more, whole, mask) * load_first(gain, whole, mask)
+        a = a + g
+        b = fma(g, where(mask, (load_first(x, whole, mask) - center) * scale, zero), b)
+    mean_g, mean_both = splat(tree_sum(a) / f32(n)), splat(tree_sum(b) / f32(n))
+    for j in range(0, whole, 16):
+        g = _sum16(dy, more, j) * load(gain, j)
+        hat = (load(x, j) - center) * scale
+        store(out, j, fma(negative(hat), mean_both, g - mean_g) * scale)
+    if whole < n:
+        g = _sum_first(dy, more, whole, mask) * load_first(gain, whole, mask)
+        hat = (load_first(x, whole, mask) - center) * scale
+        store_first(out, whole, mask, fma(negative(hat), mean_both, g - mean_g) * scale)
+
+
+@kernel
+def _sum16(x, y, j):
+    """Sixteen lanes of x, and of y added where it is there, by their addresses."""
+    return load(x, j) + load(y, j) if y != 0 else load(x, j)
+
+
+@kernel
+def _sum_first(x, y, j, mask):
+    """The same of the lanes of the mask, the others zero."""
+    return load_first(x, j, mask) + load_first(y, j, mask) if y != 0 else load_first(x, j, mask)

@@ -89,6 +89,7 @@ _operator(operator.truediv, [Float32Vector], lambda b, x, y: b.fdiv(x, y))
 _operator(operator.lt, [Float32Vector], lambda b, x, y: b.fcmp_ordered("<", x, y), lambda v: M1x16)
 _operator(operator.add, [Int32Vector], lambda b, x, y: b.add(x, y))
 _operator(operator.sub, [Int32Vector], lambda b, x, y: b.sub(x, y))
+_operator(operator.eq, [Int32Vector], lambda b, x, y: b.icmp_signed("==", x, y), lambda v: M1x16)
 
 
 # Functions of lanes
@@ -114,6 +115,7 @@ def _unary(name: str) -> Callable:
 rint = _unary("rint")  # to the nearest integer, ties to even
 floor = _unary("floor")
 fabs = _unary("fabs")
+sqrt = _unary("sqrt")  # correctly rounded
 
 
 @intrinsic
@@ -268,6 +270,16 @@ def _half(start: int) -> Callable:
 
 low = _half(0)  # lanes 0 to 7
 high = _half(8)  # lanes 8 to 15
+
+
+@intrinsic
+def numbered_from(typing_context, first):
+    """int32 lanes first, first + 1, ..., first + 15."""
+
+    def emit(context, builder, sig, args):
+        return builder.add(broadcast(builder, builder.trunc(args[0], _I32), 16), ir.Constant(I32x16.llvm, [*range(16)]))
+
+    return I32x16(types.int64), emit
 
 
 @intrinsic

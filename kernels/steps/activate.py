@@ -19,7 +19,7 @@ class Activate(NamedTuple):
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
-    from minidistil.kernels.simd.activations import activate_in_place
+    from minidistil.kernels.simd.activations import activate_row
     from minidistil.kernels.steps.team import next_task
 
     numbers_per_task = 1024
@@ -30,6 +30,7 @@ def code() -> Callable:
             first = next_task(member) * numbers_per_task
             if first >= o.n:
                 break
-            activate_in_place(o.x + first * 4, min(numbers_per_task, o.n - first), o.activation)
+            x = o.x + first * 4
+            activate_row(x, x, min(numbers_per_task, o.n - first), o.activation)
 
     return activate

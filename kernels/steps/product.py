@@ -11,7 +11,8 @@ from minidistil.kernels.steps.table import Matrix, Number, Packed
 class Product(NamedTuple):
     """out = activation(x W^T + bias).
 
-    x: float32 [rows, w.k]. w: W and its bias. out: float32 [rows, w.n]; nothing is written beyond column w.n.
+    x: float32 [rows, w.k]. w: W and its bias, of the address 0 where there is none. out: float32 [rows, w.n];
+    nothing is written beyond column w.n.
     activation: a number of layout.ACTIVATIONS, applied while a block's panel is in the cache. bias_last: whether the
     bias is added to the finished sums; otherwise they start from it.
     """
@@ -51,7 +52,7 @@ def code() -> Callable:
             reserved = next_task(member) if o.rows <= reserves else -1
             following = reserved if reserved >= 0 else task + 1
             ahead = w.weight + following % panels * size if following < blocks * panels else 0
-            bias, out = w.bias + p * PANEL * 4, o.out.address + (m * o.out.ld + p * PANEL) * 4
+            bias, out = w.bias + p * PANEL * 4 if w.bias != 0 else 0, o.out.address + (m * o.out.ld + p * PANEL) * 4
             target, ld = out, o.out.ld
             if width < PANEL:  # a partial panel is written elsewhere first
                 target, ld = member.scratch, PANEL

@@ -60,6 +60,6 @@ def code() -> Callable:
                 gain = o.gain if o.norm == GAIN_SHIFT else 0
                 sum_row(row_of(o.a, i), row_of(o.b, i), row_of(o.c, i), o.n, gain, o.shift, out)
                 if o.norm == LAYER_NORM:
-                    normalize_row(out, o.n, o.gain, o.shift, o.eps, member.scratch)
+                    normalize_row(out, out, o.n, o.gain, o.shift, o.eps, member.scratch)
 
     return sum_rows

@@ -33,7 +33,6 @@ a NamedTuple `SomeName`, and `code`, which makes the part of `run` that computes
 TRAINING = tuple(
     f"training.{name}"
     for name in (
-        "transpose",
         "pack_columns",
         "weight_gradient",
         "column_sums",

@@ -113,8 +113,9 @@ def test_softmax_numerators_of_every_length(n: int, scale: float) -> None:
     row = np.full(width + 1, np.nan, np.float32)
     row[:n] = scores
     row[width] = 7
-    reciprocal = attention.softmax_numerators(row.__array_interface__["data"][0], n, np.float32(0.125), 0)
+    greatest, reciprocal = attention.softmax_numerators(address(row), n, np.float32(0.125), 0)
     s = scores * np.float32(0.125)
+    assert greatest == s.max()
     e = exact.exp_u20(s - s.max())
     assert_same_bits(row[:n], e)
     assert not row[n:width].any()

@@ -7,8 +7,10 @@ import pytest
 
 from minidistil.backends.learning import Chance, chance_of
 from minidistil.backends.reference.learning.dropout import drop, keep_factors, philox4x32_10
+from minidistil.kernels.steps.training import dropout
 from tests.bits import assert_same_bits
-from tests.kernels.values import normal
+from tests.kernels.values import normal, with_non_finite
+from tests.learning.operations import guarded, take_together
 
 # From the file kat_vectors of Random123: counter, key, result.
 KNOWN = [
@@ -24,6 +26,13 @@ def chance(
     made = chance_of(probability, seed, site, step, first_row)
     assert made is not None
     return made
+
+
+def operand(chance: Chance | None) -> dropout.Chance:
+    """A chance as the kernels read it."""
+    if chance is None:
+        return dropout.Chance(0, 1.0, 0, 0, 0, 0, 0)
+    return dropout.Chance(chance.threshold, chance.factor, *chance.key, chance.site, chance.step, chance.first_row)
 
 
 @pytest.mark.parametrize(("counter", "key", "result"), KNOWN)
@@ -53,7 +62,7 @@ def test_so_many_are_dropped_and_the_mean_stays(probability: float) -> None:
 
 def test_masks_of_sites_steps_seeds_and_rows_are_independent() -> None:
     first = keep_factors(chance(0.5), 64, 256) == 0
-    others = [dict(site=20), dict(step=4), dict(seed=18), dict(seed=6 << 32 | 17), dict(first_row=64)]
+    others = [{"site": 20}, {"step": 4}, {"seed": 18}, {"seed": 6 << 32 | 17}, {"first_row": 64}]
     for other in others:
         agree = (first == (keep_factors(chance(0.5, **other), 64, 256) == 0)).mean()
         assert abs(agree - 0.5) < 5 * 0.5 / np.sqrt(first.size), other
@@ -71,3 +80,37 @@ def test_no_chance_leaves_everything() -> None:
     x = normal(1, 3, 5)
     assert chance_of(0.0, 1, 2, 3, 4) is None
     assert_same_bits(drop(x, None), x)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("rows", "n"), [(1, 1), (3, 15), (2, 16), (5, 17), (4, 48), (7, 63), (9, 64), (40, 65), (33, 200)]
+)
+def test_the_operation_is_the_reference(rows: int, n: int, threads: int) -> None:
+    x, drawn = with_non_finite(normal(1, rows, n), 2), chance(0.3, first_row=2**32 - 20)  # numbers of rows go around
+    source, out = guarded(rows, n, x), guarded(rows, n)
+    take_together(
+        dropout.Dropout(source.matrix, out.matrix, rows, n, operand(drawn)), scratch_floats=16, threads=threads
+    )
+    assert_same_bits(out.array, drop(x, drawn))
+    out.check()
+    source.check()
+    take_together(dropout.Dropout(source.matrix, source.matrix, rows, n, operand(drawn)), scratch_floats=16)
+    assert_same_bits(source.array, out.array, "in place")
+
+
+@pytest.mark.parametrize("probability", [2.0**-32, 0.25, 0.999, 1 - 2.0**-40])
+def test_thresholds_are_unsigned(probability: float) -> None:
+    drawn, x = chance(probability), normal(1, 8, 640)
+    source, out = guarded(8, 640, x), guarded(8, 640)
+    take_together(dropout.Dropout(source.matrix, out.matrix, 8, 640, operand(drawn)), scratch_floats=16)
+    assert_same_bits(out.array, drop(x, drawn))
+    assert abs((out.array == 0).mean() - probability) < 0.05
+
+
+def test_no_chance_copies() -> None:
+    x = with_non_finite(normal(1, 5, 37), 3)
+    source, out = guarded(5, 37, x), guarded(5, 37)
+    take_together(dropout.Dropout(source.matrix, out.matrix, 5, 37, operand(None)), scratch_floats=16)
+    assert_same_bits(out.array, x)
+    out.check()

@@ -41,7 +41,9 @@ def test_impossible_settings(given: dict[str, Any], message: str) -> None:
 
 
 def test_an_unknown_task() -> None:
-    with pytest.raises(ValueError, match="task must be one of masked_lm, sequence_classification, token_classification"):
+    with pytest.raises(
+        ValueError, match="task must be one of masked_lm, sequence_classification, token_classification"
+    ):
         Settings("translation")  # type: ignore[arg-type]
 
 

@@ -9,8 +9,7 @@ from minidistil.kernels.steps.table import Matrix, Number
 
 
 class ActivateRows(NamedTuple):
-    """out = activation(x): float32 [rows, n] both, of which `out` may be x; activation: a number of layout.ACTIVATIONS.
-    """
+    """out = activation(x): float32 [rows, n] both; out may be x. activation: a number of layout.ACTIVATIONS."""
 
     x: Matrix
     out: Matrix
@@ -22,9 +21,19 @@ class ActivateRows(NamedTuple):
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
+    from minidistil.kernels.simd.activations import activate_row
+    from minidistil.kernels.steps.team import next_task
+
+    most_rows_per_task = 4
 
     @part
-    def todo(o, member):
-        pass
+    def activate_rows(o, member):
+        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
+        while True:
+            first = next_task(member) * rows_per_task
+            if first >= o.rows:
+                break
+            for i in range(first, min(first + rows_per_task, o.rows)):
+                activate_row(o.x.address + i * o.x.ld * 4, o.out.address + i * o.out.ld * 4, o.n, o.activation)
 
-    return todo
+    return activate_rows

@@ -9,7 +9,9 @@ from minidistil.kernels.steps.table import Matrix, Number
 
 
 class ActivationBackward(NamedTuple):
-    """out = dy activation'(x): float32 [rows, n] all; out may be dy. activation: one of DIFFERENTIATED.
+    """out = dy activation'(x), and value = activation(x), where that has an address.
+
+    dy, x, out, value: float32 [rows, n]; out may be dy, and value x. activation: one of layout.DIFFERENTIATED.
     """
 
     dy: Matrix
@@ -18,14 +20,31 @@ class ActivationBackward(NamedTuple):
     rows: Number
     n: int
     activation: int
+    value: Matrix = Matrix(0, 0)
 
 
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
+    from minidistil.kernels.simd.derivatives import backward_row
+    from minidistil.kernels.steps.team import next_task
+
+    most_rows_per_task = 4
 
     @part
-    def todo(o, member):
-        pass
+    def activation_backward(o, member):
+        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
+        while True:
+            first = next_task(member) * rows_per_task
+            if first >= o.rows:
+                break
+            for i in range(first, min(first + rows_per_task, o.rows)):
+                value = o.value.address + i * o.value.ld * 4 if o.value.address != 0 else 0
+                dy, x, out = (
+                    o.dy.address + i * o.dy.ld * 4,
+                    o.x.address + i * o.x.ld * 4,
+                    o.out.address + i * o.out.ld * 4,
+                )
+                backward_row(dy, x, out, value, o.n, o.activation)
 
-    return todo
+    return activation_backward

@@ -23,9 +23,17 @@ class ColumnSums(NamedTuple):
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
+    from minidistil.kernels.products.gemm import chain_length
+    from minidistil.kernels.simd.columns import GROUP, add_columns
+    from minidistil.kernels.steps.team import next_task
 
     @part
-    def todo(o, member):
-        pass
+    def column_sums(o, member):
+        while True:
+            j = next_task(member) * GROUP
+            if j >= o.n:
+                break
+            x, width = o.x.address + j * 4, min(GROUP, o.n - j)
+            add_columns(x, o.x.ld, o.rows, width, o.out + j * 4, chain_length(o.rows))
 
-    return todo
+    return column_sums

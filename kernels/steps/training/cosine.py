@@ -24,11 +24,20 @@ class Cosine(NamedTuple):
 
 
 def code() -> Callable:
-    """What a thread does in such a step."""
+    """What a thread does in such a step: whole rows."""
     from minidistil.kernels.code.compile import part
+    from minidistil.kernels.simd.losses import add_cosine
+    from minidistil.kernels.simd.memory import get_f32, set_f32
+    from minidistil.kernels.steps.team import next_task
 
     @part
-    def todo(o, member):
-        pass
+    def cosine(o, member):
+        while True:
+            i = next_task(member)
+            if i >= o.rows:
+                break
+            x, teacher = o.x.address + i * o.x.ld * 4, o.teacher.address + i * o.teacher.ld * 4
+            out = o.out.address + i * o.out.ld * 4
+            set_f32(o.cosines, i, add_cosine(x, teacher, get_f32(o.weight, 0), out, o.n))
 
-    return todo
+    return cosine

@@ -38,9 +38,24 @@ class Dropout(NamedTuple):
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
+    from minidistil.kernels.products.gemm import copy_rows
+    from minidistil.kernels.simd.philox import drop_row
+    from minidistil.kernels.steps.team import next_task
+
+    most_rows_per_task = 8
 
     @part
-    def todo(o, member):
-        pass
+    def dropout(o, member):
+        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
+        while True:
+            first = next_task(member) * rows_per_task
+            if first >= o.rows:
+                break
+            for i in range(first, min(first + rows_per_task, o.rows)):
+                x, out = o.x.address + i * o.x.ld * 4, o.out.address + i * o.out.ld * 4
+                if o.chance.threshold != 0:
+                    drop_row(x, out, o.n, o.chance, o.chance.site, o.chance.first_row + i)
+                elif x != out:
+                    copy_rows(x, 0, out, 0, 1, o.n)
 
-    return todo
+    return dropout

@@ -28,9 +28,24 @@ class LayerNormBackward(NamedTuple):
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
+    from minidistil.kernels.simd.layer_norm import normalize_row_backward
+    from minidistil.kernels.simd.memory import get_f32
+    from minidistil.kernels.steps.team import next_task
+
+    most_rows_per_task = 4
 
     @part
-    def todo(o, member):
-        pass
+    def layer_norm_backward(o, member):
+        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
+        while True:
+            first = next_task(member) * rows_per_task
+            if first >= o.rows:
+                break
+            for i in range(first, min(first + rows_per_task, o.rows)):
+                dy, x = o.dy.address + i * o.dy.ld * 4, o.x.address + i * o.x.ld * 4
+                out = o.out.address + i * o.out.ld * 4
+                more = o.more.address + i * o.more.ld * 4 if o.more.address != 0 else 0
+                mean, rstd = get_f32(o.moments, 2 * i), get_f32(o.moments, 2 * i + 1)
+                normalize_row_backward(dy, more, x, out, o.n, mean, rstd, o.gain)
 
-    return todo
+    return layer_norm_backward

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from minidistil.kernels.steps.table import Number
-
 
 class PackColumns(NamedTuple):
-    """Rows of W float32 [n, k], contiguous, as positions `first` to `first + n` of the sum, `of` long, of a packed [of, k].
+    """W float32 [n, k], contiguous, as positions `first` to `first + n` of a sum that is `of` long.
 
-    out: address of float32 [panels(k), of, PANEL], what layout.pack makes of W^T (several W one above another where
-    first and of say so); columns beyond k become zero.
+    out: address of float32 [panels(k), of, PANEL], what layout.pack makes of W^T, or of several W one above another;
+    columns beyond k become zero.
     """
 
     weight: int
@@ -26,9 +24,16 @@ class PackColumns(NamedTuple):
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
+    from minidistil.kernels.layout import PANEL
+    from minidistil.kernels.products.packing import pack_columns as pack
+    from minidistil.kernels.steps.team import next_task
 
     @part
-    def todo(o, member):
-        pass
+    def pack_columns(o, member):
+        while True:
+            column = next_task(member) * PANEL
+            if column >= o.k:
+                break
+            pack(o.weight + column * 4, o.k, o.n, o.k - column, o.out + column * o.of * 4, o.first, o.of)
 
-    return todo
+    return pack_columns

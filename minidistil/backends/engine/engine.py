@@ -61,7 +61,7 @@ class Engine(Operations):
         self.config = config
         self.threads = default_threads() if threads is None else threads
         self._embeddings = weights.encoder.embeddings
-        _check_tables(config, self._embeddings)
+        check_tables(config, self._embeddings)
         self._words = address(self._embeddings.word_embeddings)
         if packed is None or not is_packed_from(packed, weights):
             packed = pack_model(weights)
@@ -269,7 +269,7 @@ def _distinct(rows: np.ndarray) -> np.ndarray:
     return ordered[np.diff(ordered, prepend=-1) > 0]
 
 
-def _check_tables(config: Config, embeddings: EmbeddingWeights | MobileEmbeddingWeights) -> None:
+def check_tables(config: Config, embeddings: EmbeddingWeights | MobileEmbeddingWeights) -> None:
     """Refuse tables that are not as `PackedBatch.check` takes them to be: it goes by the config, and they are read."""
     sizes = {
         "word_embeddings": config.vocab_size,

@@ -23,7 +23,7 @@ _FAR = f32(87)  # e^-87 is 2^-125.5: from there on the density is taken for zero
 
 @np.errstate(all="ignore")
 def activation_backward(name: str, dy: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """dy f'(x), where f is the activation that config.json calls `name` and x what it was applied to: float32, any shape.
+    """dy f'(x), where f is the activation that config.json calls `name` and x its input: float32, any shape.
 
     Raises:
         ValueError: no such activation, or none with a derivative here.
@@ -32,7 +32,7 @@ def activation_backward(name: str, dy: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
-    """Phi(x) + x phi(x), of the normal distribution: Phi = (1 + erf(x / sqrt 2)) / 2, phi = e^(-x^2 / 2) / sqrt(2 pi)."""
+    """Phi(x) + x phi(x): Phi = (1 + erf(x / sqrt 2)) / 2, phi = e^(-x^2 / 2) / sqrt(2 pi)."""
     z = x * f32(math.sqrt(0.5))
     t = f32(1) / fma(f32(0.3275911), np.abs(z), f32(1))
     poly = horner(t, 1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)

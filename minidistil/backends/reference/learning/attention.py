@@ -30,10 +30,10 @@ def attention_forward(
         chance: of a probability to be dropped, at the site of the layer's attention; its first row is the sentence's.
 
     Returns:
-        Context float32 [n, H, d]; statistics float32 [2, H, n], of every row of scores the greatest (infinity where none
-        is above minus infinity) and the reciprocal of the sum of its exponentials.
+        Context float32 [n, H, d]; statistics float32 [2, H, n], of every row of scores the greatest (infinity where
+        none is above minus infinity) and the reciprocal of the sum of its exponentials.
     """
-    n, heads, d = q.shape
+    n, heads, _ = q.shape
     context, statistics = np.empty_like(q), np.empty((2, heads, n), f32)
     for h in range(heads):
         s = _scores(q[:, h], k[:, h])  # [n, n]

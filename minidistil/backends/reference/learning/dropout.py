@@ -31,15 +31,15 @@ def philox4x32_10(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
 def keep_factors(chance: Chance | None, rows: int, columns: int) -> np.ndarray:
     """What the elements of a matrix are multiplied by: float32 [rows, columns], 0 where one is dropped.
 
-    A counter serves four columns, 16 apart: element (i, j) takes word j % 64 // 16 of the counter (j // 64 * 16 + j % 16,
-    first_row + i, site, step).
+    A counter serves four columns, 16 apart: element (i, j) takes word j % 64 // 16 of the counter
+    (j // 64 * 16 + j % 16, first_row + i, site, step).
     """
     if chance is None:
         return np.ones((rows, columns), f32)
     row, column = np.indices((rows, columns), np.uint32)
     counters = np.empty((rows, columns, 4), np.uint32)
     counters[..., 0] = column // 64 * 16 + column % 16
-    counters[..., 1] = row + chance.first_row
+    counters[..., 1] = row + np.uint32(chance.first_row & 0xFFFFFFFF)
     counters[..., 2], counters[..., 3] = chance.site, chance.step
     words = np.take_along_axis(philox4x32_10(counters, chance.key), (column % 64 // 16)[..., None].astype(int), -1)
     return np.where(words[..., 0] < chance.threshold, f32(0), f32(chance.factor))

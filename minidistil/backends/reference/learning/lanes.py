@@ -31,7 +31,7 @@ def _vectors(x: np.ndarray) -> np.ndarray:
     m, n = x.shape
     padded = np.zeros((m, -(-n // LANES) * LANES), f32)
     padded[:, :n] = x
-    return padded.reshape(m, -1, LANES).transpose(1, 0, 2)
+    return padded.reshape(m, padded.shape[1] // LANES, LANES).transpose(1, 0, 2)
 
 
 def _fold(lanes: np.ndarray) -> np.ndarray:

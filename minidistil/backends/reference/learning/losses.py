@@ -15,7 +15,7 @@ from minidistil.backends.reference.learning.lanes import lane_dot, lane_sum
 
 f32 = np.float32
 MAX, SUM, AT_LABEL, GREATEST, SOFT_SUM, TEACHER_SUM, CROSS = range(7)
-"""Columns of a row's statistics; GREATEST is an int32 by its bits."""
+"""Columns of a row's statistics. GREATEST, an int32 by its bits: the first column that has the greatest logit."""
 
 SHORTEST = f32(1e-8)
 """A row of hidden states that is not as long as this has no direction (PyTorch's eps of cosine_similarity)."""
@@ -47,7 +47,8 @@ def cross_entropy(
     gradient = p * np.where(labels >= 0, hard, f32(0))[:, None]
     statistics[:, MAX], statistics[:, SUM] = top, total
     statistics[labelled, AT_LABEL] = logits[labelled, labels[labelled]]
-    statistics[:, GREATEST] = (logits == top[:, None]).argmax(axis=1).astype(np.int32).view(f32)
+    greatest = np.where(np.isneginf(top), 0, (logits == top[:, None]).argmax(axis=1))
+    statistics[:, GREATEST] = greatest.astype(np.int32).view(f32)
     if teacher is not None:
         per_degree = f32(1) / temperature
         d_student, d_teacher = d * per_degree, _below_greatest(teacher)[1] * per_degree
@@ -110,8 +111,8 @@ def add_cosine(gradient: np.ndarray, x: np.ndarray, teacher: np.ndarray, factors
 
 
 def _below_greatest(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The greatest of each row, NaN passed over, and z minus it: float32 [R, N] -> [R], [R, N]."""
-    top = np.where(np.isnan(z), f32(-np.inf), z).max(axis=1)
+    """The greatest of each row, NaN passed over and zero positive, and z minus it: float32 [R, N] -> [R], [R, N]."""
+    top = np.where(np.isnan(z), f32(-np.inf), z).max(axis=1) + f32(0)
     return top, z - top[:, None]
 
 

@@ -34,6 +34,7 @@ _names = LazyNames(
         "pipelines.zero_shot_classification": ("ZeroShotClassificationPipeline",),
         "sentences": (
             "CrossEncoder",
+            "SentenceClassifier",
             "SentenceEncoder",
             "SentenceTransformer",
             "calibration_ranges",

@@ -118,7 +118,8 @@ def _write(path: Path, content: Content) -> None:
             from safetensors import SafetensorError
             from safetensors.numpy import save_file
         try:
-            save_file(dict(content), path, metadata={"format": "pt"})  # transformers asks for it
+            whole = {name: np.ascontiguousarray(x) for name, x in content.items()}  # it writes bytes as they lie
+            save_file(whole, path, metadata={"format": "pt"})  # transformers asks for it
         except SafetensorError as error:
             raise OSError(quoted(str(error))) from None
     with path.open("rb+") as file:

@@ -134,25 +134,35 @@ def normalize_row_backward(dy, more, x, out, n, mean, rstd, gain):
 
     Both means are sums in sixteen lanes, then 8 + 8, 4 + 4, ...; `more` may be 0, out may be dy or more.
     """
-    center, scale = splat(mean), splat(rstd)
-    a, b = splat(f32(0.0)), splat(f32(0.0))
-    for j in range(0, n, 16):
-        mask = first_lanes(n - j)
-        g, hat = _gradient_and_normalized(dy, more, x, gain, j, mask, center, scale)
+    center, scale, zero = splat(mean), splat(rstd), splat(f32(0.0))
+    whole, mask = n - n % 16, first_lanes(n % 16)
+    a, b = zero, zero
+    for j in range(0, whole, 16):
+        g = _sum16(dy, more, j) * load(gain, j)
         a = a + g
-        b = fma(g, hat, b)
+        b = fma(g, (load(x, j) - center) * scale, b)
+    if whole < n:
+        g = _sum_first(dy, more, whole, mask) * load_first(gain, whole, mask)
+        a = a + g
+        b = fma(g, where(mask, (load_first(x, whole, mask) - center) * scale, zero), b)
     mean_g, mean_both = splat(tree_sum(a) / f32(n)), splat(tree_sum(b) / f32(n))
-    for j in range(0, n, 16):
-        mask = first_lanes(n - j)
-        g, hat = _gradient_and_normalized(dy, more, x, gain, j, mask, center, scale)
-        store_first(out, j, mask, fma(negative(hat), mean_both, g - mean_g) * scale)
+    for j in range(0, whole, 16):
+        g = _sum16(dy, more, j) * load(gain, j)
+        hat = (load(x, j) - center) * scale
+        store(out, j, fma(negative(hat), mean_both, g - mean_g) * scale)
+    if whole < n:
+        g = _sum_first(dy, more, whole, mask) * load_first(gain, whole, mask)
+        hat = (load_first(x, whole, mask) - center) * scale
+        store_first(out, whole, mask, fma(negative(hat), mean_both, g - mean_g) * scale)
 
 
 @kernel
-def _gradient_and_normalized(dy, more, x, gain, j, mask, center, scale):
-    """Sixteen lanes of (dy + more) gain and of (x - center) scale, zero beyond the mask."""
-    d = load_first(dy, j, mask)
-    if more != 0:
-        d = d + load_first(more, j, mask)
-    hat = (load_first(x, j, mask) - center) * scale
-    return d * load_first(gain, j, mask), where(mask, hat, splat(f32(0.0)))
+def _sum16(x, y, j):
+    """Sixteen lanes of x, and of y added where it is there, by their addresses."""
+    return load(x, j) + load(y, j) if y != 0 else load(x, j)
+
+
+@kernel
+def _sum_first(x, y, j, mask):
+    """The same of the lanes of the mask, the others zero."""
+    return load_first(x, j, mask) + load_first(y, j, mask) if y != 0 else load_first(x, j, mask)

@@ -133,7 +133,8 @@ class Targets:
             step, first_row: of `Learner.accumulate`.
 
         Returns:
-            Targets whose arrays are contiguous copies or views, of the types above.
+            Targets of the types above; rows and labels, by which kernels find their way, are copies nobody else can
+            write to.
 
         Raises:
             TypeError, ValueError: numbers out of range, arrays that do not fit one another, or a part of `PackedBatch`
@@ -147,7 +148,7 @@ class Targets:
         rows = batch.rows(self.rows)
         if len(rows) and (np.diff(rows) < 1).any():
             raise ValueError("each of the rows must be greater than the one before")
-        labels = np.asarray(self.labels)
+        labels = np.array(self.labels)
         if labels.dtype.kind not in "iu" or labels.shape != rows.shape:
             raise ValueError(f"labels must be integers [{len(rows)}], got {labels.dtype} {list(labels.shape)}")
         if len(labels) and (labels.max() >= outputs or labels.min() < -1):
@@ -162,7 +163,7 @@ class Targets:
                 raise ValueError(f"{self.weights} asks for {name}, which are not there")
         return Targets(
             rows,
-            np.ascontiguousarray(labels, np.int32),
+            labels.astype(np.int32, copy=False),
             _floats(self.teacher_logits, "teacher_logits", (len(rows), outputs)),
             _floats(self.teacher_hidden, "teacher_hidden", (batch.tokens, config.dim)),
             self.weights,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from minidistil.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
     from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
+    from minidistil.weights.source import Source
 
     _Model: TypeAlias = str | os.PathLike[str] | Model[Any] | SentenceEncoder | None
     _Tokenizer: TypeAlias = str | os.PathLike[str] | Tokenizer | tuple[str, dict[str, Any]] | None
@@ -59,8 +60,9 @@ _TASKS = {
         "AutoModelForSequenceClassification",
     ),
 }
-_ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
-_WITHOUT_NAME = ("text-classification",)
+_CLASSIFYING = "text-classification"
+_ALIASES = {"sentiment-analysis": _CLASSIFYING, "ner": "token-classification"}
+_WITHOUT_NAME = (_CLASSIFYING,)
 """Tasks whose model the package carries."""
 
 
@@ -203,10 +205,8 @@ def pipeline(
         raise ValueError(f"pipeline({named}) needs model=: a folder, package:NAME, a hub id, or a loaded model")
     check_device(device)
     with loading():
-        auto = importlib.import_module("minidistil.models.auto")
         from minidistil.models.base import LoadOptions, divided
-        from minidistil.models.purpose import refuse_without_head
-        from minidistil.weights import open_checkpoint
+        from minidistil.weights.locate import find
         from minidistil.weights.options import checked_table, without_foreign
 
     # By name, not `**options: Unpack[LoadOptions]`: those are the task's, and any.
@@ -219,13 +219,8 @@ def pipeline(
     options = without_foreign(PipelineKeywords, "pipeline", options)
     loaded: Any = model
     if isinstance(model, (str, os.PathLike)):
-        opened = open_checkpoint(model, **fetching)
-        task = task or _task_of(auto.class_of(opened))
-        loader = getattr(auto, _TASKS[_ALIASES.get(task, task)][2])
-        if loader._head:
-            refuse_without_head(opened, loader._head, f'pipeline("{_ALIASES.get(task, task)}")')
-        loaded = loader.from_pretrained(opened.source, **own)
-    task = task or _task_of(type(getattr(model, "model", model)))
+        task, loaded = _load(task, find(model, **fetching), own)
+    task = task or _task_of(type(model if hasattr(model, "heads") else getattr(model, "model", model)))
     module, class_name, _ = _TASKS[_ALIASES.get(task, task)]
     with loading():
         pipeline_class: type[Pipeline] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
@@ -235,6 +230,27 @@ def pipeline(
 
         return pipeline_class(loaded, Tokenizer.from_pretrained(name, **{**fetching, **settings}), **options)
     return pipeline_class(loaded, name, **options)
+
+
+def _load(task: str | None, source: Source, options: Any) -> tuple[str, Any]:
+    """The task, that of the checkpoint where nobody names one, and a model for it."""
+    with loading():
+        auto = importlib.import_module("minidistil.models.auto")
+        from minidistil.models.purpose import refuse_without_head
+        from minidistil.sentences.files import is_classifier
+        from minidistil.weights import open_checkpoint
+
+    if (task is None or _ALIASES.get(task, task) == _CLASSIFYING) and is_classifier(source.folder):
+        with loading():
+            from minidistil.sentences.classifier import SentenceClassifier
+
+        return _CLASSIFYING, SentenceClassifier.from_folder(source, **options)
+    opened = open_checkpoint(source)
+    task = task or _task_of(auto.class_of(opened))
+    loader = getattr(auto, _TASKS[_ALIASES.get(task, task)][2])
+    if loader._head:
+        refuse_without_head(opened, loader._head, f'pipeline("{_ALIASES.get(task, task)}")')
+    return task, loader.from_pretrained(source, **options)
 
 
 def _task_of(kind: type[Any]) -> str:

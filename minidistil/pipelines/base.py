@@ -261,13 +261,13 @@ class Pipeline:
         return general, self._options(**task)
 
 
-def needs_head(task: str, model: Any, has: type, what: str, loader: str) -> None:
+def needs_head(task: str, model: Any, has: type | tuple[type, ...], what: str, loader: str) -> None:
     """Refuse a model without the head of a task.
 
     Args:
         task: its name.
         model: what the caller passed.
-        has: the class of models with that head.
+        has: the class, or classes, of models with that head.
         what: the head, in words.
         loader: the class that loads such models.
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -18,6 +19,7 @@ from minidistil.models.tasks import SequenceClassification
 from minidistil.pipelines.answers import Label, TextPair
 from minidistil.pipelines.base import Pipeline, Windows, needs_head
 from minidistil.pipelines.scores import pooled, pooling_options
+from minidistil.sentences.classifier import SentenceClassifier
 from minidistil.tokenization import Tokenizer
 from minidistil.weights.config import Config
 
@@ -62,7 +64,7 @@ class TextClassificationPipeline(Pipeline, Generic[Found]):
     option_names = ("top_k", "function_to_apply", "pool_windows", "stride")
 
     def __init__(self, model: Any, tokenizer: Tokenizer | None = None, **options: Any) -> None:
-        needs_head(self.task, model, SequenceClassification, "a classification head", _LOADER)
+        needs_head(self.task, model, (SequenceClassification, SentenceClassifier), "a classification head", _LOADER)
         super().__init__(model, tokenizer, **options)
 
     def _settings(self, options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -115,6 +117,13 @@ class TextClassificationPipeline(Pipeline, Generic[Found]):
         answer = super().__call__(inputs, **options)
         # transformers wraps the answer to a single str, unless the call itself says how many labels it wants.
         return [answer] if isinstance(inputs, str) and "top_k" not in options else answer
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write copies of the model's checkpoint and of the tokenizer; see their `save_pretrained`."""
+        if isinstance(self.model, SentenceClassifier):  # its tokenizer is one of its parts
+            self.model.save_pretrained(save_directory)
+        else:
+            super().save_pretrained(save_directory)
 
     def _is_one(self, inputs: Any, task: Any) -> bool:
         return isinstance(inputs, (str, dict))

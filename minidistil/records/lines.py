@@ -136,12 +136,16 @@ def path_of(name: str) -> Path:
         return Path(name)
     if name not in examples():
         raise RecordError(f"there is no {name}; there are {', '.join(examples())}")
-    return _EXAMPLES / f"{name.removeprefix(EXAMPLE)}.txt"
+    return _examples()[name]
 
 
 def examples() -> list[str]:
     """The texts that the package brings, as they are named where a file is expected."""
-    return sorted(EXAMPLE + path.stem for path in _EXAMPLES.glob("*.txt"))
+    return sorted(_examples())
+
+
+def _examples() -> dict[str, Path]:
+    return {EXAMPLE + path.stem: path for path in _EXAMPLES.glob("*.*")}
 
 
 def display_name(name: str) -> str:

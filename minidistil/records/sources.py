@@ -78,7 +78,7 @@ class Source:
     @cached_property
     def form(self) -> str:
         """What it is, one of `KINDS`."""
-        return "text" if self.texts else self.kind or FORMATS.get(Path(self.file).suffix.lower(), "text")
+        return "text" if self.texts else self.kind or FORMATS.get(path_of(self.file).suffix.lower(), "text")
 
     @cached_property
     def scan(self) -> Scan:

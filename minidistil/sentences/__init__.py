@@ -7,6 +7,7 @@ from minidistil._lazy import LazyNames
 _names = LazyNames(
     __name__,
     {
+        "classifier": ("SentenceClassifier",),
         "comparison": ("similarity", "similarity_pairwise"),
         "cross_encoder": ("CrossEncoder",),
         "encoder": ("SentenceEncoder",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ _LEGACY_MODES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+CLASSIFIER = "classifier"  # name of the last module where it makes logits of labels
 _CONTENT = (".json", ".txt", ".model", ".safetensors", ".bin")
 TOKENS, SENTENCE = "token_embeddings", "sentence_embedding"
 _SUPPORTED = ("Transformer", "WeightedLayerPooling", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
@@ -60,6 +61,7 @@ _MODULE = {
     "kind": Key(("type",), str),
     "folder": Key(("path",), str),
     "place": Key(("idx",), int, 0, least=0),
+    "name": Key(("name",), str, ""),
 }
 _LEVELS = {"reads": Key(("module_input_name",), str, None), "writes": Key(("module_output_name",), str, None)}
 _POOLING = {
@@ -76,11 +78,13 @@ class ModuleFile:
         kind: the last component of its type.
         folder: of its config.json and weights.
         level: what it changes, `TOKENS` or `SENTENCE`.
+        name: what the file calls it, a number as a rule.
     """
 
     kind: str
     folder: Path
     level: str = SENTENCE
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class SentenceFiles:
         default_prompt: name of the prompt that is used unless told otherwise.
         similarity: one of `SIMILARITIES`.
         truncate_dim: keep this many dimensions, or None for all.
+        classifies: whether what comes out are the logits of labels (sentences/classifier.py).
     """
 
     folder: Path | None = None
@@ -114,6 +119,7 @@ class SentenceFiles:
     default_prompt: str | None = None
     similarity: str = "cosine"
     truncate_dim: int | None = None
+    classifies: bool = False
 
     @property
     def normalize(self) -> bool:
@@ -167,7 +173,13 @@ def read_sentence_files(folder: Path | None) -> SentenceFiles:
         default_prompt=general["default_prompt"],
         similarity=general["similarity"],
         truncate_dim=general["truncate_dim"],
+        classifies=_classifies(modules),
     )
+
+
+def is_classifier(folder: Path) -> bool:
+    """Return whether a checkpoint was saved as an encoder whose last module makes logits of labels."""
+    return is_there(folder / "modules.json") and _classifies(_modules(folder))
 
 
 @dataclass(frozen=True)
@@ -248,7 +260,14 @@ def _modules(folder: Path) -> list[ModuleFile]:
     if faults:
         raise CheckpointError(path, faults)
     modules.sort(key=lambda module: module["place"])
-    return [_module(module["kind"].rpartition(".")[2], folder / module["folder"]) for module in modules]
+    return [
+        replace(_module(module["kind"].rpartition(".")[2], folder / module["folder"]), name=module["name"])
+        for module in modules
+    ]
+
+
+def _classifies(modules: list[ModuleFile]) -> bool:
+    return bool(modules) and (modules[-1].kind, modules[-1].name) == ("Dense", CLASSIFIER)
 
 
 def _module(kind: str, folder: Path) -> ModuleFile:

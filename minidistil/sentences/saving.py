@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidistil.sentences.files import GENERAL_FILE, TRANSFORMER_CONFIGS, SentenceFiles, is_reranker
+import numpy as np
+
+from minidistil.sentences.files import CLASSIFIER, GENERAL_FILE, TRANSFORMER_CONFIGS, SentenceFiles, is_reranker
 from minidistil.weights.saving import Content, as_json, weight_files
-from minidistil.weights.small_files import is_there, read_object_if_there
+from minidistil.weights.small_files import is_there, read_json, read_object_if_there
 
 if TYPE_CHECKING:
     from minidistil.sentences.prompted import Prompted
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
 _MODULES = "modules.json"
 _KIND = "sentence_transformers.models."
+_LINEAR = "torch.nn.modules.linear.Identity"
 
 
 def encoder_files(
@@ -50,6 +55,38 @@ def encoder_files(
             [{"idx": i, "name": str(i), "path": path, "type": f"{_KIND}{kind}"} for i, path, kind in lines]
         )
     files[GENERAL_FILE] = _general(folder, encoder, "SentenceTransformer", settings)
+    return files
+
+
+def classifier_files(
+    encoder: Prompted, source: Source, own: SentenceFiles, labels: Sequence[str], weight: np.ndarray, bias: np.ndarray
+) -> dict[str, Content]:
+    """The files of an encoder, and of a classifier over its embeddings as one module more.
+
+    Args:
+        encoder, source, own: as for `encoder_files`.
+        labels: names, by number.
+        weight, bias: float32 [N, D], [N].
+    """
+    files = encoder_files(encoder, source, own, {"truncate_dim": None, "default_prompt_name": None})
+    inner = Path() if own.transformer is None else own.transformer.relative_to(source.folder)
+    config = dict(encoder.config.raw)
+    config["id2label"] = {str(i): label for i, label in enumerate(labels)}
+    config["label2id"] = {label: i for i, label in enumerate(labels)}
+    for other in ("num_labels", "problem_type"):
+        config.pop(other, None)
+    files[str(inner / "config.json")] = as_json(config)
+    tokenizer = copy.copy(encoder.model.tokenizer)  # pipelines go by a tokenizer's limit
+    tokenizer.model_max_length = encoder.max_seq_length
+    files |= _below(inner, tokenizer.files_to_save())
+    stored = files[_MODULES]
+    modules = read_json(stored) if isinstance(stored, Path) else json.loads(stored)  # type: ignore[arg-type]
+    place = f"{len(modules)}_Classifier"
+    path = {"idx": len(modules), "name": CLASSIFIER, "path": place, "type": f"{_KIND}Dense"}
+    files[_MODULES] = as_json([*modules, path])
+    dense = {"in_features": weight.shape[1], "out_features": len(labels), "bias": True, "activation_function": _LINEAR}
+    files[f"{place}/config.json"] = as_json(dense)
+    files[f"{place}/model.safetensors"] = {"linear.weight": weight, "linear.bias": bias}
     return files
 
 

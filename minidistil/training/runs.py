@@ -229,6 +229,8 @@ def _train(
     model = _with_head(model, task, survey.names, settings.seed)
     if teacher is not None:
         settings = _distilling(settings, said, teacher[1], begun.tokenizer, model.config, survey)
+    if settings.needs_teacher and teacher is None:
+        raise ValueError("soft and cosine losses compare with a teacher, and there is none")
     settings = settings.resolved(model.config)
     held_out = None if common.held_out is None else Data(common.held_out, task, common.text, common.label)
     judged = None if held_out is None else held_out.survey(survey.names or None, complete=False)

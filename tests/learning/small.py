@@ -21,7 +21,7 @@ TASKS: dict[Task, str] = {
     "token_classification": "TokenClassification",
 }
 # Two layers, 12 wide: heads of 4, a feed-forward of 20; nothing fills a vector.
-SIZES = {"vocab_size": 29, "max_position_embeddings": 15, "n_layers": 2, "n_heads": 3, "dim": 12, "hidden_dim": 20}
+SIZES = {"vocab_size": 29, "max_position_embeddings": 17, "n_layers": 2, "n_heads": 3, "dim": 12, "hidden_dim": 20}
 _KEYS = {"n_layers": "num_hidden_layers", "n_heads": "num_attention_heads", "dim": "hidden_size"}
 _KEYS["hidden_dim"] = "intermediate_size"
 
@@ -57,10 +57,8 @@ def batch(values: dict, lengths: tuple[int, ...], seed: int = 0) -> PackedBatch:
     )
 
 
-def targets(
-    of: PackedBatch, task: Task, outputs: int, width: int, weights: LossWeights, seed: int = 0, labelled: float = 0.8
-) -> Targets:
-    """What the model should have said: some rows without a label; a teacher where the weights ask for one.
+def targets(of: PackedBatch, task: Task, outputs: int, width: int, weights: LossWeights, seed: int = 0) -> Targets:
+    """What the model should have said: every fourth row is without a label; a teacher where the weights ask for one.
 
     Args:
         of: the batch.
@@ -69,7 +67,6 @@ def targets(
         width: D.
         weights: of the losses.
         seed: of all numbers.
-        labelled: how many of the rows have a label.
     """
     generator = np.random.default_rng([seed, outputs, width])
     if task == "masked_lm":
@@ -79,7 +76,7 @@ def targets(
     else:
         rows = np.arange(of.tokens)
     labels = generator.integers(0, outputs, len(rows))
-    labels[generator.random(len(rows)) > labelled] = -1
+    labels[1::4] = -1
     logits = 2 * generator.standard_normal((len(rows), outputs), np.float32) if weights.soft else None
     hidden = generator.standard_normal((of.tokens, width), np.float32) if weights.cosine else None
     return Targets(np.asarray(rows, np.int64), labels.astype(np.int32), logits, hidden, weights)

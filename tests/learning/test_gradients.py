@@ -17,6 +17,7 @@ STEP = 1e-5  # of the differences, which are of fourth order; small, as a ReLU h
 TOLERANCE = 1e-5
 """Of the largest of a parameter's gradient: sums of a few hundred float32 products, each good to 6e-8."""
 
+NONE = Chances()
 ALL = LossWeights(hard=0.3, soft=0.2, temperature=2.0, cosine=0.1)
 
 
@@ -25,7 +26,7 @@ class Case:
     family: str
     task: Task
     weights: LossWeights = ALL
-    chances: Chances = Chances()
+    chances: Chances = NONE
     changes: tuple[tuple[str, object], ...] = ()
     lengths: tuple[int, ...] = (5, 1, 9)
     labels: int = 3

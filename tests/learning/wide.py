@@ -83,7 +83,10 @@ class Wide:
 
     def _encode(self, p: Mapping[str, np.ndarray]) -> np.ndarray:
         b = self.batch
-        x = p["embeddings.word_embeddings.weight"][b.input_ids] + p["embeddings.position_embeddings.weight"][b.position_ids]
+        x = (
+            p["embeddings.word_embeddings.weight"][b.input_ids]
+            + p["embeddings.position_embeddings.weight"][b.position_ids]
+        )
         if "embeddings.token_type_embeddings.weight" in p:
             types = np.zeros(b.tokens, int) if b.token_type_ids is None else b.token_type_ids
             x = x + p["embeddings.token_type_embeddings.weight"][types]

@@ -28,6 +28,7 @@ from tests.goldens.torch_reference import (  # first: it sets the pins
 
 from tests.goldens.load import checkpoint_tensors  # isort: skip
 from tests.goldens.torch_heads import head_stages  # isort: skip
+from tests.parity.torch_gradients import gradients  # isort: skip
 from tests.parity.torch_learning import adamw, cosine, cross_entropy  # isort: skip
 from tests.synthetic import tensors  # isort: skip
 
@@ -111,8 +112,8 @@ def alone_of(
 _ANSWERS = {
     f.__name__: f
     for f in (
-        *(versions, alone, alone_of, head_stages, pipeline_answers, linear, layer_norm, gelu, activation, attention),
-        *(adamw, cosine, cross_entropy),
+        *(versions, alone, alone_of, head_stages, gradients, pipeline_answers),
+        *(linear, layer_norm, gelu, activation, attention, adamw, cosine, cross_entropy),
     )
 }
 

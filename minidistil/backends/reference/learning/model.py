@@ -55,8 +55,9 @@ class ReferenceLearner:
         self.chances = chances
         self.parameters = Parameters(weights, task)
         self.weights, self.gradients = self.parameters.weights(), self.parameters.weight_gradients()
-        self.embeddings = cast("tuple[EmbeddingWeights, EmbeddingWeights]", self._both("embeddings"))
-        self.layers = list(zip(*cast("tuple[tuple[LayerWeights, ...], ...]", self._both("layers")), strict=True))
+        w, g = self.weights.encoder, self.gradients.encoder
+        self.embeddings = cast("tuple[EmbeddingWeights, EmbeddingWeights]", (w.embeddings, g.embeddings))
+        self.layers = cast("list[tuple[LayerWeights, LayerWeights]]", list(zip(w.layers, g.layers, strict=True)))
         self.head = head_of(config.model_type, self.weights, self.gradients)
         self.shape = Shape(config.n_heads, config.activation)
 
@@ -65,6 +66,8 @@ class ReferenceLearner:
     def accumulate(self, batch: PackedBatch, targets: Targets, step: int, first_row: int) -> Losses:
         """Add the gradients of one micro-batch; see `Learner`."""
         targets = targets.checked(batch, self.config, self.parameters.outputs, step, first_row)
+        if not batch.tokens or not (len(targets.rows) or targets.teacher_hidden is not None):  # nothing to learn from
+            return Losses(0.0, 0.0, 0.0, 0, 0, batch.tokens, np.empty(0, np.int32))
         masks = Masks(self.chances, step, first_row)
 
         x, kept_embeddings = embed(self.embeddings[0], batch, masks)  # [T] -> [T, D]
@@ -125,7 +128,3 @@ class ReferenceLearner:
         )  # float64 and masks of one head's probabilities
         block = self.parameters.values.nbytes
         return {"weights": block, "optimizer": 3 * block, "activations": 4 * (kept + head + work), "packed": 0}
-
-    def _both(self, part: str) -> tuple:
-        """A part of the encoder: its weights and their gradients."""
-        return getattr(self.weights.encoder, part), getattr(self.gradients.encoder, part)

@@ -11,11 +11,11 @@ import numpy as np
 
 from minidistil.backends.reference.elementary import fma
 from minidistil.backends.reference.exact import blocks, moments, normalized
+from minidistil.backends.reference.learning.lanes import lane_dot, lane_sum
 from minidistil.backends.reference.learning.linear import column_sums
 from minidistil.weights.model_weights import Norm
 
 f32 = np.float32
-LANES = 16  # in which the sums over a row are made; part of the definition, not of the host
 
 
 @np.errstate(all="ignore")
@@ -43,8 +43,8 @@ def layer_norm_backward(
     n, rstd = f32(x.shape[1]), kept[:, 1, None]
     hat = normalized(x, *kept.T)
     g = (dy if more is None else dy + more) * gain
-    a = _row_sums(g) / n
-    b = _row_sums(g, hat) / n
+    a = lane_sum(g) / n
+    b = lane_dot(g, hat) / n
     return fma(-hat, b[:, None], g - a[:, None]) * rstd
 
 
@@ -70,16 +70,3 @@ def norm_gradient(
             block = fma(row, row_hat, block)
         dgain = dgain + block
     return dgain, column_sums(d, dshift)
-
-
-def _row_sums(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
-    """Sums of x, or of x y by fma, over each row, float32 [M, D] -> [M]: in 16 lanes (lane j takes j, j + 16, ...),
-    then 8 + 8, 4 + 4, 2 + 2, 1 + 1."""
-    lanes = np.zeros((len(x), LANES), f32)
-    for j in range(0, x.shape[1], LANES):
-        part = x[:, j : j + LANES]
-        own = lanes[:, : part.shape[1]]
-        own[...] = own + part if y is None else fma(part, y[:, j : j + LANES], own)
-    for half in (8, 4, 2, 1):
-        lanes = lanes[:, :half] + lanes[:, half:]
-    return lanes[:, 0]

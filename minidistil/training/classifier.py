@@ -18,11 +18,11 @@ from minidistil._loading import loading
 from minidistil._options import check_number
 from minidistil.sentences.classifier import SentenceClassifier
 from minidistil.sentences.encoder import SentenceEncoder
-from minidistil.training.evaluation import Evaluation, evaluate_labels
 from minidistil.training.data import read_labelled
+from minidistil.training.evaluation import Evaluation, evaluate_labels
 from minidistil.training.logistic import Features, fit, score
 
-DECAYS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+DECAYS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Tried one after another, as long as what was held out is told better; of columns of deviation 1."""
 
 _ROUGHLY = 1e-4  # what a gradient is while decays are compared

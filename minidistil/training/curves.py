@@ -59,7 +59,7 @@ def draw_curves(runs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
+        if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         hint = 'drawing needs matplotlib, which is not installed: pip install "minidistil[plots]"'
         raise ModuleNotFoundError(hint, name="matplotlib") from error
@@ -76,7 +76,7 @@ def draw_curves(runs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     axes[-1].set_ylabel("learning rate")
     axes[-1].ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     axes[-1].set_xlabel("step")
-    axes[-1].set_xlim(0, max(run.steps for run in read))
+    axes[-1].set_xlim(0, 1.02 * max(run.steps for run in read))
     for one in axes:
         one.grid(color="#dddddd", linewidth=0.6)
         one.spines[["top", "right"]].set_visible(False)
@@ -130,17 +130,13 @@ def _draw_loss(axis: Any, read: Sequence[Curves]) -> None:
     for run, colour in zip(read, _colours(len(read)), strict=True):
         steps, losses = run.training["loss"]
         axis.plot(steps, losses, color=colour, alpha=0.25, linewidth=0.8)
-        axis.plot(
-            steps,
-            smoothed(losses),
-            color=colour,
-            linewidth=1.6,
-            label=f"{run.name}: training" if len(read) > 1 else "training",
-        )
+        before = f"{run.name}: " if len(read) > 1 else ""
+        axis.plot(steps, smoothed(losses), color=colour, linewidth=1.6, label=f"{before}training")
+        terms = [name for name in _TERMS if name in run.training]
         if "loss" in run.held_out:
             judged, values = run.held_out["loss"]
-            axis.plot(judged, values, "o--", color=colour, markersize=4, linewidth=1, label="held out")
-        terms = [name for name in _TERMS if name in run.training]
+            label = f"{before}held out{', hard' if len(terms) > 1 else ''}"
+            axis.plot(judged, values, "o--", color=colour, markersize=4, linewidth=1, label=label)
         if len(read) == 1 and len(terms) > 1:
             for name, other in zip(terms, _COLOURS[1:], strict=False):
                 axis.plot(steps, smoothed(run.training[name][1]), color=other, linewidth=1, label=name)

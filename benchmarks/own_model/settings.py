@@ -26,11 +26,11 @@ _NO_DROPOUT = {"hidden_dropout": 0.0, "attention_dropout": 0.0, "head_dropout": 
 SETTINGS: dict[str, dict[str, Any]] = {
     # One pass over the texts: there is nothing to learn by heart, so nothing is dropped.
     "teacher-words": {**_WORDS, **_NO_DROPOUT, "learning_rate": 3e-4},
-    "teacher": {"epochs": 2, "learning_rate": 6e-5, "batch_sentences": 32, "max_length": 128},
+    "teacher": {"epochs": 1, "learning_rate": 1e-4, "batch_sentences": 32, "max_length": 192},
     # The weights of the three terms are those of Sanh et al. 2019, and the defaults.
     "student-words": {**_WORDS, **_NO_DROPOUT, "learning_rate": 4e-4, "soft": 5.0, "hard": 2.0, "cosine": 1.0},
     "student": {
-        "epochs": 2, "learning_rate": 1e-4, "batch_sentences": 32, "max_length": 128,
+        "epochs": 2, "learning_rate": 1e-4, "batch_sentences": 32, "max_length": 192,
         "soft": 0.5, "hard": 0.5, "cosine": 1.0, "temperature": 2.0,
     },
 }  # fmt: skip

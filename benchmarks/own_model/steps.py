@@ -7,7 +7,6 @@ interrupted goes on where it was, as every run of training does.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ class Recipe:
         out: the folder that has a folder for each step.
         threads: to compute with; None for all.
         backend: "engine", or "exact" for a first try without it.
-        largest_vocabulary: pieces; the recipe's own number, but for tests.
+        pieces: of the vocabulary.
     """
 
     data: Data
@@ -164,7 +163,7 @@ def _evaluation(of: Callable[[Recipe], Path]) -> Callable[[Recipe, Path], dict[s
         )
         sets = {"sst2": recipe.data.sentences("dev"), "imdb": recipe.data.reviews("test")}
         figures: dict[str, Any] = {
-            f"{name}_{key}": x for name, e in sets.items() for key, x in _judged(pipe, e).items()
+            f"{name}_{key}": x for name, e in sets.items() for key, x in judged(pipe, e).items()
         }
         return {**figures, "parameters": pipe.model.num_parameters()}
 
@@ -180,7 +179,8 @@ def _finish(recipe: Recipe, folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _judged(pipe: Any, examples: list[Example]) -> dict[str, Any]:
+def judged(pipe: Any, examples: list[Example]) -> dict[str, Any]:
+    """Accuracy of a pipeline, and over how many examples."""
     answers = pipe([text for text, _ in examples])
     right = sum(answer["label"] == label for answer, (_, label) in zip(answers, examples, strict=True))
     return {"accuracy": right / len(examples), "examples": len(examples)}

@@ -81,6 +81,9 @@ def _describe(error: Exception, traced: bool) -> str:
         return f"{where}{error.strerror}"
     if isinstance(error, (ValueError, TypeError, ImportError, OSError, MemoryError)) and str(error):
         return str(error)
+    trainer = sys.modules.get("minidistil.training.trainer")
+    if trainer is not None and isinstance(error, trainer.TrainingError):
+        return str(error)
     engine = sys.modules.get("minidistil.kernels.code.shipped")  # where it was not imported, it did not raise anything
     if engine is not None and isinstance(error, engine.Unavailable):
         return f"this needs the compiled engine, which cannot run here: {error}"
@@ -116,7 +119,7 @@ def _library_in_one_line() -> Iterator[None]:
         _say(f"warning: {message}")
 
     def log(record: logging.LogRecord) -> None:
-        if record.levelno >= logging.WARNING:
+        if record.levelno >= logging.WARNING or hasattr(record, "told"):
             _say(record.getMessage())
         elif hasattr(record, "compiled") and sys.stderr.isatty():
             done, of = record.compiled

@@ -15,6 +15,7 @@ from minidistil.cli.masks import fill_mask
 from minidistil.cli.options import traceback_option
 from minidistil.cli.rerank import rerank
 from minidistil.cli.sentences import embed, search
+from minidistil.cli.training import distill, train
 
 
 def _version(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -59,7 +60,11 @@ COMMANDS = (
     warmup,
     pack,
     bench,
+    train,
+    distill,
     completion,
 )
 for command in COMMANDS:
     app.add_command(traceback_option(command))
+for command in train.commands.values():
+    traceback_option(command)

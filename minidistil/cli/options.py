@@ -88,7 +88,7 @@ _backend_option = click.option(
     help="engine: compiled; exact: NumPy, the same bits, slow; blas: NumPy, nearly the same numbers.  "
     "[default: engine, or blas with a warning where it cannot run]",
 )
-_fetching = (
+fetching_options = (
     click.option("--revision", help="Branch, tag or commit of a hub id."),
     click.option("--local-files-only", is_flag=True, help="Never ask the hub; what is cached must do."),
 )
@@ -111,12 +111,12 @@ def model_option(default_sentence_model: bool, own_model: bool = False) -> Decor
 
 def model_options(default_sentence_model: bool, own_model: bool = False) -> Callable[[Command], Command]:
     """Add --model and how to run it; see `model_option`."""
-    return shared(model_option(default_sentence_model, own_model), threads_option(), _backend_option, *_fetching)
+    return shared(model_option(default_sentence_model, own_model), threads_option(), _backend_option, *fetching_options)
 
 
 def checkpoint_options(command: Command) -> Command:
     """Add what finding a checkpoint takes, for commands that have it as their argument."""
-    return shared(*_fetching)(command)
+    return shared(*fetching_options)(command)
 
 
 checkpoint_argument = click.argument("checkpoint", type=MODEL)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 WORDS = {
     "resume=False": "--restart",
+    "restart=True": "--restart",
+    "say decay, such as decay=0.1": "say --decay 0.1",
+    "the same call goes on": "the same command goes on",
+    "a lower learning_rate": "a lower --learning-rate",
     "windows=True": "--windows",
     'backend="blas"': "--backend blas",
     "local_files_only": "--local-files-only",

@@ -1,6 +1,6 @@
 """Making models: fine-tuning, masked language modelling and distilling, with the same bits in every run.
 
-    from minidistil.training import distill, fine_tune, train_masked_lm
+    from minidistil.training import distill, fine_tune, fit_classifier, train_masked_lm
 
 Everything here is loaded when it is first used.
 """
@@ -12,6 +12,9 @@ from minidistil._lazy import LazyNames
 _names = LazyNames(
     __name__,
     {
+        "classifier": ("FrozenClassifier", "fit_classifier"),
+        "curves": ("draw_curves",),
+        "evaluation": ("Evaluation", "evaluate_labels"),
         "examples": ("Examples",),
         "runs": ("Trained", "distill", "fine_tune", "train_masked_lm"),
         "settings": ("Settings",),

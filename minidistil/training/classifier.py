@@ -18,11 +18,11 @@ from minidistil._loading import loading
 from minidistil._options import check_number
 from minidistil.sentences.classifier import SentenceClassifier
 from minidistil.sentences.encoder import SentenceEncoder
+from minidistil.training.data import read_labelled
 from minidistil.training.evaluation import Evaluation, evaluate_labels
-from minidistil.training.labelled import Labelled, read_labelled
 from minidistil.training.logistic import Features, fit, score
 
-DECAYS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+DECAYS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Tried one after another, as long as what was held out is told better; of columns of deviation 1."""
 
 _ROUGHLY = 1e-4  # what a gradient is while decays are compared
@@ -74,7 +74,7 @@ def fit_classifier(
     take it. The same data give the same bytes on every machine.
 
     Args:
-        data: as `read_labelled` takes it: a path, or an iterable of (text, label) or of dictionaries.
+        data: a path (.csv, .tsv, .jsonl, .arrow, .parquet), or an iterable of (text, label) or of dictionaries.
         start: an encoder of sentences, or what `load` takes for one; it is not changed.
         out: the folder of the result.
         held_out: data like `data`, to be judged by.
@@ -88,41 +88,39 @@ def fit_classifier(
         **options: of finding the checkpoint: `revision`, `local_files_only`, ...
 
     Raises:
-        TypeError, ValueError: all that is wrong with the data; fewer than two labels; an impossible `decay`.
+        TypeError, ValueError: all that is wrong with the data; or an impossible option.
         CheckpointError: what is wrong with `start`, or a folder that cannot be written.
     """
     if decay is not None and not (isinstance(decay, (int, float)) and 0 < decay < float("inf")):
         raise ValueError(f"decay must be a positive number, got {decay!r}")
     if (check_number("folds", folds) or 0) < 2:
         raise ValueError(f"folds must be 2 or more, got {folds!r}")
-    learned = read_labelled(data, text=text, label=label, labels=labels)
-    n_labels = len(learned.names)
-    counts = np.bincount(learned.numbers, minlength=n_labels)
-    if np.count_nonzero(counts) < 2:
-        raise ValueError(f"all {len(learned.texts)} texts have the label {learned.names[int(counts.argmax())]}")
-    other = None if held_out is None else read_labelled(held_out, text=text, label=label, labels=learned.names)
+    texts, numbers, names = read_labelled(data, text, label, labels)
+    fewest = int(np.bincount(numbers).min())
+    if decay is None and fewest < 2:
+        raise ValueError("a label has a single text, of which nothing can be held out: say decay, such as decay=0.1")
+    other = None if held_out is None else read_labelled(held_out, text, label, names, complete=False)
     encoder = _encoder(start, threads=threads, backend=backend, **options)
 
     before = encoder.truncated
-    x = _embeddings(encoder, learned, show_progress)
-    features = Features(x)
+    features = Features(_embeddings(encoder, texts, show_progress))
+    cut = encoder.truncated - before
     tried: dict[float, tuple[float, float]] = {}
     begun = None
     if decay is None:
-        decay, tried, begun = _best_decay(features, learned.numbers, n_labels, min(folds, int(counts[counts > 0].min())))
-    whole = np.ones((1, len(features)), bool)
-    weights = fit(features, learned.numbers, n_labels, decay, whole, begun)[0]
+        decay, tried, begun = _best_decay(features, numbers, len(names), min(folds, fewest))
+    whole = np.ones((1, len(texts)), bool)
+    weights = fit(features, numbers, len(names), decay, whole, begun)[0]
     weight = weights[:-1].T / features.deviation  # [N, D]
     bias = weights[-1] - np.add.reduce(weight * features.mean, axis=1)
-    cut = encoder.truncated - before
-    folder = _write(encoder, out, learned.names, weight.astype(np.float32), bias.astype(np.float32))
+    folder = _write(encoder, out, names, weight.astype(np.float32), bias.astype(np.float32))
 
     evaluation = None
     if other is not None:
         made = SentenceClassifier.from_folder(folder, threads=threads, backend=backend)
-        logits: np.ndarray = made.encode(other.texts, truncation=True, show_progress_bar=show_progress)
-        evaluation = evaluate_labels(other.numbers, logits, learned.names)
-    return FrozenClassifier(folder, learned.names, len(learned.texts), decay, tried, evaluation, cut)
+        logits: np.ndarray = made.encode(other[0], truncation=True, show_progress_bar=show_progress)
+        evaluation = evaluate_labels(other[1], logits, names)
+    return FrozenClassifier(folder, names, len(texts), decay, tried, evaluation, cut)
 
 
 def _encoder(start: Any, **options: Any) -> SentenceEncoder:
@@ -142,11 +140,11 @@ def _encoder(start: Any, **options: Any) -> SentenceEncoder:
     return encoder
 
 
-def _embeddings(encoder: SentenceEncoder, of: Labelled, show_progress: bool) -> np.ndarray:
+def _embeddings(encoder: SentenceEncoder, texts: Sequence[str], show_progress: bool) -> np.ndarray:
     """float32 [B, D]: all that the encoder makes, without a prompt, as the classifier will get it."""
     whole = encoder._modules.width
     x: np.ndarray = encoder.encode(
-        of.texts, prompt="", truncate_dim=whole, truncation=True, show_progress_bar=show_progress
+        texts, prompt="", truncate_dim=whole, truncation=True, show_progress_bar=show_progress
     )
     return x
 
@@ -155,8 +153,6 @@ def _best_decay(
     features: Features, labels: np.ndarray, n_labels: int, folds: int
 ) -> tuple[float, dict[float, tuple[float, float]], np.ndarray]:
     """The decay by cross-validation, what every one that was tried came to, and the folds' mean weights [1, D + 1, N]."""
-    if folds < 2:
-        raise ValueError("a label has a single text, so that nothing can be held out of it: say decay=..., such as 0.1")
     place = np.empty(len(labels), np.int64)
     for i in range(n_labels):
         own = labels == i

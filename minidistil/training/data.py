@@ -16,6 +16,7 @@ import numpy as np
 
 from minidistil._options import is_iterable, refuse_table
 from minidistil.backends.learning import Task
+from minidistil.records.lines import path_of
 from minidistil.records.record import Faults, Record
 from minidistil.records.sources import FORMATS, Source
 from minidistil.weights.errors import listing
@@ -198,7 +199,7 @@ class Data:
 
     def _of_a_file(self, path: str) -> Iterator[Example]:
         labelled = self.task != "masked_lm"
-        form = FORMATS.get(Path(path).suffix.lower(), "text")
+        form = FORMATS.get(path_of(path).suffix.lower(), "text")
         if labelled and form == "text" and not self._unlabelled:
             raise ValueError(
                 f"{path}: lines of text have no labels: give .csv, .tsv, .jsonl, .arrow or .parquet with columns "
@@ -221,7 +222,12 @@ class Data:
 
 
 def read_labelled(
-    data: Any, text: str = "text", label: str = "label", labels: Sequence[str] | None = None
+    data: Any,
+    text: str = "text",
+    label: str = "label",
+    labels: Sequence[str] | None = None,
+    *,
+    complete: bool = True,
 ) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
     """Read texts with labels into memory.
 
@@ -229,6 +235,7 @@ def read_labelled(
         data: as for `fine_tune`.
         text, label: columns.
         labels: names in order; None for those that occur, sorted.
+        complete: whether there must be examples of each label.
 
     Returns:
         The texts, their labels' numbers int32 [B], and the labels' names.
@@ -237,7 +244,7 @@ def read_labelled(
         TypeError, ValueError: all that is wrong with the data, with its places.
     """
     source = Data(data, "sequence_classification", text, label)
-    names = source.survey(labels).names
+    names = source.survey(labels, complete=complete).names
     number = source.numbers(names)
     texts, numbers = [], []
     for example in source:

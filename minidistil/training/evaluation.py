@@ -69,7 +69,11 @@ class Evaluation:
         """The figures, the scores of each label, and which were taken for which; for people."""
         figures = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.figures().items())
         width = max(5, *(len(row.label) for row in self.labels))
-        lines = [f"{self.examples:,} examples: {figures}", "", f"{'label':{width}}  precision  recall      F1  examples"]
+        lines = [
+            f"{self.examples:,} examples: {figures}",
+            "",
+            f"{'label':{width}}  precision  recall      F1  examples",
+        ]
         for row in self.labels:
             scores = f"{row.precision:9.4f}  {row.recall:6.4f}  {row.f1:6.4f}  {row.examples:8,}"
             lines.append(f"{row.label:{width}}  {scores}")
@@ -248,5 +252,7 @@ def logits_of(model: Any, texts: Sequence[str], batch_tokens: int = 2048) -> np.
     logits = np.empty((len(ids), model.config.num_labels), np.float32)
     for run in token_batches(lengths[order].tolist(), batch_tokens, None):
         places = order[run]
-        logits[places] = model.logits_packed(pack_sentences(model.config, [ids[i] for i in places], None, "text {}", places))
+        logits[places] = model.logits_packed(
+            pack_sentences(model.config, [ids[i] for i in places], None, "text {}", places)
+        )
     return logits

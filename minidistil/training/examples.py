@@ -1,7 +1,7 @@
 """Texts as token ids, made once and kept on the disk in a form that is mapped into memory.
 
 The file: tokens' ids int32 [T]; labels int32 [B] or [T], where there are any; offsets int64 [B + 1]; a line of JSON on
-all of it; and the length of that line. It gets its name when it is whole and on the disk.
+all of it; and the length of that line and a digest of it. It gets its name when it is whole and on the disk.
 
 Legend: `B` examples, `T` their tokens, one after another.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from minidistil.tokenization import Tokenizer
 
 _CHUNK = 256  # texts that are tokenized at once
-_END = struct.Struct("<Q8s")
+_END = struct.Struct("<Q16s8s")
 _MAGIC = b"mdtokens"
 _FORMAT = 1
 
@@ -78,12 +78,15 @@ class Examples:
             if size < _END.size:
                 raise ValueError(f"{path}: is no file of tokens")
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        length, magic = _END.unpack(data[-_END.size :])
+        length, check, magic = _END.unpack(data[-_END.size :])
         if magic != _MAGIC or length > size - _END.size:
             raise ValueError(f"{path}: is no file of tokens")
         body = size - _END.size - length
         try:
-            head = parse_json(data[body : body + length])
+            line = data[body : body + length]
+            if _check(line) != check:
+                raise ValueError
+            head = parse_json(line)
             T, n, B = head["tokens"], head["labels"], head["examples"]
             whole = head["format"] == _FORMAT and body == 4 * T + 4 * n + (-4 * (T + n) % 8) + 8 * (B + 1)
             whole = whole and head["checksum"] == checksum(memoryview(data)[:body])
@@ -207,7 +210,11 @@ def _write(
         "label_names": survey.names, "digest": digest, "truncated": truncated, "empty": empty, "checksum": check,
     }  # fmt: skip
     line = json.dumps(head).encode()
-    file.write(line + _END.pack(len(line), _MAGIC))
+    file.write(line + _END.pack(len(line), _check(line), _MAGIC))
+
+
+def _check(line: bytes) -> bytes:
+    return hashlib.blake2b(line, digest_size=16).digest()
 
 
 def _tokenized(

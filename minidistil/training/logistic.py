@@ -90,7 +90,7 @@ def fit(
     decay: float,
     member: np.ndarray,
     start: np.ndarray | None = None,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-8,
 ) -> np.ndarray:
     """Minimise the regularised mean cross entropy.
 

@@ -15,4 +15,4 @@ def rate(step: int, steps: int, highest: float, warmup: float) -> float:
     rising = round(warmup * steps)
     if step <= rising:
         return highest * step / rising
-    return highest * (steps + 1 - step) / (steps + 1 - rising)
+    return highest * (steps + 1 - step) / (steps + 1 - max(rising, 1))

@@ -80,8 +80,6 @@ class Trainer:
         held_out: Examples | None = None,
         show_progress: bool = False,
     ) -> None:
-        if settings.needs_teacher and teacher is None:
-            raise ValueError("soft and cosine losses compare with a teacher, and there is none")
         if settings.task != "masked_lm" and settings.hard and examples.labels is None:
             raise ValueError("a hard loss asks for labels, and the examples have none: pass hard=0")
         self.learner, self.settings = learner, settings
@@ -214,8 +212,7 @@ class Trainer:
             return
         from minidistil.training.evaluation import evaluate
 
-        teacher = self._teacher
-        told = None if teacher is None else lambda batch, rows: teacher.says(batch, rows)[0]
+        told = None if self._teacher is None else self._teacher.logits
         found = evaluate(self.learner.predict, self._held_out.in_order(), self.settings.task, told)
         figures = {name: value for name, value in found.items() if math.isfinite(value)}
         uninterrupted(lambda: self._note(step, figures))
@@ -288,7 +285,10 @@ def uninterrupted(work: Callable[[], None]) -> None:
                 work()
         except BaseException as error:
             failed.append(error)
+        finally:
+            ended.set()
 
+    ended = threading.Event()  # Thread.join, interrupted, may take a running thread for one that has ended (bpo-45274)
     thread = threading.Thread(target=run, name="minidistil-update")
     interrupted: KeyboardInterrupt | None = None
     try:
@@ -299,11 +299,12 @@ def uninterrupted(work: Callable[[], None]) -> None:
                 state["cancelled"] = True
                 raise
         interrupted = error
-    while thread.is_alive():
+    while not ended.is_set():
         try:
-            thread.join()
+            ended.wait()
         except KeyboardInterrupt as error:
             interrupted = error
+    thread.join()
     if failed:
         raise failed[0]
     if interrupted is not None:

@@ -41,7 +41,7 @@ def test_types_are_shipped():
     assert PROJECT["tool"]["setuptools"]["package-data"] == {
         "*": ["py.typed", "*.pyi"],
         "minidistil": ["sentiment/*"],
-        "minidistil.records": ["examples/*.txt"],
+        "minidistil.records": ["examples/*.*"],
     }
     assert (ROOT / "minidistil" / "py.typed").exists()
 

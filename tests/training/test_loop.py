@@ -1,4 +1,4 @@
-"""The loop goes on after whatever comes between, with the same bytes; and where it cannot, it says so and loses nothing."""
+"""The loop goes on after whatever comes between, with the same bytes; where it cannot, it says so and loses nothing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from minidistil.training import trainer as module
 from minidistil.training.trainer import TrainingError, uninterrupted
 from tests import processes
+from tests.training.killing import Moments
 from tests.training.learner import TableLearner
 from tests.training.loops import lines, state, train
 
@@ -42,71 +43,58 @@ def test_learns_and_says_so(whole: tuple[bytes, list[dict[str, Any]]]) -> None:
     assert log[0]["bytes"]["weights"] == 4 * 800
 
 
-class Killing(TableLearner):
-    """Kills its process at the n-th of the moments that matter: within a step, and around every call of the disk."""
+class Killed(TableLearner):
+    """Whose process may end within a step, too."""
 
-    left = math.inf
-
-    @classmethod
-    def tick(cls) -> None:
-        cls.left -= 1
-        if cls.left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def __init__(self, moments: Moments) -> None:
+        super().__init__(400, 2)
+        self._tick = moments.tick
 
     def accumulate(self, *args: Any) -> Any:
-        self.tick()
+        self._tick()
         return super().accumulate(*args)
 
     def update(self, *args: Any) -> float:
-        self.tick()
+        self._tick()
         found = super().update(*args)
-        self.tick()
+        self._tick()
         return found
-
-    @classmethod
-    def around(cls, patch: pytest.MonkeyPatch, name: str) -> None:
-        call = getattr(os, name)
-
-        def ticking(*args: Any, **options: Any) -> Any:
-            cls.tick()
-            found = call(*args, **options)
-            cls.tick()
-            return found
-
-        patch.setattr(os, name, ticking)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_any_moment(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[bytes, list[dict[str, Any]]], seed: int
 ) -> None:
-    moments, folder = random.Random(seed), tmp_path / "run"
-    for name in ("fsync", "replace", "unlink"):
-        Killing.around(monkeypatch, name)
+    draw, folder, moments = random.Random(seed), tmp_path / "run", Moments(monkeypatch)
 
     def work() -> None:
-        (tmp_path / "state").write_bytes(state(train(start, folder, Killing(400, 2))))
+        (tmp_path / "state").write_bytes(state(train(start, folder, Killed(moments))))
 
     kills = 0
     while True:
-        monkeypatch.setattr(Killing, "left", moments.randrange(1, 60))
+        moments.left = draw.randrange(1, 60)
         if processes.forked_until_killed(work):
             break
         kills += 1
         assert kills < 200, "nothing is ever finished"
+    moments.left = math.inf
     assert kills > 3
     assert (tmp_path / "state").read_bytes() == whole[0]
     assert lines(folder) == whole[1], "the log has gaps or doubles"
 
 
-def test_goes_on_where_no_checkpoint_was_written(start: Path, tmp_path: Path, whole: Any) -> None:
+def test_goes_on_where_no_checkpoint_was_written(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Any
+) -> None:
     """Killed before the first one: what the log has of those steps is written again, not twice."""
+    moments = Moments(monkeypatch)
+    moments.left = 30
 
     def work() -> None:
-        Killing.left = 20
-        train(start, tmp_path / "run", Killing(400, 2), checkpoint_seconds=1e9)
+        train(start, tmp_path / "run", Killed(moments), checkpoint_seconds=1e9)
 
     assert not processes.forked_until_killed(work)
+    moments.left = math.inf
     assert len(lines(tmp_path / "run")) > 2
     assert state(train(start, tmp_path / "run")) == whole[0]
     assert lines(tmp_path / "run") == whole[1]
@@ -234,7 +222,7 @@ def test_a_full_disk_at_the_log(start: Path, tmp_path: Path, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         patch.setattr(module.Log, "write", full)
-        with pytest.raises(TrainingError, match="step 6 of 15: No space left on device; .* of step 5, is in"):
+        with pytest.raises(TrainingError, match=r"step 6 of 15: No space left on device; .* of step 5, is in"):
             train(start, tmp_path / "run")
     assert state(train(start, tmp_path / "run")) == whole[0]
     assert lines(tmp_path / "run") == whole[1]

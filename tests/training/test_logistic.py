@@ -98,7 +98,9 @@ def test_elementary_functions_are_exact_to_a_few_ulps() -> None:
     x = np.concatenate([np.linspace(-700, 700, 20011), [0.0, -1e-300]])
     assert max(abs(a / math.exp(b) - 1) for a, b in zip(exp(x).tolist(), x.tolist(), strict=True)) < 5e-16
     y = np.concatenate([np.logspace(-300, 300, 20011), 1 + np.linspace(-1e-3, 1e-3, 1001)])
-    wrong = [abs(a - math.log(b)) / max(abs(math.log(b)), 1e-3) for a, b in zip(log(y).tolist(), y.tolist(), strict=True)]
+    wrong = [
+        abs(a - math.log(b)) / max(abs(math.log(b)), 1e-3) for a, b in zip(log(y).tolist(), y.tolist(), strict=True)
+    ]
     assert max(wrong) < 5e-16
     assert np.isnan(exp(np.array([np.nan]))).all()
     assert exp(np.array([-1e9]))[0] == exp(np.array([-700.0]))[0] > 0

@@ -67,9 +67,7 @@ def test_what_it_makes_is_the_logistic_regression_of_the_embeddings(
     assert np.abs(wanted).max() > 0.5
 
 
-def test_the_bytes_depend_on_nothing_but_the_data(
-    made: FrozenClassifier, sentence_small: Path, tmp_path: Path
-) -> None:
+def test_the_bytes_depend_on_nothing_but_the_data(made: FrozenClassifier, sentence_small: Path, tmp_path: Path) -> None:
     again = fit_classifier(iter(DATA), start=SentenceEncoder.from_folder(sentence_small, threads=2), out=tmp_path / "a")
     assert _bytes(again.folder) == _bytes(made.folder)
     table = tmp_path / "data.jsonl"

@@ -51,7 +51,7 @@ _names = LazyNames(
     },
     # A checkpoint's files say what its tokenizer is.
     aliases={**dict.fromkeys(tokenizer_names(), "Tokenizer"), "NerPipeline": "TokenClassificationPipeline"},
-    modules=("arrow", "util"),
+    modules=("arrow", "training", "util"),
 )
 __all__ = _names.all
 __dir__ = _names.dir

@@ -1,6 +1,7 @@
 """The public names of minidistil, made by `python -m tests.project.make_stubs`."""
 
 from minidistil import arrow as arrow
+from minidistil import training as training
 from minidistil import util as util
 from minidistil._version import __version__ as __version__
 from minidistil.models.auto import AutoConfig as AutoConfig
@@ -71,6 +72,7 @@ from minidistil.pipelines.zero_shot_classification import (
 )
 from minidistil.sentence_transformers.standing import stand_in as stand_in
 from minidistil.sentences import CrossEncoder as CrossEncoder
+from minidistil.sentences import SentenceClassifier as SentenceClassifier
 from minidistil.sentences import SentenceEncoder as SentenceEncoder
 from minidistil.sentences import SentenceTransformer as SentenceTransformer
 from minidistil.sentences import calibration_ranges as calibration_ranges

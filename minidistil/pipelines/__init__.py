@@ -62,6 +62,8 @@ _TASKS = {
 }
 _CLASSIFYING = "text-classification"
 _ALIASES = {"sentiment-analysis": _CLASSIFYING, "ner": "token-classification"}
+_WITHOUT_NAME = (_CLASSIFYING,)
+"""Tasks whose model the package carries."""
 
 
 # Head ("" for none) -> the task that it is for, where nobody names one.
@@ -170,7 +172,8 @@ def pipeline(
         task: "text-classification" or "sentiment-analysis", "token-classification" or "ner", "question-answering",
             "zero-shot-classification", "fill-mask", "feature-extraction"; unset, the one for the model's head, by the
             `architectures` of its config.json.
-        model: a folder, `package:NAME`, a hub id, or a loaded model that has the task's head.
+        model: a folder, `package:NAME`, a hub id, or a loaded model that has the task's head; unset, for
+            "text-classification" or "sentiment-analysis", the package's own, of the sentiment of reviews.
         tokenizer: the same for the tokenizer, or a tuple of that and a dictionary of its options; unset, the model's
             own.
         revision: hub branch, tag or commit.
@@ -193,6 +196,10 @@ def pipeline(
     """
     if task is not None and not is_one_of(task, (*_TASKS, *_ALIASES)):
         raise ValueError(f"unknown task {task!r}; supported tasks: {', '.join(sorted({*_TASKS, *_ALIASES}))}")
+    if model is None and _ALIASES.get(task or "", task) in _WITHOUT_NAME:
+        with loading():
+            from minidistil.weights.locate import OWN_MODEL
+        model = OWN_MODEL
     if model is None:
         named = "" if task is None else repr(task)
         raise ValueError(f"pipeline({named}) needs model=: a folder, package:NAME, a hub id, or a loaded model")

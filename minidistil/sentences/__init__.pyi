@@ -1,5 +1,6 @@
 """The public names of minidistil.sentences, made by `python -m tests.project.make_stubs`."""
 
+from minidistil.sentences.classifier import SentenceClassifier as SentenceClassifier
 from minidistil.sentences.comparison import similarity as similarity
 from minidistil.sentences.comparison import similarity_pairwise as similarity_pairwise
 from minidistil.sentences.cross_encoder import CrossEncoder as CrossEncoder

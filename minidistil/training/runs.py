@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from minidistil._options import is_one_of
 from minidistil.backends.choose import create_learner
 from minidistil.backends.learning import Task
 from minidistil.tokenization import Tokenizer, input_limit
+from minidistil.training.card import model_card
 from minidistil.training.data import Data, Survey
 from minidistil.training.examples import Examples, examples_digest, make_examples
 from minidistil.training.folder import RunFolder
@@ -70,6 +72,7 @@ def fine_tune(
     backend: str | None = None,
     show_progress: bool = False,
     restart: bool = False,
+    license: str | None = None,
     **settings: Any,
 ) -> Trained:
     """Teach a checkpoint to classify texts, or their words.
@@ -90,6 +93,7 @@ def fine_tune(
         backend: "engine" or "exact", which has the same bits and is slow.
         show_progress: show a bar on standard error.
         restart: begin anew, whatever an earlier call has left in `out`.
+        license: of the result, for its card, as the hub abbreviates it: "apache-2.0".
         **settings: `Settings`: epochs, learning_rate, batch_sentences, max_length, seed, ...
 
     Raises:
@@ -99,7 +103,7 @@ def fine_tune(
     """
     if not is_one_of(task, ("sequence_classification", "token_classification")):
         raise ValueError(f'task must be "sequence_classification" or "token_classification", got {task!r}')
-    common = _Common(out, held_out, text, label, labels, threads, backend, show_progress, restart)
+    common = _Common(out, held_out, text, label, labels, threads, backend, show_progress, restart, license)
     return _train(data, start, None, None, Settings.of(task, settings), common)  # type: ignore[arg-type]
 
 
@@ -114,15 +118,16 @@ def train_masked_lm(
     backend: str | None = None,
     show_progress: bool = False,
     restart: bool = False,
+    license: str | None = None,
     **settings: Any,
 ) -> Trained:
     """Teach a checkpoint to guess masked words of texts; see `fine_tune`. A head is added where it has none.
 
     Args:
         data: a path (lines of text too), or an iterable of texts or of dictionaries.
-        start, out, held_out, text, threads, backend, show_progress, restart, **settings: as for `fine_tune`.
+        start, out, held_out, text, threads, backend, show_progress, restart, license, **settings: as for `fine_tune`.
     """
-    common = _Common(out, held_out, text, "label", None, threads, backend, show_progress, restart)
+    common = _Common(out, held_out, text, "label", None, threads, backend, show_progress, restart, license)
     return _train(data, start, None, None, Settings.of("masked_lm", settings, _MASKED), common)
 
 
@@ -142,6 +147,7 @@ def distill(
     backend: str | None = None,
     show_progress: bool = False,
     restart: bool = False,
+    license: str | None = None,
     **settings: Any,
 ) -> Trained:
     """Teach a small model what a large one says; see `fine_tune`.
@@ -157,7 +163,7 @@ def distill(
         layers: how many of the teacher's layers (every second one, for half of them), or which.
         held_out: as for `fine_tune`; agreement with the teacher is told too.
         task: unset, the one that the teacher has a head for.
-        text, label, labels, threads, backend, show_progress, restart, **settings: as for `fine_tune`.
+        text, label, labels, threads, backend, show_progress, restart, license, **settings: as for `fine_tune`.
 
     Raises:
         ValueError: the teacher has another vocabulary; or, with a cosine, another width.
@@ -171,10 +177,10 @@ def distill(
             raise ValueError(f"{teacher}: the teacher has no head of {listing(_TASKS)}: train one first")
     elif not is_one_of(task, _TASKS):
         raise ValueError(f"task must be one of {', '.join(_TASKS)}, got {task!r}")
-    common = _Common(out, held_out, text, label, labels, threads, backend, show_progress, restart)
+    common = _Common(out, held_out, text, label, labels, threads, backend, show_progress, restart, license)
     defaults = _DISTILLED["masked_lm" if task == "masked_lm" else "labels"]
     chosen = Settings.of(task, settings, defaults)  # type: ignore[arg-type]
-    return _train(data, start, (str(teacher), found), layers, chosen, common, frozenset(settings))
+    return _train(data, start, found, layers, chosen, common, frozenset(settings))
 
 
 _TASKS = ("sequence_classification", "token_classification", "masked_lm")
@@ -196,21 +202,23 @@ class _Common(NamedTuple):
     backend: str | None
     show_progress: bool
     restart: bool
+    license: str | None
 
 
 class _Read(NamedTuple):
-    """A checkpoint: its configuration, weights and tokenizer, and the folder that they are of."""
+    """A checkpoint: its configuration, weights and tokenizer, what it is called, and the folder that they are of."""
 
     config: Config
     weights: ModelWeights
     tokenizer: Tokenizer
+    name: str
     folder: Path
 
 
 def _train(
     data: Any,
     start: str | os.PathLike[str] | None,
-    teacher: tuple[str, _Read] | None,
+    teacher: _Read | None,
     layers: int | Sequence[int] | None,
     settings: Settings,
     common: _Common,
@@ -218,7 +226,7 @@ def _train(
 ) -> Trained:
     """Train from data to a folder; `said` names the settings that are not defaults."""
     out, task = Path(common.out), settings.task
-    begun = teacher[1] if start is None and teacher is not None else _read(start or "")
+    begun = teacher if start is None and teacher is not None else _read(start or "")
     if begun.folder.resolve() == out.resolve():
         raise ValueError(f"{out}: is what training starts from: name another folder for the result")
     model = NewModel(begun.config, begun.weights)
@@ -228,13 +236,13 @@ def _train(
     survey = source.survey(_labels(task, teacher, common), usual=_labels_of(model, task))
     model = _with_head(model, task, survey.names, settings.seed)
     if teacher is not None:
-        settings = _distilling(settings, said, teacher[1], begun.tokenizer, model.config, survey)
+        settings = _distilling(settings, said, teacher, begun.tokenizer, model.config, survey)
     if settings.needs_teacher and teacher is None:
         raise ValueError("soft and cosine losses compare with a teacher, and there is none")
     settings = settings.resolved(model.config)
     held_out = None if common.held_out is None else Data(common.held_out, task, common.text, common.label)
     judged = None if held_out is None else held_out.survey(survey.names or None, complete=False)
-    limit = _limit(settings, begun.tokenizer, model.config, None if teacher is None else teacher[1].config)
+    limit = _limit(settings, begun.tokenizer, model.config, None if teacher is None else teacher.config)
 
     def tokens(of: Data, known: Survey, name: str) -> Examples:
         return make_examples(
@@ -252,7 +260,7 @@ def _train(
         "data": digest(source, survey),
         "held_out": None if held_out is None or judged is None else digest(held_out, judged),
         "start": _digest(model.config, model.weights),
-        "teacher": None if teacher is None else _digest(teacher[1].config, teacher[1].weights),
+        "teacher": None if teacher is None else _digest(teacher.config, teacher.weights),
     }
     _refuse_other_checkpoints(out)
     with RunFolder(out / RUN_FOLDER) as folder:
@@ -267,14 +275,24 @@ def _train(
             )
         says = None
         if teacher is not None:
-            config, weights = teacher[1].config, teacher[1].weights
+            config, weights = teacher.config, teacher.weights
             says = Teacher(config, weights, task, threads=common.threads, backend=common.backend)
         trainer = Trainer(
             learner, examples, settings, config=model.config, folder=folder, circumstances=agreed,
             tokenizer=begun.tokenizer, teacher=says, held_out=others, show_progress=common.show_progress,
         )  # fmt: skip
+        _tell(_about(examples, limit), _about_run(trainer))
         figures = trainer.run()
-        write_checkpoint(out, model.config, learner.parameters.weights(), begun.tokenizer)
+        told = {"learned from": f"{source.name}: {len(examples):,} examples, {len(examples.ids):,} tokens"}
+        if others is not None and held_out is not None:
+            told["held out"] = f"{held_out.name}: {len(others):,} examples"
+        if survey.names:
+            told["labels"] = ", ".join(survey.names)
+        card = model_card(
+            task, name=out.name, start=begun.name, teacher=None if teacher is None else teacher.name, data=told,
+            settings=settings.to_dict(), figures=figures, license=common.license,
+        )  # fmt: skip
+        write_checkpoint(out, model.config, learner.parameters.weights(), begun.tokenizer, card)
         folder.finish({"steps": trainer.steps, "figures": figures})
     return Trained(out, trainer.steps, trainer.resumed, figures, folder.log)
 
@@ -285,16 +303,17 @@ _FORMAT = 1  # of all that a run leaves for a later process
 def _read(name: str | os.PathLike[str]) -> _Read:
     checkpoint = open_checkpoint(name)
     config = Config.from_dict(checkpoint.config, where=checkpoint.folder, name_or_path=str(name))
-    return _Read(config, read_model(checkpoint), Tokenizer.from_pretrained(name), Path(checkpoint.folder))
+    tokenizer = Tokenizer.from_pretrained(checkpoint.source)
+    return _Read(config, read_model(checkpoint), tokenizer, checkpoint.source.name, checkpoint.folder)
 
 
-def _labels(task: Task, teacher: tuple[str, _Read] | None, common: _Common) -> Sequence[str] | None:
+def _labels(task: Task, teacher: _Read | None, common: _Common) -> Sequence[str] | None:
     """The labels that the data must keep to; None for any."""
     if task == "masked_lm" or teacher is None:
         return common.labels
-    config, weights = teacher[1].config, teacher[1].weights
+    config, weights = teacher.config, teacher.weights
     if getattr(weights, task) is None:
-        raise ValueError(f"{teacher[0]}: the teacher has no {task} head: train one first, or name another teacher")
+        raise ValueError(f"{teacher.name}: the teacher has no {task} head: train one first, or name another teacher")
     names = list(config.id2label.values())
     if common.labels is not None and list(map(str, common.labels)) != names:
         raise ValueError(
@@ -340,6 +359,34 @@ def _limit(settings: Settings, tokenizer: Tokenizer, student: Config, teacher: C
     if settings.max_length is not None and settings.max_length > most:
         raise ValueError(f"max_length is {settings.max_length}, and the model takes {most} tokens")
     return settings.max_length or most
+
+
+def _about(examples: Examples, limit: int) -> str:
+    """What was made of the data, in words."""
+    parts = [f"{len(examples):,} examples, {len(examples.ids):,} tokens"]
+    if examples.truncated:
+        parts.append(f"{examples.truncated:,} texts were cut to {limit} tokens")
+    if examples.empty:
+        parts.append(f"{examples.empty:,} have no words and are left out")
+    return "; ".join(parts)
+
+
+def _about_run(trainer: Trainer) -> str:
+    """How long the run is, and what memory it takes."""
+    needs = trainer.needs
+    parts = ", ".join(f"{name} {_megabytes(size)}" for name, size in needs.items() if size)
+    begun = f", of which {trainer.resumed:,} are done" if trainer.resumed else ""
+    return f"{trainer.steps:,} steps{begun}; memory {_megabytes(sum(needs.values()))} ({parts})"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
+
+def _tell(*lines: str) -> None:
+    """Log what whoever started the run likes to read before its first step; the command line shows it."""
+    for line in lines:
+        logging.getLogger("minidistil.training").info(line, extra={"told": True})
 
 
 def _digest(config: Config, weights: ModelWeights) -> str:

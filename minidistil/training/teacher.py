@@ -62,6 +62,12 @@ class Teacher:
         said = self._logits(last[rows] if hidden else last) if logits else None
         return said, last if hidden else None
 
+    def logits(self, batch: PackedBatch, rows: np.ndarray) -> np.ndarray:
+        """Return float32 [R, N], what the teacher says of these rows."""
+        said, _ = self.says(batch, rows)
+        assert said is not None
+        return said
+
     def _logits(self, read: np.ndarray) -> np.ndarray:
         if self._task == "masked_lm":
             return self._backend.masked_lm(read)

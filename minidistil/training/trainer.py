@@ -212,8 +212,7 @@ class Trainer:
             return
         from minidistil.training.evaluation import evaluate
 
-        teacher = self._teacher
-        told = None if teacher is None else lambda batch, rows: teacher.says(batch, rows)[0]
+        told = None if self._teacher is None else self._teacher.logits
         found = evaluate(self.learner.predict, self._held_out.in_order(), self.settings.task, told)
         figures = {name: value for name, value in found.items() if math.isfinite(value)}
         uninterrupted(lambda: self._note(step, figures))

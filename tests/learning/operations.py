@@ -14,7 +14,7 @@ from minidistil.kernels.steps.table import Matrix, Run, written
 _GUARD = np.float32(3e33)
 
 
-def take_together(*operands: NamedTuple, scratch_floats: int, threads: int = 1) -> None:
+def take_together(*operands: NamedTuple, scratch_floats: int = layout.GRADIENT_SCRATCH, threads: int = 1) -> None:
     """Take steps one after another with so many threads; fail where one writes beyond its scratch memory."""
     scratch = np.full((threads, scratch_floats + 16), _GUARD, np.float32)
     numbers = [*Run(len(operands), layout.address(scratch), scratch.shape[1], 0)]
@@ -41,18 +41,24 @@ class Guarded(NamedTuple):
     def matrix(self) -> Matrix:
         return Matrix(layout.address(self.array), self.whole.shape[1])
 
-    def check(self) -> None:
-        """Fail where an element beside the array was written, or one in it was not."""
+    def check(self) -> np.ndarray:
+        """The array; fail where an element beside it was written, or one in it was not."""
         beside = np.ones(self.whole.shape, bool)
         beside[1 : 1 + len(self.array), 3 : 3 + self.array.shape[1]] = False
         assert (self.whole[beside] == _GUARD).all(), "a step wrote beside its array"
         assert not (self.array == _GUARD).any(), "a step left elements as they were"
+        return np.ascontiguousarray(self.array)
 
 
-def guarded(rows: int, columns: int, values: np.ndarray | None = None) -> Guarded:
-    """An array of such a shape, with these values or with guard values."""
-    whole = np.full((rows + 2, columns + 8), _GUARD, np.float32)
+def guarded(rows: int, columns: int, values: np.ndarray | None = None, spare: int = 8) -> Guarded:
+    """An array of such a shape, with these values or with guard values; its rows are `spare` elements further apart."""
+    whole = np.full((rows + 2, columns + spare), _GUARD, np.float32)
     array = whole[1 : 1 + rows, 3 : 3 + columns]
     if values is not None:
         array[...] = values
     return Guarded(whole, array)
+
+
+def guarded_vector(values: np.ndarray) -> Guarded:
+    """A contiguous array, as one row."""
+    return guarded(1, values.size, values.reshape(1, -1))

@@ -20,7 +20,7 @@ from minidistil.kernels.steps.training.activation_backward import ActivationBack
 from tests.bits import assert_same_bits
 from tests.goldens.operations import activation_inputs
 from tests.kernels.values import awkward, normal, with_non_finite
-from tests.learning.support import Guarded, train
+from tests.learning.operations import guarded, take_together
 
 each_name = pytest.mark.parametrize("name", DERIVATIVES)
 each_team = pytest.mark.parametrize("threads", [1, 2, 5])
@@ -40,12 +40,12 @@ def check(name: str, dy: np.ndarray, x: np.ndarray, threads: int = 1) -> np.ndar
     """Into a third array, in place, and with the value of the activation."""
     (rows, n), number = x.shape, layout.ACTIVATIONS[name]
     want, value = activation_backward(name, dy, x), exact.activation(name, x)
-    dy_, x_, out = Guarded(dy, 3), Guarded(x, 0), Guarded(np.zeros_like(x))
-    train(ActivationBackward(dy_.matrix, x_.matrix, out.matrix, rows, n, number), threads=threads)
+    dy_, x_, out = guarded(*dy.shape, dy, 7), guarded(*x.shape, x, 12), guarded(*x.shape)
+    take_together(ActivationBackward(dy_.matrix, x_.matrix, out.matrix, rows, n, number), threads=threads)
     assert_same_bits(out.check(), want, name)
     assert_same_bits(dy_.check(), dy)
     assert_same_bits(x_.check(), x)
-    train(ActivationBackward(dy_.matrix, x_.matrix, dy_.matrix, rows, n, number, x_.matrix), threads=threads)
+    take_together(ActivationBackward(dy_.matrix, x_.matrix, dy_.matrix, rows, n, number, x_.matrix), threads=threads)
     assert_same_bits(dy_.check(), want, f"{name} in place")
     assert_same_bits(x_.check(), value, f"{name} itself")
     return want
@@ -101,12 +101,12 @@ def test_any_floats(name: str, pairs: list[tuple[float, float]]) -> None:
 def test_an_activation_whose_input_is_kept(name: str, threads: int) -> None:
     for rows, n in ((1, 1), (3, 17), (7, 64), (20, 31)):
         x = with_non_finite(normal(1, rows, n, scale=3), 2)
-        x_, out = Guarded(x), Guarded(np.zeros_like(x), 2)
+        x_, out = guarded(*x.shape, x), guarded(*x.shape)
         operands = (rows, n, layout.ACTIVATIONS[name])
-        train(ActivateRows(x_.matrix, out.matrix, *operands), threads=threads)
+        take_together(ActivateRows(x_.matrix, out.matrix, *operands), threads=threads)
         assert_same_bits(x_.check(), x)
         assert_same_bits(out.check(), exact.activation(name, x), name)
-        train(ActivateRows(x_.matrix, x_.matrix, *operands), threads=threads)
+        take_together(ActivateRows(x_.matrix, x_.matrix, *operands), threads=threads)
         assert_same_bits(x_.check(), exact.activation(name, x), name)
 
 
@@ -133,5 +133,7 @@ def test_at_the_ends() -> None:
 
 def test_no_rows() -> None:
     nothing = Matrix(layout.address(np.zeros(1, np.float32)), 1)
-    train(ActivationBackward(nothing, nothing, nothing, 0, 1, layout.GELU), ActivateRows(nothing, nothing, 0, 1, 1))
+    take_together(
+        ActivationBackward(nothing, nothing, nothing, 0, 1, layout.GELU), ActivateRows(nothing, nothing, 0, 1, 1)
+    )
     assert activation_backward("gelu", np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)).shape == (0, 3)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
 import tempfile
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from minidistil.backends.batch import PackedBatch
 from minidistil.backends.engine.learning import EngineLearner
+from minidistil.backends.engine.threads import Team, _Crew
 from minidistil.backends.learning import TASKS, Chances, Losses, LossWeights, Targets, Task, Update
 from minidistil.backends.reference.learning.model import ReferenceLearner
 from minidistil.kernels.code.target import target
+from tests import steps
 from tests.bits import assert_same_bits, digest
+from tests.forks import child, ended
 from tests.learning import small
-from tests.processes import python
+from tests.processes import HANGS, python
 
 ROOT = Path(__file__).parents[2]
 EVERY = [(family, task) for family in ("DistilBert", "Bert", "Roberta") for task in TASKS]
@@ -37,7 +45,7 @@ class Pair:
         self.want = ReferenceLearner(config, weights, task, chances)
         self.got = [EngineLearner(config, weights, task, chances, threads=threads) for threads in (1, 2)]
 
-    def targets(self, batch, weights: LossWeights, seed: int = 0) -> Targets:
+    def targets(self, batch: PackedBatch, weights: LossWeights, seed: int = 0) -> Targets:
         return small.targets(batch, self.task, self.want.parameters.outputs, self.config.dim, weights, seed)
 
     def accumulate(self, lengths: tuple[int, ...], weights: LossWeights, step: int = 1, first_row: int = 0) -> None:
@@ -196,3 +204,110 @@ print(target().lanes, alone())
 """
     environment = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
     assert python(program, env=environment, cwd=ROOT).split() == ["8", alone()]
+
+
+def test_memory_is_known_before_and_used_again() -> None:
+    """What is asked for is what is taken, and a smaller micro-batch takes nothing new."""
+    pair = Pair(small.config("DistilBert", "masked_lm"), "masked_lm")
+    for learner in pair.got:
+        batch = small.batch(pair.values, (15, 15, 9))
+        targets = pair.targets(batch, ALL)
+        needs = learner.needs(batch.tokens, batch.sentences, 15, len(targets.rows))
+        learner.accumulate(batch, targets, 1, 0)
+        block, values = learner._memory._block, learner.parameters.values
+        assert block.nbytes <= needs["activations"] < block.nbytes + 32 * len(targets.rows)
+        assert needs["optimizer"] == 3 * needs["weights"] == 3 * values.nbytes
+        assert needs["packed"] > 1.5 * values.nbytes  # both ways, in whole panels
+        for lengths in ((15, 15, 8), (4,)):
+            batch = small.batch(pair.values, lengths)
+            learner.accumulate(batch, pair.targets(batch, HARD), 1, 0)
+            learner.predict(batch, np.array([0]))
+            assert learner._memory._block is block
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_interrupted_learner_refuses_to_go_on(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C at the worst moment: the workers have started and wait for the caller, who never comes."""
+    pair = Pair(small.config("DistilBert", "masked_lm"), "masked_lm")
+    learner = EngineLearner(pair.config, pair.want.parameters.weights(), "masked_lm", NONE, threads=threads)
+    batch = small.batch(pair.values, (5, 9))
+    targets = pair.targets(batch, HARD)
+    run = Team.run
+
+    def interrupted(team: Team, *arguments: object) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            start = _Crew.start
+            patch.setattr(_Crew, "start", lambda *job: (start(*job), signal.raise_signal(signal.SIGINT)))
+            run(team, *arguments)
+        raise KeyboardInterrupt  # a team of one starts nobody
+
+    learner.accumulate(batch, targets, 1, 0)
+    before = set(threading.enumerate())
+    monkeypatch.setattr(Team, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learner.update(Update(1, 1e-3))
+    monkeypatch.undo()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(HANGS)
+    for call in (
+        lambda: learner.accumulate(batch, targets, 1, 0),
+        lambda: learner.update(Update(1, 1e-3)),
+        lambda: learner.predict(batch, targets.rows),
+    ):
+        with pytest.raises(RuntimeError, match="new learner, from the last checkpoint"):
+            call()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_forked_child_learns_by_itself(threads: int) -> None:
+    pair = Pair(small.config("DistilBert", "masked_lm"), "masked_lm", DROPOUT)
+    learner = pair.got[threads - 1]
+    pair.accumulate((5, 9), HARD)  # the parent's team is awake
+    before = learner.parameters.gradients.copy()
+
+    def same() -> None:
+        pair.accumulate((7, 2), HARD, step=2)
+        pair.update(Update(1, 1e-3))
+
+    assert ended(child(same)) == [0]
+    assert_same_bits(learner.parameters.gradients, before)
+    same()
+
+
+@pytest.mark.parametrize(("family", "task"), EVERY)
+def test_steps_that_run_side_by_side_touch_different_memory(family: str, task: Task) -> None:
+    pair = Pair(small.config(family, task), task, DROPOUT)
+    batch = small.batch(pair.values, (5, 1, 9))
+    targets = pair.targets(batch, ALL)
+    with steps.watched() as calls:
+        pair.got[1].accumulate(batch, targets, 1, 0)
+        pair.got[1].update(Update(1, 1e-3))
+        pair.got[1].predict(batch, targets.rows)
+    packed, learnt, squares, updated, predicted = ([step.meets for step in call.steps] for call in calls)
+    assert len(squares) == 1
+    assert packed[-1], "the caller leaves there"
+    assert sum(packed) == 1
+    assert sum(updated) == 2, "the copies are made of the new parameters"
+    assert 0.4 < sum(learnt) / len(learnt) < sum(predicted) / len(predicted) == 1
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_changed() -> None:
+    pair = Pair(small.config("DistilBert", "token_classification"), "token_classification")
+    learner = pair.got[0]
+    batch = small.batch(pair.values, (5, 9))
+    targets = pair.targets(batch, HARD)
+    for wrong in (
+        replace(targets, labels=targets.labels + 3),
+        replace(targets, rows=targets.rows + 1),
+        replace(targets, rows=targets.rows[::-1]),
+        replace(targets, teacher_logits=np.zeros((14, 2), np.float32)),
+        replace(targets, teacher_hidden=np.zeros((13, 12), np.float32)),
+    ):
+        with pytest.raises(ValueError, match=r"rows|labels|teacher"):
+            learner.accumulate(batch, wrong, 1, 0)
+    with pytest.raises(ValueError, match="rows"):
+        learner.predict(batch, np.array([14]))
+    assert not learner.parameters.gradients.any()
+    pair.accumulate((5, 9), HARD)

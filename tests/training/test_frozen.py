@@ -154,7 +154,7 @@ def test_a_classifier_and_labels_that_do_not_fit_are_refused(made: FrozenClassif
     config["id2label"] = {"0": "one", "1": "two"}
     config["label2id"] = {"one": 0, "two": 1}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="makes 3 logits, and config.json names 2 labels"):
+    with pytest.raises(CheckpointError, match=r"makes 3 logits, and config\.json names 2 labels"):
         minidistil.load(folder)
 
 

@@ -16,7 +16,7 @@ from minidistil.weights.model_weights import ClassifierWeights, Linear, MaskedLM
 Head = tuple[Array, Callable[[Array], Array]]
 
 
-def read(p: LearningPlanner, x: Array, w: ModelWeights, given: bool = False) -> Head:
+def score(p: LearningPlanner, x: Array, w: ModelWeights, given: bool = False) -> Head:
     """The logits of the one head that is trained: [R, D] -> [R, N]; `given`: the caller's memory takes them."""
     if w.masked_lm is not None:
         return masked_lm(p, x, w.masked_lm, given)

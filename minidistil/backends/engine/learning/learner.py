@@ -41,8 +41,8 @@ from minidistil.weights.model_weights import EmbeddingWeights, ModelWeights
 class EngineLearner:
     """A model that learns; see `minidistil.backends.learning.Learner`. It has the bits of the reference's.
 
-    Callers take turns. What one of them is taken out of early (Ctrl-C while several threads are at work) leaves the
-    parameters neither as they were nor as they should be: every later call says so, until `changed` is called.
+    Callers take turns. Where one is taken out of a call early (by Ctrl-C), the parameters are neither as they were nor
+    as they should be, and other threads may be writing to them still: every later call is refused.
     """
 
     @default_mode()
@@ -124,7 +124,7 @@ class EngineLearner:
         p, u = self.parameters, update
         with self._working():
             sums = np.empty(chunks(p.gradients.size), np.float32)
-            self._run(self._norm, {"sums": address(sums)}, sums, changes=False)
+            self._run(self._norm, {"sums": address(sums)}, sums)
             length = norm(sums)
             if not math.isfinite(length):
                 p.gradients[:] = 0
@@ -147,19 +147,19 @@ class EngineLearner:
         wanted = batch.rows(rows)
         logits = np.empty((len(wanted), self.parameters.outputs), np.float32)
         if len(wanted):
-            self._pass(self._plan.predict(), batch, wanted, {"logits": address(logits)}, logits, changes=False)
+            self._pass(self._plan.predict(), batch, wanted, {"logits": address(logits)}, logits)
         return logits
 
     def changed(self) -> None:
         """Take note that somebody else has written to `parameters.values`."""
         with self._turn:
-            self._packed, self._whole = False, True
+            self._packed = False
 
     def needs(self, tokens: int, sentences: int, longest: int, rows: int) -> dict[str, int]:
         """Bytes for a micro-batch of at most so many; see `Learner`."""
         block = self.parameters.values.nbytes
-        written = self._plan.learn(Kind(True, True))
-        floats = self._memory.floats(written.buffers, Size(tokens, rows, longest))
+        size, kinds = Size(tokens, rows, longest), (Kind(True, False), Kind(True, True))
+        floats = max(self._memory.floats(self._plan.learn(kind).buffers, size) for kind in kinds)
         return {
             "weights": block,
             "optimizer": 3 * block,
@@ -168,13 +168,7 @@ class EngineLearner:
         }
 
     def _pass(
-        self,
-        written: Written,
-        batch: PackedBatch,
-        rows: np.ndarray,
-        values: dict[str, int],
-        keep: object,
-        changes: bool = True,
+        self, written: Written, batch: PackedBatch, rows: np.ndarray, values: dict[str, int], keep: object
     ) -> None:
         """Run what is planned over a batch; `values` are its variables but those of the batch and the memory."""
         types, wanted = self._types(batch), rows.astype(np.int32)
@@ -182,7 +176,7 @@ class EngineLearner:
         size = Size(batch.tokens, len(rows), int(lengths.max()))
         with self._working():
             if not self._packed:
-                self._run(self._pack, {}, None, changes=False)
+                self._run(self._pack, {}, None)
                 self._packed = True
             block, places = self._memory.place(written.buffers, size)
             values = {
@@ -195,14 +189,14 @@ class EngineLearner:
                 "position_ids": address(batch.position_ids),
                 "wanted_rows": address(wanted),
             }
-            self._run(written.steps, values, (batch, types, wanted, block, keep), changes)
+            self._run(written.steps, values, (batch, types, wanted, block, keep))
 
-    def _run(self, steps: Steps, values: dict[str, int], keep: object, changes: bool = True) -> None:
-        """Take steps; where they change parameters or gradients and do not come to their end, those are not whole."""
+    def _run(self, steps: Steps, values: dict[str, int], keep: object) -> None:
+        """Take steps; a list that does not come to its end leaves memory to which a thread may still be writing."""
+        self._whole = False
         with self._team.turn():
-            self._whole = not changes
             self._team.run(steps, {"clock": 0, "scratch": 0, "scratch floats": 0, **values}, (self, keep))
-            self._whole = True
+        self._whole = True
 
     @contextmanager
     def _working(self) -> Iterator[None]:
@@ -210,8 +204,8 @@ class EngineLearner:
         with self._turn:
             if not self._whole:
                 raise RuntimeError(
-                    "an earlier call was interrupted in the middle: restore the parameters from the last checkpoint "
-                    "of the run, and call `changed`"
+                    "an earlier call was interrupted in the middle, and this model is neither as it was nor as it "
+                    "should be: go on with a new learner, from the last checkpoint of the run"
                 )
             yield
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from minidistil.backends.engine.learning import encoder, heads
 from minidistil.backends.engine.learning.copies import Copies
 from minidistil.backends.engine.learning.memory import Buffers
-from minidistil.backends.engine.learning.planner import READ_AS, LearningPlanner
-from minidistil.backends.engine.planner import TOKENS, WANTED, WANTED_ROWS, Array, Planned
+from minidistil.backends.engine.learning.planner import LearningPlanner
+from minidistil.backends.engine.planner import WANTED, Array, Planned
 from minidistil.backends.learning import Chances
 from minidistil.backends.parameters import Parameters
 from minidistil.kernels.layout import address
@@ -63,8 +63,8 @@ class Plan:
         """The forward pass by itself, without dropout."""
         if "predict" not in self._written:
             p = LearningPlanner(self._config, self._parameters, self._copies, Chances(), keeps=False)
-            x, *_ = self._encode(p)
-            heads.read(p, self._rows(p, x), self._weights, given=True)
+            x, *_ = self._encode(p, some=True)
+            heads.score(p, x, self._weights, given=True)
             self._written["predict"] = self._write(p)
         return self._written["predict"]
 
@@ -89,33 +89,31 @@ class Plan:
         """All copies made."""
         return Steps([(step, False) for step in self._copies.steps()], entry="train")
 
-    def _encode(self, p: LearningPlanner) -> tuple[Array, encoder.Embed, list[encoder.Layer]]:
-        """Embeddings and all layers; and the backward passes of both."""
+    def _encode(self, p: LearningPlanner, some: bool) -> tuple[Array, encoder.Embed, list[encoder.Layer]]:
+        """Embeddings and all layers, of which the last may compute but the rows that the head reads; both backwards."""
         embeddings = self._weights.encoder.embeddings
         assert isinstance(embeddings, EmbeddingWeights)
         x, embed_backward = encoder.embed(p, embeddings)  # [T] -> [T, D]
         backwards: list[encoder.Layer] = []
-        for i, layer in enumerate(self._weights.encoder.layers):
+        layers = self._weights.encoder.layers
+        for i, layer in enumerate(layers):
             assert isinstance(layer, LayerWeights)
             p.layer = i
-            x, backward = encoder.layer(p, x, layer, f"layers.{i}")  # [T, D] -> [T, D]
+            last = some and i == len(layers) - 1
+            x, backward = encoder.layer(p, x, layer, f"layers.{i}", last)  # [T, D] -> [T, D] or [R, D]
             backwards.append(backward)
         p.layer = None
         return x, embed_backward, backwards
 
-    def _rows(self, p: LearningPlanner, x: Array) -> Array:
-        into = p.buffer("rows", p.config.dim, rows=WANTED)
-        return p.sum("rows", x.at(WANTED_ROWS), into=into, rows=WANTED)  # [T, D] -> [R, D]
-
     def _learn(self, p: LearningPlanner, kind: Kind) -> None:
-        x, embed_backward, layers_backward = self._encode(p)
-        d, into = x, p.buffer("dx", p.config.dim)
+        x, embed_backward, layers_backward = self._encode(p, some=not kind.cosine)
+        d, D = x, p.config.dim
         if kind.head:
-            logits, head_backward = heads.read(p, self._rows(p, x), self._weights)
+            read = p.read(x, into=p.buffer("read", D, rows=WANTED)) if kind.cosine else x  # [T, D] -> [R, D]
+            logits, head_backward = heads.score(p, read, self._weights)
             d = head_backward(p.cross_entropy(logits))  # [R, N] -> [R, D]
-        # Zero where the head reads no row: everywhere, if it reads none at all.
-        d = p.sum("rows dX", d.at(READ_AS), into=into, rows=TOKENS)  # [R, D] -> [T, D]
         if kind.cosine:
+            d = p.spread(d, into=p.buffer("dx", D))  # [R, D] -> [T, D]; zeros where the head read no row at all
             d = p.cosine(x, d)
         gradient: encoder.Gradient = d, None
         for backward in reversed(layers_backward):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from minidistil.backends.engine.learning.copies import Copies
-from minidistil.backends.engine.planner import OFFSETS, SENTENCES, TOKENS, Array, Planner
+from minidistil.backends.engine.planner import OFFSETS, SENTENCES, TOKENS, WANTED, WANTED_ROWS, Array, Planner
 from minidistil.backends.learning import Chances, chance_of
 from minidistil.backends.parameters import Parameters
 from minidistil.kernels import layout
@@ -105,18 +105,23 @@ class LearningPlanner(Planner):
         self.rows[name] = _variable(rows)
         return replace(array, rows=rows)
 
-    def kept(self, name: str, *widths: int) -> Array:
+    def kept(self, name: str, *widths: int, rows: Number = TOKENS) -> Array:
         """A part for what the backward pass of this layer reads."""
-        return self.buffer(self._own(name), *widths)
+        array = self.buffer(self._own(name), *widths, rows=self._counted(rows))
+        return replace(array, rows=rows)
 
     def numbers(self, name: str, each: int, rows: Number = TOKENS) -> Variable:
         """The address of `each` numbers for every row, kept."""
         own = self._own(name)
-        self.buffers[own], self.rows[own] = each, _variable(rows)
+        self.buffers[own], self.rows[own] = each, _variable(self._counted(rows))
         return Variable(own)
 
     def _own(self, name: str) -> str:
         return f"{name} {self.layer}" if self._keeps and self.layer is not None else name
+
+    def _counted(self, rows: Number) -> Number:
+        """What counts the rows of a part, which layers may share: all have tokens, and no more rows than those."""
+        return rows if self._keeps or self.layer is None else TOKENS
 
     def _gradient(self, parameter: str) -> int:
         return address(self._parameters.gradient(parameter))
@@ -143,6 +148,14 @@ class LearningPlanner(Planner):
         return self.linear(f"{name} dX", dy, self._copies.backward[at], into=into)
 
     # Rows
+
+    def read(self, x: Array, *, into: Array) -> Array:
+        """The rows that the head reads: [T, D] -> [R, D]."""
+        return self.sum("read", x.at(WANTED_ROWS), into=into, rows=WANTED)
+
+    def spread(self, dx: Array, *, into: Array, meets: bool = True) -> Array:
+        """Their gradient among zeros, that of all other rows: [R, D] -> [T, D]."""
+        return self.sum("read dX", dx.at(READ_AS), into=into, rows=TOKENS, meets=meets)
 
     def normalize(self, name: str, x: Array, module: str, w: Norm, *, into: Array) -> tuple[Array, Normed]:
         """LayerNorm: [M, D] -> [M, D]."""

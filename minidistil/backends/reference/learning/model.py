@@ -70,19 +70,23 @@ class ReferenceLearner:
             return Losses(0.0, 0.0, 0.0, 0, 0, batch.tokens, np.empty(0, np.int32))
         masks = Masks(self.chances, step, first_row)
 
+        # Where the hidden states have no teacher, only the rows that the head reads leave the last layer.
+        all_rows = targets.teacher_hidden is not None
         x, kept_embeddings = embed(self.embeddings[0], batch, masks)  # [T] -> [T, D]
         kept_layers = []
         for i, (w, _) in enumerate(self.layers):
-            x, kept = layer(x, w, i, self.shape, batch, masks)  # [T, D] -> [T, D]
+            rows = None if all_rows or i < len(self.layers) - 1 else targets.rows
+            x, kept = layer(x, w, i, self.shape, batch, masks, rows)  # [T, D] -> [T, D] or [R, D]
             kept_layers.append(kept)
-        logits, kept_head = self.head.forward(x[targets.rows], masks)  # [R, D] -> [R, N]
+        logits, kept_head = self.head.forward(x[targets.rows] if all_rows else x, masks)  # [R, D] -> [R, N]
 
         dlogits, statistics = cross_entropy(logits, targets.teacher_logits, targets.labels, targets.weights)
         hard, soft, predicted = losses_of(statistics, targets.labels)
 
-        dx, distance, more = np.zeros_like(x), 0.0, None
-        dx[targets.rows] = self.head.back(dlogits, kept_head, masks)  # [R, N] -> [R, D]
+        dx, distance, more = self.head.back(dlogits, kept_head, masks), 0.0, None  # [R, N] -> [R, D]
         if targets.teacher_hidden is not None:
+            dx_read, dx = dx, np.zeros_like(x)
+            dx[targets.rows] = dx_read  # [R, D] -> [T, D]
             factors, cosines = cosine(x, targets.teacher_hidden, targets.weights.cosine)
             dx = add_cosine(dx, x, targets.teacher_hidden, factors)
             for each in cosines.tolist():

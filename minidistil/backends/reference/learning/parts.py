@@ -111,7 +111,10 @@ class Shape(NamedTuple):
 
 
 class KeptLayer(NamedTuple):
-    """Of a layer: float32 [T, D] each, `u` [T, F]; statistics of attention [2, H, n] by sentence; moments [T, 2]."""
+    """Of a layer: float32 [T, D] each, `u` [T, F]; statistics of attention [2, H, n] by sentence; moments [T, 2].
+
+    From `s1` on only the rows `some` are there.
+    """
 
     x: np.ndarray
     q: np.ndarray
@@ -119,6 +122,7 @@ class KeptLayer(NamedTuple):
     v: np.ndarray
     statistics: list[np.ndarray]
     context: np.ndarray
+    some: slice | np.ndarray
     s1: np.ndarray
     moments1: np.ndarray
     h: np.ndarray
@@ -128,19 +132,26 @@ class KeptLayer(NamedTuple):
 
 
 def layer(
-    x: np.ndarray, w: LayerWeights, number: int, shape: Shape, batch: PackedBatch, masks: Masks
+    x: np.ndarray,
+    w: LayerWeights,
+    number: int,
+    shape: Shape,
+    batch: PackedBatch,
+    masks: Masks,
+    rows: np.ndarray | None = None,
 ) -> tuple[np.ndarray, KeptLayer]:
-    """One post-norm block, the `number`-th: float32 [T, D] -> [T, D]."""
+    """One post-norm block, the `number`-th: float32 [T, D] -> [T, D], or -> [R, D] of `rows`, where they are given."""
     site, out_site, lin2_site = layer_sites(number)
     q, k, v = (exact.linear(x, linear) for linear in (w.q_lin, w.k_lin, w.v_lin))
     context, statistics = _attend(q, k, v, shape.heads, batch, masks, site)
-    s1 = drop(exact.linear(context, w.out_lin), masks.hidden(out_site)) + x
+    some = slice(None) if rows is None else rows  # of what follows no row looks at another
+    s1 = drop(exact.linear(context[some], w.out_lin), masks.hidden(out_site)) + x[some]
     h, moments1 = layer_norm_forward(s1, w.sa_layer_norm)
     u = exact.linear(h, w.lin1)  # [T, F]
     inner = exact.activation(shape.activation, u)
     s2 = drop(exact.linear(inner, w.lin2), masks.hidden(lin2_site)) + h
     y, moments2 = layer_norm_forward(s2, w.output_layer_norm)
-    return y, KeptLayer(x, q, k, v, statistics, context, s1, moments1, h, u, s2, moments2)
+    return y, KeptLayer(x, q, k, v, statistics, context, some, s1, moments1, h, u, s2, moments2)
 
 
 def layer_back(
@@ -162,12 +173,14 @@ def layer_back(
     du = activation_backward(shape.activation, dinner, kept.u)
     dh = linear_back(du, kept.h, w.lin1, g.lin1)
     ds1 = norm_back(dh, ds2, kept.s1, kept.moments1, w.sa_layer_norm, g.sa_layer_norm)
-    dcontext = linear_back(drop(ds1, masks.hidden(out_site)), kept.context, w.out_lin, g.out_lin)
+    dattended = linear_back(drop(ds1, masks.hidden(out_site)), kept.context[kept.some], w.out_lin, g.out_lin)
+    dcontext, more = np.zeros_like(kept.x), np.zeros_like(kept.x)  # [T, D], where `some` may be [R, D]
+    dcontext[kept.some], more[kept.some] = dattended, ds1
     dqkv = _attend_back(kept, dcontext, shape.heads, batch, masks, site)  # [T, 3 D]
     for part, gradients in zip(np.split(dqkv, 3, axis=1), (g.q_lin, g.k_lin, g.v_lin), strict=True):
         linear_gradients(part, kept.x, gradients)
     rows = np.concatenate([w.q_lin.weight, w.k_lin.weight, w.v_lin.weight])  # [3 D, D]: one sum over all three
-    return input_gradient(dqkv, rows), ds1
+    return input_gradient(dqkv, rows), more
 
 
 def _attend(

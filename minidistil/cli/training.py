@@ -15,6 +15,7 @@ from minidistil.cli.options import (
     column_option,
     fetching_options,
     gathered,
+    output_option,
     sentence_model,
     shared,
     threads_option,
@@ -50,6 +51,7 @@ class Run(NamedTuple):
     column: str
     threads: int | None
     restart: bool
+    license: str | None
     revision: str | None
     local_files_only: bool
 
@@ -61,6 +63,7 @@ class Run(NamedTuple):
             "text": self.column,
             "threads": self.threads,
             "restart": self.restart,
+            "license": self.license,
             "show_progress": sys.stderr.isatty(),
         }
 
@@ -137,6 +140,7 @@ _run_options = gathered(
     column_option,
     threads_option(),
     restart_option,
+    click.option("--license", help="Of the result, for its card, as the hub abbreviates it, such as apache-2.0."),
     *fetching_options,
 )
 
@@ -205,7 +209,9 @@ def train_tokens(
 
 @train.command("masked-lm", short_help="Teach a model the language of texts.")
 @_run_options
-@_start_option(True, "The model to begin with, a folder or a hub id; a head for masked words is added where it has none.")
+@_start_option(
+    True, "The model to begin with, a folder or a hub id; a head for masked words is added where it has none."
+)
 @_settings_options(_SETTINGS)
 def train_masked_lm(run: Run, start: str, others: dict[str, Any], **settings: Any) -> None:
     """Teach a model to guess masked words of DATA: lines of text, or a column of a table.
@@ -330,8 +336,8 @@ def train_frozen(
 
 @train.command("curves", short_help="Draw the log of a run.")
 @click.argument("run", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
-@click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A .png, .svg or .pdf file.")
-def train_curves(run: tuple[Path, ...], out: Path) -> None:
+@output_option("A .png, .svg or .pdf file; curves.png unless told otherwise")
+def train_curves(run: tuple[Path, ...], output: Path | None) -> None:
     """Draw loss, figures of held-out data and learning rate of RUN..., folders of results or logs.
 
     Needs matplotlib: pip install "minidistil[plots]".
@@ -342,13 +348,10 @@ def train_curves(run: tuple[Path, ...], out: Path) -> None:
     """
     from minidistil.training import draw_curves
 
-    draw_curves(run, out)
-    click.echo(out)
+    click.echo(draw_curves(run, output or "curves.png"))
 
 
-def _fine_tune(
-    task: str, run: Run, label: str, names: str | None, start: str, settings: Mapping[str, Any]
-) -> None:
+def _fine_tune(task: str, run: Run, label: str, names: str | None, start: str, settings: Mapping[str, Any]) -> None:
     from minidistil.training import fine_tune
 
     made = fine_tune(
@@ -374,8 +377,10 @@ def _names(said: str | None) -> list[str] | None:
 
 def _tell(made: Trained, command: str) -> None:
     """Say what a run made."""
-    before = f", {made.resumed:,} of them by earlier commands" if made.resumed else ""
+    earlier = "before" if made.resumed == made.steps else f"{made.resumed:,} of them before"
+    before = f", {earlier}" if made.resumed else ""
+    unit = "step" if made.steps == 1 else "steps"
     figures = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in made.figures.items())
-    click.echo(f"{made.steps:,} steps{before}{'; held out: ' + figures if figures else ''}")
+    click.echo(f"{made.steps:,} {unit}{before}{'; held out: ' + figures if figures else ''}")
     hint = f"; try: minidistil {command} FILE -m {made.folder}" if command else ""
     click.echo(f"{made.folder}{hint}")

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from minidistil._float_mode import default_mode
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.probabilities import softmax
 from minidistil.sentences.encoder import SentenceEncoder

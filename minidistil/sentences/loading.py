@@ -32,9 +32,10 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
 
     Returns:
         A `CrossEncoder` where sentence-transformers saved one; else a `SentenceEncoder` where modules.json is there, or
-        a `SentenceClassifier` where `fit_classifier` wrote it; else the class that config.json names in `architectures`, or the bare encoder where minidistil does not have
-        that class. All of them have `.tokenizer` and `.config`, and all but cross-encoders `.encode`. (Its type says
-        `| Any`, as it is the file that decides, not the code.)
+        a `SentenceClassifier` where `fit_classifier` wrote it; else the class that config.json names in
+        `architectures`, or the bare encoder where minidistil does not have that class. All of them have `.tokenizer`
+        and `.config`, and all but cross-encoders `.encode`. (Its type says `| Any`, as it is the file that decides, not
+        the code.)
 
     Raises:
         CheckpointError: files that are missing, damaged or contradict each other; lists every fault.

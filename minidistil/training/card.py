@@ -50,7 +50,7 @@ def model_card(
         data: what is known of them, by what it is: their name, how many examples, labels.
         settings: of the run.
         figures: of held-out data.
-        license: of the result, as the hub abbreviates it; None where nobody said, and the card says what it follows from.
+        license: of the result, as the hub abbreviates it; None where nobody said.
         languages: as the hub abbreviates them.
         datasets: hub ids.
 

@@ -152,7 +152,7 @@ def _embeddings(encoder: SentenceEncoder, texts: Sequence[str], show_progress: b
 def _best_decay(
     features: Features, labels: np.ndarray, n_labels: int, folds: int
 ) -> tuple[float, dict[float, tuple[float, float]], np.ndarray]:
-    """The decay by cross-validation, what every one that was tried came to, and the folds' mean weights [1, D + 1, N]."""
+    """The decay by cross-validation, what each that was tried came to, and the folds' mean weights [1, D + 1, N]."""
     place = np.empty(len(labels), np.int64)
     for i in range(n_labels):
         own = labels == i

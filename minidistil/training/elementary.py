@@ -1,4 +1,4 @@
-"""Exponentials and logarithms in float64 that have the same bits on every machine; NumPy's and the C library's have not."""
+"""Exponentials and logarithms in float64 with the same bits on every machine, unlike NumPy's and the C library's."""
 
 from __future__ import annotations
 

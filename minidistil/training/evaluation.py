@@ -27,7 +27,7 @@ _NUMBERS = 1 << 15  # float64 that are computed with at once: a quarter of a meg
 
 @dataclass(frozen=True)
 class LabelScores:
-    """Of one label: the right part of what was found, the found part of what is right, their harmonic mean; how many."""
+    """Of one label: the right part of what was found, the found part of what is right, their harmonic mean."""
 
     label: str
     precision: float

@@ -33,7 +33,7 @@ class Features:
         x: float32 [n, D], finite.
 
     Attributes:
-        mean, deviation: float64 [D], of the columns as they came; 1 for one that stays as it is, which counts for nothing.
+        mean, deviation: float64 [D], of the columns as they came; 1 for one that stays as it is and counts for nothing.
     """
 
     def __init__(self, x: np.ndarray) -> None:
@@ -154,7 +154,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
 def _minimise(
     value: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], at: np.ndarray, tolerance: float
 ) -> np.ndarray:
-    """L-BFGS (Nocedal and Wright, algorithm 7.4) from float64 [J, P], every problem for itself in step with the others."""
+    """L-BFGS (Nocedal and Wright, algorithm 7.4) from float64 [J, P], each problem for itself."""
     f, g = value(at)
     past: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # steps, changes of the gradient, 1 / their products
     open_ = np.abs(g).max(axis=1) > tolerance
@@ -185,7 +185,7 @@ def _minimise(
 
 
 def _inverse_hessian(past: list[tuple[np.ndarray, np.ndarray, np.ndarray]], g: np.ndarray) -> np.ndarray:
-    """The product with what the past says of the inverse Hessian, [J, P]; a step that says nothing has 0 for 1 / product."""
+    """The product of g [J, P] with what the past says of the inverse Hessian; a step that says nothing has 0 there."""
     q, parts = g.copy(), []
     for step, change, inverse in reversed(past):
         part = inverse * _add(step * q)

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
 
 from minidistil.cli import main
+from minidistil.cli.app import app
 from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,16 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Result:
     capsys.readouterr()
     status = main([str(argument) for argument in arguments])
     return Result(status, *capsys.readouterr())
+
+
+def every_command() -> dict[str, click.Command]:
+    """The commands by what is typed for them, those of groups too: "train classify"."""
+    found: dict[str, click.Command] = {}
+    for name, one in app.commands.items():
+        found[name] = one
+        if isinstance(one, click.Group):
+            found |= {f"{name} {inner}": command for inner, command in one.commands.items()}
+    return found
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -6,10 +6,9 @@ import re
 
 import pytest
 
-from minidistil.cli.app import app
 from minidistil.cli.kinds import MODEL, MODELS
 from minidistil.records.lines import examples, read_lines
-from tests.cli.support import ROOT, run, run_process
+from tests.cli.support import ROOT, every_command, run, run_process
 
 DOCUMENT = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 
@@ -42,7 +41,8 @@ def test_words_for_commands_whose_argument_is_a_checkpoint(offline) -> None:
 
 
 def test_the_texts_of_the_package(capsys) -> None:
-    assert examples() == ["example:amendments", "example:reviews", "example:travellers"]
+    names = ("amendments", "names", "opinions", "reviews", "travellers")
+    assert examples() == [f"example:{name}" for name in names]
     link = ROOT / "docs" / "examples" / "amendments.txt"
     assert list(read_lines("example:amendments", "utf-8")) == list(read_lines(str(link), "utf-8"))
     for name in examples():
@@ -81,7 +81,7 @@ def test_the_script_asks_the_command_itself(capsys, shell) -> None:
 
 
 def test_every_argument_that_is_a_file_or_a_model_can_be_completed() -> None:
-    named = {"file", "files", "model", "checkpoint", "pairs"}
-    found = [p for command in app.commands.values() for p in command.params if p.name in named]
+    named = {"file", "files", "model", "checkpoint", "pairs", "data", "held_out", "start", "teacher"}
+    found = [p for command in every_command().values() for p in command.params if p.name in named]
     assert len(found) > 15
     assert [p for p in found if type(p.type).__name__ not in ("_ModelName", "_TextFile")] == []

@@ -9,16 +9,17 @@ from typing import NamedTuple
 import click
 import pytest
 
-from minidistil.cli.app import app
 from minidistil.cli.options import gathered, shared
+from tests.cli.support import every_command
 
-# Of one name, but of two kinds: how the scores of windows are pooled, and whether there are windows.
-DIFFERENT = {"windows"}
+# Of one name, but of two kinds: how the scores of windows are pooled, and whether there are windows; which layers a
+# student gets, and whether the time of each is told.
+DIFFERENT = {"windows", "layers"}
 
 
 def test_an_option_means_the_same_in_every_command() -> None:
     kinds = defaultdict(set)
-    for command in app.commands.values():
+    for command in every_command().values():
         for option in command.params:
             if isinstance(option, click.Option) and option.name not in DIFFERENT:
                 kind = json.dumps(option.type.to_info_dict(), default=str)
@@ -28,10 +29,10 @@ def test_an_option_means_the_same_in_every_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "users"), [("column", 6), ("encoding", 8), ("prefix", 7), ("shard", 4), ("threads", 10), ("revision", 13)]
+    ("name", "users"), [("column", 11), ("encoding", 8), ("prefix", 7), ("shard", 4), ("threads", 15), ("revision", 18)]
 )
 def test_shared_options_are_the_same_to_the_letter(name: str, users: int) -> None:
-    found = [o for command in app.commands.values() for o in command.params if o.name == name]
+    found = [o for command in every_command().values() for o in command.params if o.name == name]
     assert len(found) == users
     texts = {(option.help or "").partition("[default")[2] for option in found if isinstance(option, click.Option)}
     assert len(texts) == 1

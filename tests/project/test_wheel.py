@@ -15,7 +15,7 @@ import pytest
 
 from build_backend import libraries
 from minidistil.kernels.code import shipped
-from minidistil.records.lines import examples
+from minidistil.records.lines import examples, path_of
 from tests.processes import run
 from tests.project.test_user_code import FILES, check, mypy_says, pyright_says
 
@@ -98,7 +98,7 @@ def test_contents(wheel):
     assert wheel.name == f"minidistil-0.1.0-py3-none-manylinux_2_17_{MACHINE}.whl"
     assert {name.split("/")[0] for name in names} == {"minidistil", "minidistil-0.1.0.dist-info"}
     assert {"minidistil/py.typed", "minidistil/kernels/__init__.py", "minidistil/weights/__init__.py"} <= set(names)
-    assert {f"minidistil/records/examples/{name.partition(':')[2]}.txt" for name in examples()} <= set(names)
+    assert {f"minidistil/records/examples/{path_of(name).name}" for name in examples()} <= set(names)
     for name in ("LICENSE", "NOTICE"):
         assert f"minidistil-0.1.0.dist-info/licenses/{name}" in names
     assert [Path(name).stem for name in names if name.endswith(".so")] == sorted(libraries.names(MACHINE))

@@ -17,7 +17,9 @@ def run(tmp_path: Path) -> Path:
     """A folder with the log of a run of two epochs of three steps, which is at its fifth."""
     lines: list[dict] = [{"step": 0, "steps": 6, "bytes": {"weights": 4}}]
     for step in range(1, 6):
-        lines.append({"step": step, "epoch": 1, "loss": 1 / step, "hard": 0.5 / step, "soft": 0.25, "rate": 1e-5 * step})
+        lines.append(
+            {"step": step, "epoch": 1, "loss": 1 / step, "hard": 0.5 / step, "soft": 0.25, "rate": 1e-5 * step}
+        )
         if step == 3:
             lines.append({"step": 3, "epoch": 1, "held_out": {"accuracy": 0.75, "loss": 0.5, "macro_f1": 0.7}})
     (tmp_path / "result" / "training").mkdir(parents=True)

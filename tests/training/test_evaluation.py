@@ -146,5 +146,6 @@ def test_logits_of_texts_are_those_of_the_pipeline(tmp_path) -> None:
     from minidistil import pipeline
 
     found = pipeline("text-classification", model=model, truncation=True, function_to_apply="none", top_k=None)(texts)
-    labels = list(model.config.id2label.values())
-    assert [[dict((x["label"], x["score"]) for x in row)[label] for label in labels] for row in found] == logits.tolist()
+    scores = [{one["label"]: one["score"] for one in row} for row in found]
+    labels = model.config.id2label.values()
+    assert [[row[label] for label in labels] for row in scores] == logits.tolist()

@@ -67,9 +67,7 @@ def test_what_it_makes_is_the_logistic_regression_of_the_embeddings(
     assert np.abs(wanted).max() > 0.5
 
 
-def test_the_bytes_depend_on_nothing_but_the_data(
-    made: FrozenClassifier, sentence_small: Path, tmp_path: Path
-) -> None:
+def test_the_bytes_depend_on_nothing_but_the_data(made: FrozenClassifier, sentence_small: Path, tmp_path: Path) -> None:
     again = fit_classifier(iter(DATA), start=SentenceEncoder.from_folder(sentence_small, threads=2), out=tmp_path / "a")
     assert _bytes(again.folder) == _bytes(made.folder)
     table = tmp_path / "data.jsonl"
@@ -156,7 +154,7 @@ def test_a_classifier_and_labels_that_do_not_fit_are_refused(made: FrozenClassif
     config["id2label"] = {"0": "one", "1": "two"}
     config["label2id"] = {"one": 0, "two": 1}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="makes 3 logits, and config.json names 2 labels"):
+    with pytest.raises(CheckpointError, match=r"makes 3 logits, and config\.json names 2 labels"):
         minidistil.load(folder)
 
 

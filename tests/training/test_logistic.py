@@ -15,7 +15,7 @@ RNG = np.random.default_rng(3)
 
 
 def _data(n: int, D: int, labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features of very different scales, one of them constant and one too small to count, and labels that follow some."""
+    """Features of different scales, one constant, one too small to count, and labels that follow some."""
     x = RNG.standard_normal((n, D)) * np.logspace(-3, 3, D)
     y = np.argmax(x[:, :labels] / np.logspace(-3, 3, D)[:labels] + RNG.standard_normal((n, labels)), axis=1)
     x[:, -1], x[:, -2] = 7.3, RNG.standard_normal(n) * 1e-33

@@ -18,7 +18,10 @@ _names = LazyNames(
         "examples": ("Examples",),
         "runs": ("Trained", "distill", "fine_tune", "train_masked_lm"),
         "settings": ("Settings",),
+        "student": ("NewModel", "make_student", "new_head", "new_model"),
         "trainer": ("Trainer", "TrainingError"),
+        "vocabulary": ("CutReport", "cut_vocabulary"),
+        "writing": ("write_checkpoint",),
     },
 )
 __all__ = _names.all

@@ -20,8 +20,11 @@ _names = LazyNames(
         "folder": ("RunFolder",),
         "runs": ("Trained", "distill", "fine_tune", "train_masked_lm"),
         "settings": ("Settings",),
+        "student": ("NewModel", "make_student", "new_head", "new_model"),
         "teacher": ("Teacher",),
         "trainer": ("Trainer", "TrainingError"),
+        "vocabulary": ("CutReport", "cut_vocabulary"),
+        "writing": ("write_checkpoint",),
     },
 )
 __all__ = _names.all

@@ -1,11 +1,10 @@
-"""Lists of steps taken apart: what `run` is called with, and which memory each step reads and writes.
+"""Lists of steps taken apart: what compiled code is called with, and which memory each step reads and writes.
 
 Written from the operations' docstrings, which say what their operands are, and apart from their code.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, get_type_hints
@@ -25,45 +24,33 @@ from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.read_memory import ReadMemory
 from minidistil.kernels.steps.sum_rows import NO_NORM, SumRows
 from minidistil.kernels.steps.table import Matrix, Rows
-
-
-class Touched(NamedTuple):
-    """Memory that a step reads or writes: rows of so many bytes, `apart` from one to the next."""
-
-    address: int
-    size: int
-    writes: bool
-    rows: int = 1
-    apart: int = 0
-
-    @property
-    def end(self) -> int:
-        return self.address + (self.rows - 1) * self.apart + self.size
+from tests import training_steps
+from tests.touched import Touched, int32, int64, matrix
 
 
 class Step(NamedTuple):
-    """A step as `run` finds it."""
+    """A step as compiled code finds it."""
 
     operands: Any
     meets: bool
 
 
 class Call(NamedTuple):
-    """A call of `run` as it lies in memory, `size` bytes with its team's memory."""
+    """A call as it lies in memory, `size` bytes with its team's memory."""
 
     run: table.Run
     steps: list[Step]
     size: int
 
 
-def read_call(address: int) -> Call:
-    """The call at an address."""
-    run = _read(table.Run, _int64(address, len(table.Run._fields)))
-    slots, first = table.slots(), len(table.Run._fields)
-    numbers = _int64(address + first * 8, run.length * slots).reshape(run.length, slots)
+def read_call(address: int, entry: str = "run") -> Call:
+    """The call at an address, of a compiled function of this name."""
+    run = _read(table.Run, int64(address, len(table.Run._fields)))
+    slots, first = table.slots(entry), len(table.Run._fields)
+    numbers = int64(address + first * 8, run.length * slots).reshape(run.length, slots)
     steps = []
     for row in numbers:
-        cls, _ = table.operation(table.OPERATIONS[row[table.OPERATION]])
+        cls, _ = table.operation(table.ENTRIES[entry][row[table.OPERATION]])
         assert row[table.MEETS] in (0, 1)
         steps.append(Step(_read(cls, row[table.OPERANDS :]), bool(row[table.MEETS])))
     return Call(run, steps, (first + numbers.size + layout.COUNTERS + run.length) * 8)
@@ -71,20 +58,20 @@ def read_call(address: int) -> Call:
 
 def touched(step: Step, threads: int) -> list[Touched]:
     """All that a step touches but the scratch; nothing twice, nothing empty."""
-    found = TOUCHED[type(step.operands)](step.operands, threads)
+    found = {**TOUCHED, **training_steps.TOUCHED}[type(step.operands)](step.operands, threads)
     return list(dict.fromkeys(place for place in found if place.address != 0 and place.size > 0 and place.rows > 0))
 
 
 @contextmanager
 def watched() -> Iterator[list[Call]]:
-    """The calls of `run` from here on, read while what they point to is alive, with what each step touches."""
+    """The calls of compiled code from here on, read while what they point to is alive, with what each step touches."""
     calls: list[Call] = []
     entry = native.entry
 
     def watching(name: str) -> native.Entry:
         def call(address: int, thread: int, threads: int) -> bool:
             if thread == 0:
-                calls.append(read_call(address))
+                calls.append(read_call(address, name))
                 check(calls[-1], threads)
             return entry(name)(address, thread, threads)
 
@@ -117,6 +104,11 @@ def _check_alone(step: Step, places: list[Touched]) -> None:
             own is not None and tuple(term) == (own.address, own.ld, 0) and term.address == place.address
             for term in (step.operands.a, step.operands.b, step.operands.c)
         )
+        in_place = in_place or any(
+            getattr(step.operands, read) == getattr(step.operands, written) and place.address == written_at
+            for read, written in training_steps.IN_PLACE.get(type(step.operands), ())
+            for written_at in [getattr(step.operands, written).address]
+        )
         if not place.writes and not in_place and not isinstance(step.operands, Activate):
             assert not any(_overlap(place, written) for written in out), f"{step.operands} reads what it writes"
 
@@ -132,38 +124,34 @@ def _overlap(a: Touched, b: Touched) -> bool:
 # What each operation touches ------------------------------------------------------------------------------------------
 
 
-def _matrix(x: Matrix, rows: int, columns: int, writes: bool = False) -> Touched:
-    return Touched(x.address, columns * 4, writes, rows, x.ld * 4)
-
-
 def _rows(x: Rows, rows: int, columns: int) -> Iterator[Touched]:
     if x.ids and x.address:
         yield Touched(x.ids, rows * 4, False)
-        rows = int(_int32(x.ids, rows).max(initial=-1)) + 1
-    yield _matrix(Matrix(x.address, x.ld), rows, columns)
+        rows = int(int32(x.ids, rows).max(initial=-1)) + 1
+    yield matrix(Matrix(x.address, x.ld), rows, columns)
 
 
 def _product(o: Product, threads: int) -> Iterator[Touched]:
-    yield from (_matrix(o.x, o.rows, o.w.k), _matrix(o.out, o.rows, o.w.n, writes=True))
+    yield from (matrix(o.x, o.rows, o.w.k), matrix(o.out, o.rows, o.w.n, writes=True))
     columns = layout.padded_columns(o.w.n)
     yield from (Touched(o.w.weight, columns * o.w.k * 4, False), Touched(o.w.bias, columns * 4, False))
 
 
 def _attend(o: Attend, threads: int) -> Iterator[Touched]:
     columns, ends = o.heads * o.head_dim, (o.sentences + 1) * 8
-    tokens, queries = (int(_int64(x, o.sentences + 1)[-1]) for x in (o.offsets, o.q_offsets))
-    yield _matrix(o.q, queries, columns)
-    yield from (_matrix(x, tokens, columns) for x in (o.k, o.v))
-    yield _matrix(o.context, queries, columns, writes=True)
+    tokens, queries = (int(int64(x, o.sentences + 1)[-1]) for x in (o.offsets, o.q_offsets))
+    yield matrix(o.q, queries, columns)
+    yield from (matrix(x, tokens, columns) for x in (o.k, o.v))
+    yield matrix(o.context, queries, columns, writes=True)
     yield from (Touched(x, ends, False) for x in (o.offsets, o.q_offsets, o.places))
-    longest = int(np.diff(_int64(o.offsets, o.sentences + 1)).max())
+    longest = int(np.diff(int64(o.offsets, o.sentences + 1)).max())
     yield Touched(o.bias, o.sentences * o.bias_heads * longest * longest * 4, False)
     if o.probabilities:
-        yield Touched(o.probabilities, int(_int64(o.places, o.sentences + 1)[-1]) * 4, True)
+        yield Touched(o.probabilities, int(int64(o.places, o.sentences + 1)[-1]) * 4, True)
 
 
 def _sum_rows(o: SumRows, threads: int) -> Iterator[Touched]:
-    yield _matrix(o.out, o.rows, o.n, writes=True)
+    yield matrix(o.out, o.rows, o.n, writes=True)
     for term in (o.a, o.b, o.c):
         yield from _rows(term, o.rows, o.n)
     if o.norm != NO_NORM:
@@ -195,7 +183,7 @@ TOUCHED: dict[type, Callable[[Any, int], Iterator[Touched]]] = {
     MultiplyAdds: _roof,
     ReadMemory: _roof,
 }
-"""Operands -> what a step with them touches."""
+"""Operands -> what a step with them touches; of the operations of `run` (those of `train`: training_steps.py)."""
 
 
 def _read(cls: Any, slots: np.ndarray) -> Any:
@@ -209,11 +197,3 @@ def _read(cls: Any, slots: np.ndarray) -> Any:
             values.append(float(slots[place : place + 1].view(np.float32)[0]) if hint is float else int(slots[place]))
             place += 1
     return cls(*values)
-
-
-def _int32(address: int, count: int) -> np.ndarray:
-    return np.ctypeslib.as_array((ctypes.c_int32 * count).from_address(address))
-
-
-def _int64(address: int, count: int) -> np.ndarray:
-    return np.ctypeslib.as_array((ctypes.c_int64 * count).from_address(address))

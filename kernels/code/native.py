@@ -22,11 +22,13 @@ from minidistil.kernels.code import emit, kept, shipped
 from minidistil.kernels.code.shipped import Unavailable
 from minidistil.kernels.code.target import compiler_target, cpu, target
 
-__all__ = ("ENTRIES", "Entry", "Unavailable", "description", "entry")
+__all__ = ("ENTRIES", "FIRST", "Entry", "Unavailable", "description", "entry")
 
 logger = logging.getLogger("minidistil")
 
 ENTRIES = emit.ENTRIES
+FIRST = next(iter(ENTRIES))
+"""The entry that everybody needs; another is compiled by who asks for it."""
 
 Entry = Callable[[int, int, int], bool]
 """Takes the address of a call (steps/table.py), a thread's number and the team's size; False where the team gave up."""
@@ -86,21 +88,23 @@ def _compile(name: str) -> tuple[str, bytes]:
         )
     import numba  # noqa: F401 where it is missing, nothing is announced
 
-    _announce()
+    _announce(name)
     symbol, code = emit.object_code(name, _tell)
     kept.write(name, _key(), symbol, code)
     return symbol, code
 
 
-@functools.lru_cache(maxsize=1)
-def _announce() -> None:
+@functools.cache
+def _announce(name: str) -> None:
     folder = kept.directory()
     nowhere = "for this process only, as there is no folder to keep them in (NUMBA_CACHE_DIR names one)"
     where = f"kept in {folder}" if folder else nowhere
     logger.warning(
-        "minidistil compiles its kernels for this CPU (%s), as %s; some seconds, once, %s",
+        "minidistil compiles its kernels%s for this CPU (%s), as %s; %s, once, %s",
+        "" if name == FIRST else " for training",
         cpu()[0],
         shipped.choice().why,
+        "some seconds" if name == FIRST else "half a minute or so",
         where,
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
 from minidistil.kernels.code.compile import kernel, part
 from minidistil.kernels.simd.memory import get_i64
@@ -14,32 +15,42 @@ _RUN = len(Run._fields) * 8  # bytes
 _read_run = reader(Run)
 
 
-@part
-def _nothing(kind, step, member):
-    pass
-
-
-def _choice(number: int, name: str, otherwise: Callable) -> Callable:
-    """The code of operation `number` where a step is one; otherwise the rest of the operations."""
+@functools.cache
+def _act_of(name: str) -> Callable:
+    """The code of an operation, which reads its operands from the step; one for all functions that take such steps."""
     operands, code = operation(name)
     read, act = reader(operands), code()
 
+    @kernel
+    def read_and_act(kind, step, member):
+        act(read(step + OPERANDS * 8), member)
+
+    return read_and_act
+
+
+def _choice(first: int, names: Sequence[str]) -> Callable:
+    """The code of whichever of these operations a step is; `first` is the number of the first of them.
+
+    Halves of halves: Numba inlines what is in a part anew for each part around it.
+    """
+    if len(names) == 1:
+        return _act_of(names[0])
+    half = len(names) // 2
+    middle, below, above = first + half, _choice(first, names[:half]), _choice(first + half, names[half:])
+
     @part
     def choose(kind, step, member):
-        if kind == number:
-            act(read(step + OPERANDS * 8), member)
+        if kind < middle:
+            below(kind, step, member)
         else:
-            otherwise(kind, step, member)
+            above(kind, step, member)
 
     return choose
 
 
 def taker(entry: str) -> Callable:
     """What the compiled function of this name does: it takes every step of a list (see `run`)."""
-    act: Callable = _nothing
-    for number, name in reversed(list(enumerate(ENTRIES[entry]))):
-        act = _choice(number, name, act)
-    step_bytes = slots(entry) * 8
+    act, step_bytes = _choice(0, ENTRIES[entry]), slots(entry) * 8
 
     @part
     def take_all(call, thread, threads):

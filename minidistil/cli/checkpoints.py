@@ -102,7 +102,8 @@ def verify(context: click.Context, checkpoint: str, threads: int | None, as_json
 
 
 @click.command(short_help="Compile the kernels ahead of their first use.")
-def warmup() -> None:
+@click.option("--training", is_flag=True, help="Those of training too, which only the commands that train need.")
+def warmup(training: bool) -> None:
     """Compile the kernels for this machine now, so that the first use does not have to; and say which code will run.
 
     Where the package came with machine code for this CPU, there is nothing to do.
@@ -115,7 +116,7 @@ def warmup() -> None:
     from minidistil.kernels.code.native import description
 
     start = time.perf_counter()
-    compile_all()
+    compile_all(training)
     click.echo(f"ready after {time.perf_counter() - start:.1f} s; {description()}")
 
 

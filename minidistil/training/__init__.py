@@ -15,9 +15,12 @@ _names = LazyNames(
         "classifier": ("FrozenClassifier", "fit_classifier"),
         "curves": ("draw_curves",),
         "evaluation": ("Evaluation", "evaluate_labels"),
-        "examples": ("Examples",),
+        "data": ("Data",),
+        "examples": ("Examples", "make_examples"),
+        "folder": ("RunFolder",),
         "runs": ("Trained", "distill", "fine_tune", "train_masked_lm"),
         "settings": ("Settings",),
+        "teacher": ("Teacher",),
         "trainer": ("Trainer", "TrainingError"),
     },
 )

@@ -3,13 +3,17 @@
 from minidistil.training.classifier import FrozenClassifier as FrozenClassifier
 from minidistil.training.classifier import fit_classifier as fit_classifier
 from minidistil.training.curves import draw_curves as draw_curves
+from minidistil.training.data import Data as Data
 from minidistil.training.evaluation import Evaluation as Evaluation
 from minidistil.training.evaluation import evaluate_labels as evaluate_labels
 from minidistil.training.examples import Examples as Examples
+from minidistil.training.examples import make_examples as make_examples
+from minidistil.training.folder import RunFolder as RunFolder
 from minidistil.training.runs import Trained as Trained
 from minidistil.training.runs import distill as distill
 from minidistil.training.runs import fine_tune as fine_tune
 from minidistil.training.runs import train_masked_lm as train_masked_lm
 from minidistil.training.settings import Settings as Settings
+from minidistil.training.teacher import Teacher as Teacher
 from minidistil.training.trainer import Trainer as Trainer
 from minidistil.training.trainer import TrainingError as TrainingError

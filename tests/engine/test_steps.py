@@ -16,7 +16,7 @@ from minidistil.kernels.steps.table import Matrix, Packed, Rows, Steps, Variable
 from minidistil.kernels.steps.take import take
 from minidistil.weights.model_weights import Linear, Norm
 from minidistil.weights.packing import pack_model
-from tests import build, steps
+from tests import build, steps, training_steps
 from tests.bits import assert_same_bits
 from tests.families import VARIATIONS
 
@@ -55,6 +55,7 @@ def test_steps_that_run_side_by_side_touch_different_memory(kind: str) -> None:
 def test_every_operation_says_what_it_touches() -> None:
     """Where it does not, neither the test above nor the emulated machine (tests/machines) knows its memory."""
     assert set(steps.TOUCHED) == {table.operation(name)[0] for name in table.OPERATIONS}
+    assert set(training_steps.TOUCHED) == {table.operation(name)[0] for name in table.TRAINING}
 
 
 def test_single_steps_are_watched_too() -> None:

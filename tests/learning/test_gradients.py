@@ -17,7 +17,7 @@ STEP = 1e-5  # of the differences, which are of fourth order; small, as a ReLU h
 TOLERANCE = 1e-5
 """Of the largest of a parameter's gradient: sums of a few hundred float32 products, each good to 6e-8."""
 
-NONE = Chances()
+NONE, HARD = Chances(), LossWeights(hard=0.3)
 ALL = LossWeights(hard=0.3, soft=0.2, temperature=2.0, cosine=0.1)
 
 
@@ -47,12 +47,21 @@ CASES = {
         for name in ("relu", "gelu_new", "silu", "tanh", "linear")
     },
     "bert untied": Case("Bert", "masked_lm", changes=(("tie_word_embeddings", False),)),
-    "labels alone": Case("DistilBert", "masked_lm", LossWeights(hard=0.3)),
+    "labels alone": Case("DistilBert", "masked_lm", HARD),
     "a teacher alone": Case("DistilBert", "masked_lm", LossWeights(soft=0.3, temperature=3.0)),
     "hidden states alone": Case("DistilBert", "sequence_classification", LossWeights(cosine=0.3)),
     "a head of one product": Case("DistilBert", "sequence_classification", one_product=True),
     "many labels": Case("Bert", "token_classification", labels=14),  # 12 and more are summed in another order
-    "more tokens than a block has": Case("DistilBert", "token_classification", lengths=(13,) * 15),  # 195, of 192
+    **{
+        f"{family} {task}, labels alone, with dropout": Case(family, task, HARD, Chances(0.2, 0.3, 0.4, 11))
+        for family, task in (("DistilBert", "masked_lm"), ("Roberta", "sequence_classification"))
+    },  # the last layer at the rows that are read
+    "more tokens than a block has": Case(  # 195, of 192
+        "DistilBert",
+        "token_classification",
+        changes=(("max_position_embeddings", 100), ("activation", "tanh")),
+        lengths=(98, 97),
+    ),
     "bert without types": Case("Bert", "sequence_classification", without_types=True),
 }
 

@@ -103,10 +103,10 @@ class Wide:
                     site = 16 + 8 * i + (h << 16)
                     keep = self._keep(self.chances.attention, site, probabilities.shape, int(start))
                     context[here] = (probabilities * keep) @ v[here]
-            out = _linear(p, f"{at}out_lin", context) * self._keep(self.chances.hidden, 17 + 8 * i, x.shape)
+            out = _linear(p, f"{at}out_lin", context) * self._keep_sublayer(i, 17 + 8 * i, x.shape)
             x = self._norm(p, f"{at}sa_layer_norm", x + out)
             inner = self.act(_linear(p, f"{at}lin1", x))
-            out = _linear(p, f"{at}lin2", inner) * self._keep(self.chances.hidden, 18 + 8 * i, x.shape)
+            out = _linear(p, f"{at}lin2", inner) * self._keep_sublayer(i, 18 + 8 * i, x.shape)
             x = self._norm(p, f"{at}output_layer_norm", x + out)
         return x
 
@@ -127,6 +127,14 @@ class Wide:
         centred = x - x.mean(1, keepdims=True)
         deviation = np.sqrt((centred**2).mean(1, keepdims=True) + self.eps)
         return p[f"{name}.weight"] * centred / deviation + p[f"{name}.bias"]
+
+    def _keep_sublayer(self, layer: int, site: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Where only the head looks at the last layer, the mask counts the rows that it reads."""
+        if layer < self.layers - 1 or self.targets.teacher_hidden is not None:
+            return self._keep(self.chances.hidden, site, shape)
+        keep, rows = np.ones(shape), self.targets.rows
+        keep[rows] = self._keep(self.chances.hidden, site, (len(rows), shape[1]))
+        return keep
 
     def _keep(self, chance: float, site: int, shape: tuple[int, ...], start: int = 0) -> np.ndarray:
         key = site, shape, start

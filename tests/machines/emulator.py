@@ -64,8 +64,8 @@ class Emulator:
             # The first of a team runs all of it: the harness starts its own threads.
             if thread > 0:
                 return True
-            self.runs.append([type(step.operands).__name__ for step in steps.read_call(address).steps])
-            return self._run(name, list(regions(address, threads)), threads)
+            self.runs.append([type(step.operands).__name__ for step in steps.read_call(address, name).steps])
+            return self._run(name, list(regions(address, threads, name)), threads)
 
         return call
 
@@ -106,12 +106,12 @@ def _relocations(places: list[Region], contents: list[bytearray]) -> Iterator[tu
                     assert 0 <= value < 2**32, f"region {i} slot {slot}: an address of nothing known"
 
 
-def regions(address: int, threads: int) -> Iterator[Region]:
+def regions(address: int, threads: int, entry: str = "run") -> Iterator[Region]:
     """Everything that a call points to, as the operands of its steps say (tests/steps.py); the call comes first.
 
     What steps touch of one array is one region, from the first byte to the last.
     """
-    call = steps.read_call(address)
+    call = steps.read_call(address, entry)
     yield Region(address, call.size, holds_addresses=True)
     places = [(place.address, place.end) for step in call.steps for place in steps.touched(step, threads)]
     places.append((call.run.scratch, call.run.scratch + threads * call.run.scratch_floats * 4))

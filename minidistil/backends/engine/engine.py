@@ -203,13 +203,16 @@ class Engine(Operations):
         )
 
 
-def warmup() -> None:
+def warmup(training: bool = False) -> None:
     """Compile the engine's code, or load what is kept of it.
+
+    Args:
+        training: that of training too, which takes longer and which a model that only runs never needs.
 
     Raises:
         EngineUnavailable: see `Engine`.
     """
-    for name in native.ENTRIES:
+    for name in native.ENTRIES if training else (native.FIRST,):
         native.entry(name)
 
 

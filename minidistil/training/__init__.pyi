@@ -14,6 +14,13 @@ from minidistil.training.runs import distill as distill
 from minidistil.training.runs import fine_tune as fine_tune
 from minidistil.training.runs import train_masked_lm as train_masked_lm
 from minidistil.training.settings import Settings as Settings
+from minidistil.training.student import NewModel as NewModel
+from minidistil.training.student import make_student as make_student
+from minidistil.training.student import new_head as new_head
+from minidistil.training.student import new_model as new_model
 from minidistil.training.teacher import Teacher as Teacher
 from minidistil.training.trainer import Trainer as Trainer
 from minidistil.training.trainer import TrainingError as TrainingError
+from minidistil.training.vocabulary import CutReport as CutReport
+from minidistil.training.vocabulary import cut_vocabulary as cut_vocabulary
+from minidistil.training.writing import write_checkpoint as write_checkpoint

@@ -119,3 +119,17 @@ model([[1, 2, 3]])
 print([name for name in ("zipfile", "pickletools", "tempfile", "numba", "llvmlite") if name in sys.modules])
 """
     assert python(code, distilbert_small) == "[]"
+
+
+def test_a_model_that_only_runs_imports_nothing_of_training(distilbert_small):
+    """So its code is not compiled either, and a first result is there as soon as ever."""
+    code = """
+import sys, minidistil
+from pathlib import Path
+model = minidistil.AutoModel.from_pretrained(Path(sys.argv[1]), backend="engine")
+model([[1, 2, 3]])
+loaded = [name for name in sys.modules if name.startswith("minidistil.")]
+assert "minidistil.kernels.steps.table" in loaded
+print([name for name in loaded if "steps.training" in name or "engine.learning" in name])
+"""
+    assert python(code, distilbert_small) == "[]"

@@ -198,6 +198,7 @@ def test_uninterrupted_work_is_done_to_its_end() -> None:
 
     def interrupt() -> None:
         begun.wait()
+        time.sleep(0.2)  # for the main thread to be through with starting the other, and wait
         signal.pthread_kill(main, signal.SIGINT)  # the thread that waits, lest the system choose another
         time.sleep(0.2)  # who does not wait for the work is through before it ends
         go.set()

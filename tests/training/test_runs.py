@@ -53,7 +53,7 @@ def test_what_is_made_is_an_ordinary_checkpoint(tuned: Path, start: Path) -> Non
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_a_finished_run_is_not_done_again_and_another_is_refused(tuned: Path, start: Path) -> None:
+def test_a_finished_run_is_not_done_again_and_another_is_refused(tuned: Path, start: Path, tmp_path: Path) -> None:
     before, call = weights(tuned), {"start": start, "out": tuned, "held_out": LABELLED, **TUNED}
     found = fine_tune(LABELLED, **call)
     assert (found.steps, found.resumed, found.figures["accuracy"]) == (30, 30, 1.0)
@@ -67,6 +67,9 @@ def test_a_finished_run_is_not_done_again_and_another_is_refused(tuned: Path, st
             fine_tune(LABELLED, **{**call, **changed})
         assert message in str(caught.value)
         assert "restart=True" in str(caught.value)
+    other = written(tmp_path / "other", {**TINY, "attention_dropout": 0.1})
+    with pytest.raises(ValueError, match="earlier run here was another: start was"):
+        fine_tune(LABELLED, **{**call, "start": other})
     with pytest.raises(ValueError, match="data was"):
         fine_tune([*LABELLED[1:], ("another", "good")], **call)
     assert weights(tuned) == before

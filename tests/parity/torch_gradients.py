@@ -26,16 +26,8 @@ def gradients(
     Returns:
         Tensor's name, each of them where it has two -> gradient; the three losses, summed, before their weights.
     """
-    config = transformers.AutoConfig.for_model(**{k: v for k, v in values.items() if k != "architectures"})
-    model = getattr(transformers, values["architectures"][0])(config).eval()  # eval: no dropout
-    arrays = {name: torch.from_numpy(array) for name, array in tensors(values, seed).items()}
-    _, unexpected = model.load_state_dict(arrays, strict=False)
-    model.tie_weights()
+    model = loaded(values, seed)
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    loaded = {id(parameters[name]) for name in arrays if name in parameters}
-    absent = [name for name, parameter in parameters.items() if id(parameter) not in loaded]
-    if absent or unexpected:
-        raise ValueError(f"not loaded {absent}, not there {unexpected}")
     logits, hidden = [], []
     for ids, types in sentences:
         inputs = {"input_ids": torch.from_numpy(ids)[None]}
@@ -51,6 +43,21 @@ def gradients(
     weights = targets["hard"], targets["soft"] * targets["temperature"] ** 2, targets["cosine"]
     sum(w * loss for w, loss in zip(weights, losses, strict=True)).backward()
     return {n: p.grad.numpy() for n, p in parameters.items() if p.grad is not None}, tuple(x.item() for x in losses)
+
+
+def loaded(values: dict, seed: int) -> Any:
+    """The model of a synthetic checkpoint, without dropout; every parameter must be in the checkpoint."""
+    config = transformers.AutoConfig.for_model(**{k: v for k, v in values.items() if k != "architectures"})
+    model = getattr(transformers, values["architectures"][0])(config).eval()
+    arrays = {name: torch.from_numpy(array) for name, array in tensors(values, seed).items()}
+    _, unexpected = model.load_state_dict(arrays, strict=False)
+    model.tie_weights()
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    found = {id(parameters[name]) for name in arrays if name in parameters}
+    absent = [name for name, parameter in parameters.items() if id(parameter) not in found]
+    if absent or unexpected:
+        raise ValueError(f"not loaded {absent}, not there {unexpected}")
+    return model
 
 
 def _losses(z: Any, h: Any, targets: dict[str, Any]) -> tuple[Any, Any, Any]:

@@ -30,6 +30,7 @@ from tests.goldens.load import checkpoint_tensors  # isort: skip
 from tests.goldens.torch_heads import head_stages  # isort: skip
 from tests.parity.torch_gradients import gradients  # isort: skip
 from tests.parity.torch_learning import adamw, cosine, cross_entropy  # isort: skip
+from tests.parity.torch_training import training  # isort: skip
 from tests.synthetic import tensors  # isort: skip
 
 _models: dict[str, TorchReference] = {}
@@ -112,7 +113,7 @@ def alone_of(
 _ANSWERS = {
     f.__name__: f
     for f in (
-        *(versions, alone, alone_of, head_stages, gradients, pipeline_answers),
+        *(versions, alone, alone_of, head_stages, gradients, training, pipeline_answers),
         *(linear, layer_norm, gelu, activation, attention, adamw, cosine, cross_entropy),
     )
 }

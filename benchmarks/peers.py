@@ -51,7 +51,7 @@ class _Padded:
     distributions: tuple[str, ...] = ()
 
     def versions(self) -> dict[str, str]:
-        return _versions(self.distributions)
+        return versions_of(self.distributions)
 
     def prepare(self, workload: Workload) -> Any:
         order = np.arange(len(workload.sentences))
@@ -83,7 +83,7 @@ class Minidistil:
     """This project. A batch of one length goes through the public call; sentences of many lengths packed, in order."""
 
     def versions(self) -> dict[str, str]:
-        return _versions(("minidistil", "numba", "numpy"))
+        return versions_of(("minidistil", "numba", "numpy"))
 
     def start(self) -> None:
         import minidistil.backends.engine
@@ -248,7 +248,7 @@ class MinidistilFillMask(_FillMask):
     """This project's pipeline."""
 
     def versions(self) -> dict[str, str]:
-        return _versions(("minidistil", "tokenizers"))
+        return versions_of(("minidistil", "tokenizers"))
 
     def load(self, models: Models, threads: int) -> None:
         os.environ["RAYON_NUM_THREADS"] = str(
@@ -266,7 +266,7 @@ class TransformersFillMask(_FillMask):
     """transformers' pipeline, in the batch size of 1, 8 and 32 that is fastest for the workload."""
 
     def versions(self) -> dict[str, str]:
-        return _versions(("torch", "transformers", "tokenizers"))
+        return versions_of(("torch", "transformers", "tokenizers"))
 
     def load(self, models: Models, threads: int) -> None:
         os.environ["RAYON_NUM_THREADS"] = str(threads)
@@ -310,7 +310,8 @@ STARTS: dict[str, type[Any]] = {**ENCODERS, "minidistil, packed": MinidistilPack
 PEERS = {**ENCODERS, **PIPELINES}
 
 
-def _versions(names: Sequence[str]) -> dict[str, str]:
+def versions_of(names: Sequence[str]) -> dict[str, str]:
+    """Distributions and their versions."""
     from importlib.metadata import version  # here: it takes 4 MB, which a start is not to be charged with
 
     return {name: version(name) for name in names}

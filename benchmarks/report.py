@@ -54,23 +54,28 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _heading(results: dict[str, Any]) -> str:
-    m, roofs = results["machine"], results["roofs"]
+def machine_lines(results: dict[str, Any]) -> list[str]:
+    """When, on what machine, under which load and with what versions."""
+    m, roofs = results["machine"], results.get("roofs")
     caches = ", ".join(f"{name} {size}" for name, size in m["caches"].items() if "instruction" not in name)
-    lines = [
-        "# Engines side by side",
-        "",
+    peaks = ""
+    if roofs:
+        peaks = (
+            f"Measured peaks: {roofs['gflops']:.0f} GFLOP/s and {roofs['memory']:.0f} GB/s on one core, "
+            f"{roofs['gflops_all']:.0f} GFLOP/s and {roofs['memory_all']:.0f} GB/s on {roofs['threads']}. "
+        )
+    return [
         f"{results['created']}; {m['cpu']} (family, model {m['family_model']}{_llvm_name(m)}), "
         f"{m['cores_usable']} of {m['cores']} cores{', virtual' if m['hypervisor'] else ''}; "
         f"{', '.join(m['features'])}; {caches}; {m['system']}; "
         f"Python {m['python']}.",
-        f"Measured peaks: {roofs['gflops']:.0f} GFLOP/s and {roofs['memory']:.0f} GB/s on one core, "
-        f"{roofs['gflops_all']:.0f} GFLOP/s and {roofs['memory_all']:.0f} GB/s on {roofs['threads']}. "
-        f"Load average before and after: {results['load_before']:.2f}, {results['load_after']:.2f}.",
+        f"{peaks}Load average before and after: {results['load_before']:.2f}, {results['load_after']:.2f}.",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(results["versions"].items())) + ".",
-        "",
-        _LEGEND,
     ]
+
+
+def _heading(results: dict[str, Any]) -> str:
+    lines = ["# Engines side by side", "", *machine_lines(results), "", _LEGEND]
     if results.get("held_to_avx2"):
         lines.append("\n**Everyone on plain AVX2 code**: " + "; ".join(results["held_to_avx2"]) + ".")
     if results["quick"]:

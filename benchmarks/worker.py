@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import sys
 import time
@@ -10,9 +11,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
-
-from benchmarks.models import Models
 
 # Seconds of a call from which on it does not matter what the caches held before.
 _LONG = 0.5
@@ -39,16 +39,17 @@ class Worker:
     """Handle on an engine's process.
 
     Args:
-        name: a key of `benchmarks.peers.PEERS`.
-        models: the model files.
+        name: a key of `PEERS`.
+        models: the model files, as its `load` takes them.
         threads: threads that the engine is told to use.
+        module: whose `PEERS` there are.
     """
 
-    def __init__(self, name: str, models: Models, threads: int) -> None:
+    def __init__(self, name: str, models: Any, threads: int, module: str = "benchmarks.peers") -> None:
         self.name = name
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, name, models, threads), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, name, models, threads, module), daemon=True)
         self._process.start()
         theirs.close()
         self.versions: dict[str, str] = self._answer()
@@ -68,6 +69,14 @@ class Worker:
     def cpu_time(self) -> float | None:
         """CPU seconds of the process so far, all threads counted; None where the system does not tell (not Linux)."""
         return None if self._process.pid is None else cpu_time(self._process.pid)
+
+    def peak_memory(self) -> float | None:
+        """MB that the process has held at most so far; None where the system does not tell (not Linux)."""
+        try:
+            lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        except OSError:
+            return None
+        return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:")), None)
 
     def close(self) -> None:
         """End the process."""
@@ -92,11 +101,9 @@ class Worker:
         return value
 
 
-def _serve(pipe: Connection, name: str, models: Models, threads: int) -> None:
+def _serve(pipe: Connection, name: str, models: Any, threads: int, module: str) -> None:
     try:
-        from benchmarks.peers import PEERS
-
-        peer = PEERS[name]()
+        peer = importlib.import_module(module).PEERS[name]()
         peer.start()
         peer.load(models, threads)
         pipe.send((True, peer.versions()))

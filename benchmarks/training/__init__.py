@@ -1,0 +1,1 @@
+"""Training beside PyTorch's: `python -m benchmarks.training`. What is measured how: benchmarks/README.md."""

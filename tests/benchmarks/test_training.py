@@ -45,6 +45,12 @@ def test_nobody_may_learn_nothing() -> None:
         check({"a": np.array([10.3, 10.3]), "b": np.array([10.3, 10.3])})
 
 
+def test_of_a_few_labels_the_loss_before_is_judged_alone() -> None:
+    check({"a": GOOD, "b": np.array([10.3, 10.9])}, learned=False)
+    with pytest.raises(Disagreement, match="before any step"):
+        check({"a": GOOD, "b": np.array([10.31, 9.1])}, learned=False)
+
+
 def test_cross_entropy() -> None:
     logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]], np.float32)) + 300
     assert cross_entropy(logits, np.array([1, 2])) == pytest.approx(-np.log(0.25 * 0.8), rel=1e-4)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from minidistil._lazy import LazyNames
 
-_names = LazyNames(__name__, {"explanation": ("Explanation",)})
+_names = LazyNames(__name__, {"explanation": ("Explanation",), "trace": ("Trace",)})
 __all__ = _names.all
 __dir__ = _names.dir
 __getattr__ = _names.load

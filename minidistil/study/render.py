@@ -23,6 +23,7 @@ from minidistil.study.tables import first_head, pattern_marks, shortest, tables
 
 WHOLE_BYTES = 320_000  # of attention kept as float32; a page of 64 tokens stays below 1.5 MB with it
 _PAGE = Path(__file__).parent / "page"
+_SCRIPTS = ("elements.js", "pictures.js", "numbers.js")  # one script in the page
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # what could end a script element, or a line of it
 
 
@@ -32,7 +33,7 @@ def page(explanation: Explanation) -> str:
     Raises:
         ImportError: Jinja2 is not installed.
     """
-    style, script = _read("style.css"), _read("script.js")
+    style, script = _read("style.css"), "".join(map(_read, _SCRIPTS))
     whole = whole_heads(explanation.attention)
     policy = "; ".join(
         [
@@ -84,7 +85,7 @@ def page_data(explanation: Explanation, whole: list[tuple[int, int]]) -> str:
 
 
 def whole_heads(attention: Attention) -> list[tuple[int, int]]:
-    """Return layer and head of the attention that the page has as float32: those of the clearest patterns, if not all."""
+    """Return layer and head of the attention that the page has as float32: of the clearest patterns if not of all."""
     layers, heads, tokens, _ = attention.probabilities.shape
     fit = max(1, WHOLE_BYTES // (4 * tokens * tokens))
     clearest = sorted(attention.patterns, key=lambda pattern: (-pattern.share, pattern.layer, pattern.head))

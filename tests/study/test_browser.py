@@ -154,7 +154,7 @@ def test_one_number_is_told_with_its_bits_and_all_operands(shown: Any) -> None:
     page = shown(explanation)
     page.click("#matrices button:nth-child(1)")
     page.press("ArrowDown")
-    page.click("#cells .cellset button:nth-child(1)")
+    page.click("#cells td:nth-of-type(1) button")
     page.press("ArrowRight")
     cell = explanation.numbers[1].cells[1]
     story = page.evaluate("document.getElementById('story').textContent")

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from minidistil._lazy import LazyNames
 
-_names = LazyNames(__name__, {"explanation": ("Explanation",), "trace": ("Trace",)})
+_names = LazyNames(
+    __name__,
+    {
+        "explanation": ("Explanation", "explain"),
+        "numbers": ("origin",),
+        "tracing": ("Trace", "trace"),
+    },
+)
 __all__ = _names.all
 __dir__ = _names.dir
 __getattr__ = _names.load

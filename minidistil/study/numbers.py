@@ -17,7 +17,7 @@ from minidistil.backends.reference import exact
 from minidistil.backends.reference.exact import blocks, sum8
 from minidistil.study.parts import Block, Number, Operand, Origin, Step
 from minidistil.study.recorder import Made, context_edges
-from minidistil.study.trace import Trace
+from minidistil.study.tracing import Trace
 from minidistil.weights.model_weights import Linear
 
 f32 = np.float32

@@ -9,7 +9,7 @@ import pytest
 
 from minidistil.backends.reference import exact
 from minidistil.study.numbers import origin
-from minidistil.study.trace import trace
+from minidistil.study.tracing import trace
 from tests.study.conftest import KINDS, MASKED_LM, TEXT, class_name
 
 

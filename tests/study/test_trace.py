@@ -8,7 +8,7 @@ import pytest
 from minidistil.backends.reference import Reference, exact
 from minidistil.models.inputs import pack_sentences
 from minidistil.study.recorder import Recording
-from minidistil.study.trace import trace
+from minidistil.study.tracing import trace
 from minidistil.weights import Checkpoint, read_model
 from minidistil.weights.config import Config
 from tests.bits import assert_same_bits, differ

@@ -44,6 +44,8 @@ _names = LazyNames(
             "quantize_embeddings",
         ),
         "sentence_transformers.standing": ("stand_in",),
+        "study.explanation": ("explain",),
+        "study.tracing": ("trace",),
         "tokenization": ("AutoTokenizer", "BatchEncoding", "Tokenizer", "TruncationWarning"),
         "util": ("SimilarityFunction",),
         "weights": ("CheckpointError",),
@@ -51,7 +53,7 @@ _names = LazyNames(
     },
     # A checkpoint's files say what its tokenizer is.
     aliases={**dict.fromkeys(tokenizer_names(), "Tokenizer"), "NerPipeline": "TokenClassificationPipeline"},
-    modules=("arrow", "training", "util"),
+    modules=("arrow", "study", "training", "util"),
 )
 __all__ = _names.all
 __dir__ = _names.dir

@@ -1,6 +1,7 @@
 """The public names of minidistil, made by `python -m tests.project.make_stubs`."""
 
 from minidistil import arrow as arrow
+from minidistil import study as study
 from minidistil import training as training
 from minidistil import util as util
 from minidistil._version import __version__ as __version__
@@ -80,6 +81,8 @@ from minidistil.sentences import encode_chunks as encode_chunks
 from minidistil.sentences import encode_to_file as encode_to_file
 from minidistil.sentences import load as load
 from minidistil.sentences import quantize_embeddings as quantize_embeddings
+from minidistil.study.explanation import explain as explain
+from minidistil.study.tracing import trace as trace
 from minidistil.tokenization import AutoTokenizer as AutoTokenizer
 from minidistil.tokenization import BatchEncoding as BatchEncoding
 from minidistil.tokenization import Tokenizer as Tokenizer

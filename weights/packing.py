@@ -74,6 +74,11 @@ def pack_model(weights: ModelWeights) -> PackedWeights:
     return packed
 
 
+def pack_again(packed: PackedWeights, name: str, weight: np.ndarray) -> None:
+    """Write another weight float32 [N, K] where the product `name` has its own; `packed` is `pack_model`'s."""
+    _fill(packed[f"{name}.weight"], [weight])
+
+
 def is_packed_from(packed: PackedWeights, weights: ModelWeights) -> bool:
     """Whether everything that `pack_model` would make of these weights here is there, in the same shapes."""
     return packed.sliver == target.sliver() and all(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from minidistil.models import classes
 
-LAZY = ("minidistil", "minidistil.sentences", "minidistil.training")
+LAZY = ("minidistil", "minidistil.sentences", "minidistil.study", "minidistil.training")
 _ORIGIN = "made by `python -m tests.project.make_stubs`"
 
 

@@ -1,0 +1,271 @@
+"""What an explanation is made of, part by part, as plain frozen data: the page and the terminal show these and no more.
+
+Arrays are float32 with the bits of the pass, or of what was computed of it. Legend: `n` tokens, `L` layers, `H` heads,
+`V` vocabulary, `N` labels, `A` numbers of the answer that is followed, `S` sentences, `W` words shown, `K` terms of a
+product.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model that is explained: its name without a path, its class, its family and its sizes.
+
+    `head` is the head's name in the weights ("masked_lm"), or "" for an encoder alone.
+    """
+
+    name: str
+    class_name: str
+    family: str
+    head: str
+    layers: int
+    heads: int
+    width: int
+    vocabulary: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A token.
+
+    `text` is what it stands for in the text, from character `start` to `end` of text `sequence` (0 or 1); "" and None
+    for special tokens. `word` counts the words of a text; pieces of one word share it.
+    """
+
+    token: str
+    id: int
+    text: str
+    start: int
+    end: int
+    sequence: int | None
+    word: int | None
+    position: int
+    token_type: int
+    special: bool
+    unknown: bool
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What a head was measured to do: the pattern's name, or "" for none of them.
+
+    `shares` has every pattern's share of the head's attention, a mean over the tokens, in the order of
+    `Attention.pattern_names`; `share` is that of the named one.
+    """
+
+    layer: int
+    head: int
+    name: str
+    share: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Every head's attention: probabilities float32 [L, H, n, n] (row: the token that looks), row_sums [L, H, n].
+
+    A pattern is named where its share is at least `threshold`. The warning belongs beside every picture of these.
+    """
+
+    probabilities: np.ndarray
+    row_sums: np.ndarray
+    pattern_names: tuple[str, ...]
+    threshold: float
+    patterns: tuple[Pattern, ...]  # L H of them, layer by layer
+    warning: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The numbers of the model's answer that are followed: values float32 [A], what each is called, and of which token.
+
+    `kind` is "word", "class", "token class", "span", "replaced", "choice" or "embedding". `focus` is the token whose
+    answer it is, None where it is the whole text's. `sentence` says in words what the numbers are.
+    """
+
+    kind: str
+    sentence: str
+    labels: tuple[str, ...]
+    values: np.ndarray
+    focus: int | None
+
+
+@dataclass(frozen=True)
+class HeadsOff:
+    """The answer float32 [L, H, A] with one head's context set to zero, and its change float32 [L, H].
+
+    The change is that of the answer's first number. `layers` are those that were computed, all of them as a rule.
+    """
+
+    layers: tuple[int, ...]
+    values: np.ndarray
+    change: np.ndarray
+
+
+@dataclass(frozen=True)
+class TokensChanged:
+    """The answer float32 [R, A] for R tokens, each replaced by the mask token, or removed; its change float32 [R].
+
+    `action` is "replaced" or "removed"; `with_token` is what took the token's place, "" where nothing did.
+    """
+
+    action: str
+    with_token: str
+    tokens: tuple[int, ...]
+    values: np.ndarray
+    change: np.ndarray
+
+
+@dataclass(frozen=True)
+class Interventions:
+    """What was changed in the pass or the text, and how the answer moved; None where that does not apply."""
+
+    answer: Answer
+    heads: HeadsOff | None
+    replaced: TokensChanged | None
+    removed: TokensChanged | None
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What the head says of the hidden states after each layer; row 0 is what enters the first layer.
+
+    kind "words": words[L + 1][n] are the best W words, probabilities float32 [L + 1, n, W]. kind "classes": words
+    [L + 1][1] are the N labels, best first, probabilities [L + 1, 1, N]. kind "token classes": the same for n tokens.
+    kind "cosine": words are empty, probabilities [L + 1, 1, 1] hold the cosine to the final embedding.
+    kind "replaced": words are empty, probabilities [L + 1, n, 1] that a token was put in place of another.
+    kind "span": words are ("start", "end"), probabilities [L + 1, n, 2] of each token to begin and to end the answer.
+    """
+
+    kind: str
+    words: tuple[tuple[tuple[str, ...], ...], ...]
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Number:
+    """A float32 and its bits in hex."""
+
+    value: float
+    bits: str
+
+    @classmethod
+    def of(cls, value: Any) -> Number:
+        """Make one of anything that is a float32."""
+        x = np.float32(value)
+        return cls(float(x), f"0x{int(x.view(np.uint32)):08x}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A number on the way to a cell, with the name of what it is ("bias", "mean", "row max") and its formula."""
+
+    name: str
+    formula: str
+    number: Number
+
+
+@dataclass(frozen=True)
+class Block:
+    """Terms `start` to `stop` of a product, summed as one chain from zero, and the running total they are added to."""
+
+    start: int
+    stop: int
+    total: Number
+    running: Number
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A row that goes into a cell: what it is called (an intermediate's name or a weight's), and its float32 [K]."""
+
+    name: str
+    index: tuple[int, ...]
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What one cell of an intermediate is made of.
+
+    `kind` is "product", "layer_norm", "gain and shift", "softmax", "activation", "sum" or "look-up". `steps` are the
+    numbers on the way, in their order; `blocks` the chain of a product, empty for what is none. `agrees` says whether
+    computing it anew from the operands gave the very bits of the pass.
+    """
+
+    name: str
+    index: tuple[int, ...]
+    kind: str
+    formula: str
+    value: Number
+    operands: tuple[Operand, ...]
+    blocks: tuple[Block, ...]
+    steps: tuple[Step, ...]
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """An intermediate of the pass: its name, shape, what it is, and the cells whose origin is in the explanation."""
+
+    name: str
+    shape: tuple[int, ...]
+    description: str
+    cells: tuple[Origin, ...]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """One word in S sentences, layer by layer; row 0 is what enters the first layer.
+
+    cosines float32 [L + 1, S, S]; points float32 [L + 1, S, 2], the first two principal components; explained float32
+    [L + 1, 2], their shares of the variance. `places` are the words' first and last characters in the sentences.
+    """
+
+    word: str
+    sentences: tuple[str, ...]
+    places: tuple[tuple[int, int], ...]
+    cosines: np.ndarray
+    points: np.ndarray
+    explained: np.ndarray
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """How much each of R tokens carries of the answer's first number, by one method: float32 [R].
+
+    `method` is "occlusion" or "gradient x input"; `sentence` says what it is, and what it is not.
+    """
+
+    method: str
+    sentence: str
+    tokens: tuple[int, ...]
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A section, or a part of one, that is not there, and why."""
+
+    section: str
+    reason: str
+
+
+def as_data(part: Any) -> Any:
+    """A part as JSON takes it: dataclasses as dictionaries, arrays as {"shape", "float32": base64, little-endian}."""
+    if isinstance(part, np.ndarray):
+        data = np.ascontiguousarray(part, "<f4").tobytes()
+        return {"shape": list(part.shape), "float32": base64.b64encode(data).decode("ascii")}
+    if is_dataclass(part) and not isinstance(part, type):
+        return {field.name: as_data(getattr(part, field.name)) for field in fields(part)}
+    if isinstance(part, (tuple, list)):
+        return [as_data(one) for one in part]
+    return part

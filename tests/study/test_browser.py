@@ -1,0 +1,213 @@
+"""The page in a real browser: nothing said, nothing asked, every number the pass's, keys and clicks, accessibility."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minidistil.study.tables import first_head, shortest, tables
+from tests.study.browser import CHROMIUM, Browser, browser
+from tests.study.example import example
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"),
+]
+pytest.importorskip("jinja2", reason="pages are made with jinja2, of the extra `explain`")
+
+AXE = "axe_playwright_python"  # carries axe-core; the playwright that it is made for is not used
+LENSES = ("words", "classes", "token classes", "cosine", "replaced", "span")
+_TABLE = """(id) => { const t = document.getElementById(id); return [...t.tBodies[0].rows].map(
+    (row) => [...row.cells].map((cell) => cell.textContent)) }"""
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("chromium")) as found:
+        yield found
+
+
+@pytest.fixture
+def shown(chromium: Browser, tmp_path: Path) -> Any:
+    def show(explanation: Any, **options: Any) -> Browser:
+        path = tmp_path / "page.html"
+        explanation.save(path)
+        chromium.open(path, **options)
+        assert chromium.said == []
+        assert chromium.asked == [path.as_uri()]
+        return chromium
+
+    return show
+
+
+@pytest.fixture(autouse=True)
+def _nobody_left() -> None:
+    """The browser stays for all tests of this module, and ends with its fixture."""
+
+
+@pytest.mark.parametrize("kind", LENSES)
+def test_every_kind_of_page_opens_without_a_word_and_asks_for_nothing(shown: Any, kind: str) -> None:
+    page = shown(example(lens=kind))
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.evaluate("document.querySelectorAll('button').forEach((one) => one.click())")
+    assert page.said == []
+    assert len(page.asked) == 1
+    assert page.evaluate("document.querySelectorAll('.script[hidden]').length") == 0
+
+
+def test_network_is_blocked_and_the_listener_hears(shown: Any) -> None:
+    page = shown(example(bare=True))
+    asked = page.evaluate("fetch('https://example.org/').then(() => 'sent', () => 'refused')")
+    assert asked == "refused"
+    assert any("Content Security Policy" in line for line in page.said)
+
+
+def test_numbers_of_the_tables_are_the_float32_of_the_explanation(shown: Any) -> None:
+    explanation = example()
+    page = shown(explanation)
+    for one in [table for section in tables(explanation).values() for table in section]:
+        found = page.evaluate(f"({_TABLE})({one.id!r})")
+        assert found == [[heading, *cells] for heading, cells in one.rows], one.id
+    page.click("#attention .behind summary")
+    for layer, head in np.ndindex(explanation.attention.probabilities.shape[:2]):
+        page.evaluate(f"document.querySelectorAll('#heads button')[{layer * 4 + head}].click()")
+        found = page.evaluate(f"({_TABLE})('t-head')")
+        for row, values, total in zip(
+            found, explanation.attention.probabilities[layer, head], explanation.attention.row_sums[layer, head],
+            strict=True,
+        ):  # fmt: skip
+            assert np.array(row[1:-1], np.float32).tobytes() == values.tobytes()
+            assert np.float32(float(row[-1])) == total
+
+
+def test_script_writes_numbers_as_the_tables_do(shown: Any) -> None:
+    """The bars write their numbers by the script, the tables by the package."""
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, 2**32, 8, np.uint32).view(np.float32)
+    values = np.concatenate([values[np.isfinite(values)], np.float32([0, -0.0, 1, 1e-5, 9.9e-6, 123456790, 1e9, 0.1])])
+    explanation = example(["a"] * len(values))
+    object.__setattr__(explanation.attribution[0], "values", values)
+    object.__setattr__(explanation.attribution[0], "tokens", tuple(range(len(values))))
+    page = shown(explanation)
+    written = page.evaluate("[...document.querySelectorAll('#attribution-0 .value')].map((one) => one.textContent)")
+    assert [text.removeprefix("+") for text in written] == [shortest(value) for value in values]
+
+
+def test_arrows_move_head_layer_and_token(shown: Any) -> None:
+    explanation = example()
+    page = shown(explanation)
+    title = "document.getElementById('head-title').textContent"
+    layer, head = first_head(explanation.attention)
+    assert page.evaluate(title).startswith(f"Layer {layer}, head {head}")
+    page.click("#heads tbody tr:nth-child(1) td:nth-child(2) button")
+    assert page.evaluate(title).startswith("Layer 0, head 0")
+    page.press("ArrowRight", "ArrowDown")
+    assert page.evaluate(title).startswith("Layer 1, head 1")
+    page.press("ArrowLeft", "ArrowLeft", "ArrowUp", "ArrowUp")
+    assert page.evaluate(title).startswith("Layer 0, head 0")
+    page.press("End")
+    assert page.evaluate(title).startswith("Layer 2, head 3")
+    readout = "document.getElementById('head-readout').textContent"
+    assert page.evaluate(readout).startswith("[CLS] looks most at")
+    page.evaluate("document.getElementById('links').focus()")
+    page.press("ArrowDown", "ArrowDown")
+    assert page.evaluate(readout).startswith("cat looks most at")
+    page.click("#links .hit[data-token='5']")
+    assert page.evaluate(readout).startswith("sat looks most at")
+    row = explanation.attention.probabilities[2, 3, 5]
+    assert f" {shortest(row.max())}" in page.evaluate(readout)
+    assert page.evaluate("document.querySelectorAll('#heads [tabindex=\"0\"]').length") == 1
+
+
+def test_interventions_lens_and_neighbours_answer_to_keys(shown: Any) -> None:
+    explanation = example()
+    page = shown(explanation)
+    page.click("#heads-off tbody tr:nth-child(1) td:nth-child(2) button")
+    page.press("ArrowRight")
+    told = page.evaluate("document.getElementById('intervention-readout').textContent")
+    assert told.startswith("Layer 0 head 1 off")
+    assert shortest(explanation.interventions.heads.values[0, 1, 0]) in told
+    page.click("#removed li:nth-child(1) button")
+    page.press("ArrowDown")
+    told = page.evaluate("document.getElementById('intervention-readout').textContent")
+    assert told.startswith("cat removed")
+    assert shortest(explanation.interventions.removed.values[1, 1]) in told
+    page.click("#lens-grid tbody tr:nth-child(1) td:nth-child(2) button")
+    page.press("ArrowDown", "ArrowRight")
+    told = page.evaluate("document.getElementById('lens-readout').textContent")
+    assert told.startswith("after layer 0, the")
+    assert shortest(explanation.lens.probabilities[1, 1, 2]) in told
+    page.click("#near-layers button:nth-child(1)")
+    page.press("ArrowRight")
+    told = page.evaluate("document.getElementById('near-readout').textContent")
+    assert told.startswith("after layer 0")
+    assert shortest(explanation.neighbours.cosines[1, 0, 1]) in told
+
+
+def test_one_number_is_told_with_its_bits_and_all_operands(shown: Any) -> None:
+    explanation = example()
+    page = shown(explanation)
+    page.click("#matrices button:nth-child(1)")
+    page.press("ArrowDown")
+    page.click("#cells td:nth-of-type(1) button")
+    page.press("ArrowRight")
+    cell = explanation.numbers[1].cells[1]
+    story = page.evaluate("document.getElementById('story').textContent")
+    assert f"{cell.name} [1, 1]" in story
+    assert f"{cell.value.bits} = {int(cell.value.bits, 16):032b}"[:14] in story
+    page.click("#story summary")
+    rows = page.evaluate(
+        "[...document.querySelectorAll('#story details tbody tr')].map((r) => r.innerText.split('\\t'))"
+    )
+    for operand, column in zip(cell.operands, (1, 2), strict=True):
+        found = np.array([float(row[column]) for row in rows], np.float32)
+        assert found.tobytes() == operand.values.tobytes()
+
+
+def test_without_scripts_the_tables_stand_and_the_pictures_do_not(shown: Any) -> None:
+    page = shown(example(), scripts=False)
+    assert page.evaluate("document.querySelectorAll('.script:not([hidden])').length") == 0
+    assert page.evaluate("document.querySelectorAll('table.data').length") > 8
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_page_is_as_wide_as_the_window(shown: Any, width: int) -> None:
+    long = ["[CLS]", *["supercalifragilistic" * 3] * 20, "[SEP]"]
+    page = shown(example(long, "x" * 500), width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_colours_follow_the_system(shown: Any, dark: bool) -> None:
+    page = shown(example(), dark=not dark)
+    pixels = "[...document.querySelector('#matrix canvas').getContext('2d').getImageData(0, 0, 1, 1).data].slice(0, 3)"
+    before = page.evaluate(pixels)
+    page.darken(dark)
+    after = page.evaluate(f"new Promise((done) => setTimeout(() => done({pixels}), 50))")
+    assert before != after
+    assert sum(after) > 3 * 128 if dark else sum(after) < 3 * 128
+
+
+@pytest.mark.skipif(importlib.util.find_spec(AXE) is None, reason=f"axe-core comes with {AXE}, of the extra `browser`")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("kind", ["words", "cosine"])
+def test_accessibility_checker_finds_nothing(shown: Any, kind: str, width: int, dark: bool) -> None:
+    page = shown(example("[CLS] the שלום ##fish [UNK] sat . [SEP]".split(), lens=kind), width=width, dark=dark)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    spec = importlib.util.find_spec(AXE)
+    assert spec is not None
+    assert spec.origin is not None
+    page.evaluate((Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8") + ";0")
+    found = page.evaluate(
+        "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })"
+        ".then((r) => ({ passes: r.passes.length, bad: r.violations.map((v) => `${v.id}: ${v.help}; "
+        "${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200) + ' ' + n.failureSummary).join(' | ')}`) }))"
+    )
+    assert found["passes"] > 20
+    assert found["bad"] == []

@@ -74,7 +74,7 @@ def make_apart(name: str, path: Path, program: str = "build_backend.libraries") 
     command = [sys.executable, "-m", program, name, str(path.resolve())]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"the library {name} could not be made:\n{done.stderr}")
+        raise RuntimeError(f"the library {name} could not be made (status {done.returncode}):\n{done.stderr}")
     return path
 
 

@@ -11,13 +11,21 @@ from minidistil.kernels.steps.table import Matrix
 
 
 class Touched(NamedTuple):
-    """Memory that a step reads or writes: rows of so many bytes, `apart` from one to the next."""
+    """Memory that a step reads or writes: rows of so many bytes, `apart` from one to the next.
+
+    of: where the array begins that it is a part of, if its operand says that.
+    """
 
     address: int
     size: int
     writes: bool
     rows: int = 1
     apart: int = 0
+    of: int = 0
+
+    @property
+    def start(self) -> int:
+        return self.of or self.address
 
     @property
     def end(self) -> int:

@@ -34,7 +34,7 @@ def _pack_columns(o: PackColumns, threads: int) -> Iterator[Touched]:
         first, last = max(o.first, block) - block, min(o.first + o.n, block + length) - block
         for start in range(0, panel, sliver) if first < last else ():
             place = o.out + (block * panel + start * length + first * sliver) * 4
-            yield Touched(place, (last - first) * sliver * 4, True, layout.panels(o.k), o.of * panel * 4)
+            yield Touched(place, (last - first) * sliver * 4, True, layout.panels(o.k), o.of * panel * 4, o.out)
 
 
 def _weight_gradient(o: WeightGradient, threads: int) -> Iterator[Touched]:

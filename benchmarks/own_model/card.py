@@ -19,8 +19,8 @@ metrics: [accuracy]
 
 # Sentiment of reviews, in {megabytes}
 
-A DistilBERT of three layers, 384 wide, with {pieces} word pieces: whether an English film review, or a sentence of one, is
-`positive` or `negative`. Numbers are stored in float16, and computed in float32.
+A DistilBERT of three layers, 384 wide, with {pieces} word pieces: whether an English film review, or a sentence of
+one, is `positive` or `negative`. Numbers are stored in float16, and computed in float32.
 
     minidistil classify reviews.txt
     minidistil.pipeline("sentiment-analysis")("A wonderful film.")
@@ -31,31 +31,31 @@ It is an ordinary checkpoint, which transformers loads too.
 
 By `python -m benchmarks.own_model` of minidistil's sources, with `minidistil.training` and nothing else, on a CPU:
 
-1. Of [all-MiniLM-L6-v2](https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) (Apache-2.0) the vocabulary was cut to
-   the pieces that reviews use, and all characters.
-2. That teacher learned to guess masked words of {teacher_words} reviews, and then the sentiment of IMDb's training reviews and
-   SST-2's training sentences ({teacher_epochs} epochs, cut to {length} tokens).
-3. The student took the teacher's embeddings and layers {layers}. It learned from the teacher, on {student_words} reviews, to guess masked
-   words (soft targets, labels and the cosine of hidden states, 5 : 2 : 1), and then the sentiment ({student_epochs} epochs, 0.5 soft
-   with temperature 2, 0.5 hard, 1 cosine).
+1. Of [all-MiniLM-L6-v2](https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) (Apache-2.0) the vocabulary was
+   cut to the pieces that reviews use, and all characters.
+2. That teacher learned to guess masked words of {teacher_words} reviews, and then the sentiment of IMDb's training
+   reviews and SST-2's training sentences ({teacher}).
+3. The student took the teacher's embeddings and layers {layers}. It learned from the teacher to guess masked words
+   of {student_words} reviews (soft targets, words and the cosine of hidden states, 5 : 2 : 1), and then the sentiment
+   ({student}; 0.5 soft with temperature 2, 0.5 hard, 1 cosine).
 
 ## How good it is
 
 {results}
 
-IMDb: test accuracy over {imdb} reviews, read to their 512th token. SST-2: accuracy over the {sst2} sentences of its dev set. Nothing
-was trained on either, or chosen by IMDb's test set.
+IMDb: test accuracy over {imdb} reviews, read to their 512th token. SST-2: accuracy over the {sst2} sentences of its dev
+set. Nothing was trained on either.
 
 ## What it is not for
 
-Other languages; texts that are no reviews; telling what is neither good nor bad. What stands in reviews, prejudice among it, is
-in it. Its scores are not calibrated.
+Other languages; texts that are no reviews; telling what is neither good nor bad. What stands in reviews, prejudice
+among it, is in it. Its scores are not calibrated.
 
 ## Data
 
 - Large Movie Review Dataset v1.0: A. L. Maas et al., Learning Word Vectors for Sentiment Analysis, ACL 2011.
-- Stanford Sentiment Treebank, two classes, sentences: R. Socher et al., Recursive Deep Models for Semantic Compositionality
-  Over a Sentiment Treebank, EMNLP 2013.
+- Stanford Sentiment Treebank, two classes, sentences: R. Socher et al., Recursive Deep Models for Semantic
+  Compositionality Over a Sentiment Treebank, EMNLP 2013.
 
 No text of them is part of the model's files. Licences are in NOTICE of minidistil.
 """
@@ -70,14 +70,18 @@ def card(figures: Callable[[str], Mapping[str, Any]]) -> str:
         pieces=f"{pieces[1]:,}" if pieces else "few",
         teacher_words=f"{REVIEWS_OF_WORDS['teacher-words']:,}",
         student_words=f"{REVIEWS_OF_WORDS['student-words']:,}",
-        teacher_epochs=SETTINGS["teacher"]["epochs"],
-        student_epochs=SETTINGS["student"]["epochs"],
-        length=SETTINGS["teacher"]["max_length"],
+        teacher=_run("teacher"),
+        student=_run("student"),
         layers=", ".join(map(str, LAYERS[:-1])) + f" and {LAYERS[-1]}",
         results=_results(student, teacher),
         imdb=f"{student.get('imdb_examples', 25_000):,}",
         sst2=student.get("sst2_examples", 872),
     )
+
+
+def _run(step: str) -> str:
+    epochs, length = SETTINGS[step]["epochs"], SETTINGS[step]["max_length"]
+    return f"{epochs} epoch{'s' * (epochs > 1)}, cut to {length} tokens"
 
 
 def _results(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> str:

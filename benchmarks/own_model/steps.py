@@ -162,9 +162,7 @@ def _evaluation(of: Callable[[Recipe], Path]) -> Callable[[Recipe, Path], dict[s
             "text-classification", of(recipe), truncation=True, threads=recipe.threads, backend=recipe.backend
         )
         sets = {"sst2": recipe.data.sentences("dev"), "imdb": recipe.data.reviews("test")}
-        figures: dict[str, Any] = {
-            f"{name}_{key}": x for name, e in sets.items() for key, x in judged(pipe, e).items()
-        }
+        figures: dict[str, Any] = {f"{name}_{key}": x for name, e in sets.items() for key, x in judged(pipe, e).items()}
         return {**figures, "parameters": pipe.model.num_parameters()}
 
     return step

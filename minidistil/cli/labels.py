@@ -59,7 +59,7 @@ def classify(
 
     \b
     Example:
-      minidistil classify example:reviews -m sentiment
+      minidistil classify example:reviews
     """
     from minidistil.pipelines import pipeline
 

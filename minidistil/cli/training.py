@@ -253,7 +253,7 @@ def distill(
 
     \b
     Example:
-      minidistil distill example:opinions --teacher sentiment --epochs 1 -o small
+      minidistil distill example:reviews --teacher sentiment --epochs 1 -o small
     """
     from minidistil.training import distill as work
 

@@ -30,7 +30,10 @@ class Following:
 
     Attributes:
         answer: its numbers before anything is changed.
+        first: the word or class, of those of which one holds, whose probability is the first of them; else None.
     """
+
+    first: int | None = None
 
     def __init__(self, trace: Trace, encoder: Any = None) -> None:
         self.trace, self.model = trace, trace.model
@@ -60,6 +63,7 @@ class Following:
             return softmax(model._backend.masked_lm(hidden[at : at + 1]))[0, words]
 
         labels = tuple(model.tokenizer.convert_ids_to_tokens(words.tolist()))
+        self.first = int(words[0])
         said = (
             f"the probabilities of the {len(labels)} best words at token {focus} ({self.trace.encoding.tokens[focus]})"
         )
@@ -68,6 +72,7 @@ class Following:
     def _classes(self, hidden: np.ndarray) -> _Kind:
         order = best(class_scores(self.model, hidden))[0, :FOLLOWED]
         labels = tuple(self.model.config.id2label[int(i)] for i in order)
+        self.first = int(order[0]) if is_one_of_many(self.model) else None
         kind = "the score" if is_regression(self.model) else "the probability"
         return (lambda h, _: class_scores(self.model, h)[0, order]), "class", f"{kind} of each class", labels
 
@@ -75,6 +80,7 @@ class Following:
         focus = self._focus or 0
         order = best(token_scores(self.model, hidden)[focus : focus + 1])[0, :FOLLOWED]
         labels = tuple(self.model.config.id2label[int(i)] for i in order)
+        self.first = int(order[0])
         said = f"the probabilities of the best classes of token {focus} ({self.trace.encoding.tokens[focus]})"
 
         def measure(hidden: np.ndarray, removed: int) -> np.ndarray:
@@ -142,13 +148,19 @@ def is_regression(model: Model[Any]) -> bool:
     return model.config.problem_type == "regression"
 
 
+def is_one_of_many(model: Model[Any]) -> bool:
+    """Whether one of a classifier's classes holds, so that their probabilities are one together."""
+    return not is_regression(model) and (
+        model.config.problem_type != "multi_label_classification" and len(model.config.id2label) > 1
+    )
+
+
 def class_scores(model: Model[Any], hidden: np.ndarray) -> np.ndarray:
     """Scores float32 [1, N] of the classes of a text, of its hidden states float32 [n, D]."""
     logits = heads.classify(model._backend, hidden[:1], model._head)
     if is_regression(model):
         return logits
-    several = model.config.problem_type == "multi_label_classification" or logits.shape[1] == 1
-    return sigmoid(logits) if several else softmax(logits)
+    return softmax(logits) if is_one_of_many(model) else sigmoid(logits)
 
 
 def token_scores(model: Model[Any], hidden: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from minidistil._loading import loading
 from minidistil.models.base import Model
 from minidistil.study.answers import Following, Unfollowed, focus_of
+from minidistil.study.gradients import gradient_x_input
 from minidistil.study.interventions import interventions, occlusion
 from minidistil.study.lens import lens
 from minidistil.study.neighbours import neighbours as compare
@@ -112,16 +113,19 @@ def explain(
     encoder = None if own is model else model
     left_out: list[LeftOut] = []
     moved: Interventions | None = None
-    attribution: Attribution | None = None
+    attributed: list[Attribution] = []
     try:
-        moved, unmoved = interventions(Following(found, encoder))
-        left_out += unmoved
-        attribution = occlusion(moved)
+        following = Following(found, encoder)
     except Unfollowed as error:
-        left_out.append(LeftOut("interventions", str(error)))
-    if attribution is None:
-        left_out.append(LeftOut("attribution", "by occlusion: there are no tokens replaced or removed"))
-    left_out.append(LeftOut("attribution", "by gradients: these need a backward pass, which is not run here"))
+        left_out += [LeftOut("interventions", str(error)), LeftOut("attribution", str(error))]
+    else:
+        moved, unmoved = interventions(following)
+        left_out += unmoved
+        for one in (occlusion(moved), gradient_x_input(following)):
+            if isinstance(one, Attribution):
+                attributed.append(one)
+            else:
+                left_out.append(one)
     seen = lens(found, encoder)
     if isinstance(seen, LeftOut):
         left_out.append(seen)
@@ -140,7 +144,7 @@ def explain(
         None if isinstance(seen, LeftOut) else seen,
         numbers,
         near,
-        () if attribution is None else (attribution,),
+        tuple(attributed),
         (*left_out, *missing),
     )
 

@@ -63,11 +63,11 @@ def interventions(following: Following) -> tuple[Interventions, list[LeftOut]]:
     return Interventions(following.answer, heads, replaced, removed), left_out
 
 
-def occlusion(found: Interventions) -> Attribution | None:
-    """How much the answer's first number falls without each token; None where no token could be changed."""
+def occlusion(found: Interventions) -> Attribution | LeftOut:
+    """How much the answer's first number falls without each token, where tokens could be changed."""
     changed = found.replaced or found.removed
     if changed is None:
-        return None
+        return LeftOut("attribution", "by occlusion: no token was replaced or removed")
     did = f"replaced by {changed.with_token}" if changed.with_token else "removed"
     sentence = (
         f"How much {found.answer.labels[0]!r} falls when a token alone is {did}. Tokens that stand for each other can "

@@ -15,10 +15,16 @@ _names = LazyNames(
         "classifier": ("FrozenClassifier", "fit_classifier"),
         "curves": ("draw_curves",),
         "evaluation": ("Evaluation", "evaluate_labels"),
-        "examples": ("Examples",),
+        "data": ("Data",),
+        "examples": ("Examples", "make_examples"),
+        "folder": ("RunFolder",),
         "runs": ("Trained", "distill", "fine_tune", "train_masked_lm"),
         "settings": ("Settings",),
+        "student": ("NewModel", "make_student", "new_head", "new_model"),
+        "teacher": ("Teacher",),
         "trainer": ("Trainer", "TrainingError"),
+        "vocabulary": ("CutReport", "cut_vocabulary"),
+        "writing": ("write_checkpoint",),
     },
 )
 __all__ = _names.all

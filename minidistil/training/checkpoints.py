@@ -92,7 +92,7 @@ class Checkpoints:
         self.last = progress.step
 
     def read(self, learner: Learner) -> Progress:
-        """Put the last good checkpoint into a learner; a `Progress` of no steps where there never was one.
+        """Put the last good checkpoint into a learner, which is to be told so; no steps where there never was one.
 
         Raises:
             ValueError: there are checkpoints, and none of them is good.
@@ -106,7 +106,6 @@ class Checkpoints:
             except ValueError as error:
                 faults.append(f"{path.name} {error}")
                 continue
-            learner.changed()
             self.last = found.step
             return found
         if faults:

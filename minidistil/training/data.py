@@ -16,9 +16,8 @@ import numpy as np
 
 from minidistil._options import is_iterable, refuse_table
 from minidistil.backends.learning import Task
-from minidistil.records.lines import path_of
 from minidistil.records.record import Faults, Record
-from minidistil.records.sources import FORMATS, Source
+from minidistil.records.sources import Source
 from minidistil.weights.errors import listing
 
 _FEWEST = 2  # labels: with one there is nothing to tell apart
@@ -92,6 +91,8 @@ class Data:
         Raises:
             ValueError: all that is wrong; or there are no examples, one label only, or a label without examples.
         """
+        if isinstance(labels, str):
+            raise TypeError("labels must be a list of names, got one str")
         faults, counted, count = Faults(), dict[Any, list[Any]](), 0
         digest = hashlib.blake2b(digest_size=16)
         names = None if labels is None else tuple(map(str, labels))
@@ -199,7 +200,7 @@ class Data:
 
     def _of_a_file(self, path: str) -> Iterator[Example]:
         labelled = self.task != "masked_lm"
-        form = FORMATS.get(path_of(path).suffix.lower(), "text")
+        form = Source(path, (), None, "utf-8", (self._text,)).form
         if labelled and form == "text" and not self._unlabelled:
             raise ValueError(
                 f"{path}: lines of text have no labels: give .csv, .tsv, .jsonl, .arrow or .parquet with columns "

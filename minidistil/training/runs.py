@@ -344,6 +344,8 @@ def _distilling(
     without = {}
     if "hard" not in said and settings.task != "masked_lm" and not survey.counts:
         without["hard"] = 0.0
+    if "hard" in said and settings.hard and settings.task != "masked_lm" and not survey.counts:
+        raise ValueError("a hard loss compares with labels, and the data have none: pass hard=0, or leave it out")
     if "cosine" not in said and teacher.config.dim != student.dim:
         without["cosine"] = 0.0
     settings = Settings(**{**settings.to_dict(), **without})

@@ -63,7 +63,7 @@ class Trainer:
         resumed: how many of them earlier processes have done.
 
     Raises:
-        ValueError: a term of the loss asks for a teacher or for labels, and there are none; checkpoints are damaged.
+        ValueError: there is no tokenizer to mask words with, or checkpoints are damaged.
     """
 
     def __init__(
@@ -80,8 +80,6 @@ class Trainer:
         held_out: Examples | None = None,
         show_progress: bool = False,
     ) -> None:
-        if settings.task != "masked_lm" and settings.hard and examples.labels is None:
-            raise ValueError("a hard loss asks for labels, and the examples have none: pass hard=0")
         self.learner, self.settings = learner, settings
         self._teacher, self._show = teacher, show_progress
         vocabulary = None
@@ -124,10 +122,10 @@ class Trainer:
         self._begun, self._saved = time.monotonic() - self._done.seconds, time.monotonic()
         self._shown: float | None = None
         self._updating = False
-        if not self._log.end:
-            self._log.write({"step": 0, "steps": self.steps, "bytes": self.needs})
-            self._done = replace(self._done, log=self._log.end)
         try:
+            if not self._log.end:
+                self._log.write({"step": 0, "steps": self.steps, "bytes": self.needs})
+                self._done = replace(self._done, log=self._log.end)
             with progress(self.steps, self._show, unit="steps", done=self._done.step, verb="Training") as bar:
                 self._evaluate_if_due()
                 for step in range(self._done.step + 1, self.steps + 1):

@@ -129,7 +129,7 @@ def choose_pieces(tokenizer: Tokenizer, words: Mapping[str, int], size: int) -> 
     Args:
         tokenizer: a WordPiece tokenizer.
         words: how often each occurs, from `count_words`.
-        size: pieces to keep; of equally frequent ones those with lower numbers.
+        size: pieces to keep; of equally frequent ones those with lower numbers, BERT's [unused0] and so on last.
 
     Returns:
         int64 [size], numbers in increasing order; all where there are not so many.
@@ -141,11 +141,13 @@ def choose_pieces(tokenizer: Tokenizer, words: Mapping[str, int], size: int) -> 
     numbers = _backend(tokenizer).get_vocab(with_added_tokens=False)
     always = {i for piece, i in numbers.items() if len(piece.removeprefix(_prefix(tokenizer))) == 1}
     always |= set(tokenizer.added_tokens_decoder) | set(tokenizer.all_special_ids)
+    spares = {i for piece, i in numbers.items() if piece.startswith("[unused")}
     if len(always) > size:
         raise ValueError(
             f"a vocabulary of {size} pieces is too small: special tokens and single characters are {len(always)}"
         )
-    others = [i for i in np.argsort(-counts, kind="stable").tolist() if i not in always]
+    spare = np.array([i in spares for i in range(len(counts))])
+    others = [i for i in np.lexsort((spare, -counts)).tolist() if i not in always]
     return np.sort(np.array([*always, *others[: size - len(always)]], np.int64))
 
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from minidistil.backends.engine import warmup
 from minidistil.kernels.code import emit, kept, native, shipped
 from minidistil.kernels.code.target import target
 
@@ -74,6 +75,21 @@ def test_what_is_kept(code: Kept) -> None:
     assert lines[3] == CODE
     assert code.file.stat().st_mode & 0o777 == 0o644
     assert [path.name for path in code.file.parent.iterdir()] == [code.file.name], "a temporary file was left"
+
+
+def test_training_is_compiled_where_it_is_asked_for(code: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    """Who only runs a model waits for nothing else; who trains hears that it takes longer."""
+    native._entries.clear()
+    code.file.unlink()
+    warmup()
+    warmup()
+    assert [code.compiled, len(code.executed)] == [2, 1]
+    assert "compiles its kernels for this CPU" in caplog.text
+    caplog.clear()
+    warmup(training=True)
+    assert [code.compiled, len(code.executed)] == [3, 2]
+    assert "compiles its kernels for training for this CPU" in caplog.text
+    assert sorted(path.name for path in code.file.parent.iterdir()) == [f"run-{KEY}.o", f"train-{KEY}.o"]
 
 
 def test_a_bit_is_enough(code: Kept) -> None:

@@ -72,11 +72,13 @@ def test_the_same_bits_as_on_haswell(name: str, features: str | None, lanes: int
 
 @pytest.mark.slow
 @pytest.mark.skipif(target().lanes != 16, reason="elsewhere the quick tests are these")
-def test_products_and_teams_without_avx512() -> None:
+def test_products_teams_and_training_without_avx512() -> None:
     """Tasks are drawn, and weights packed and fetched, in another way there."""
     program = """
 import pytest
 kernels = [f"tests/kernels/test_{name}.py" for name in ("gemm", "pack", "attention")]
+training = ["products", "norms", "activations", "attention", "dropout", "embeddings", "losses", "optimizer"]
+kernels += [f"tests/learning/test_{name}.py" for name in training]
 raise SystemExit(pytest.main(["-q", *kernels, "tests/engine/test_invariance.py"]))
 """
     result(program, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="+avx2,+fma")

@@ -113,7 +113,7 @@ def regions(address: int, threads: int, entry: str = "run") -> Iterator[Region]:
     """
     call = steps.read_call(address, entry)
     yield Region(address, call.size, holds_addresses=True)
-    places = [(place.address, place.end) for step in call.steps for place in steps.touched(step, threads)]
+    places = [(place.start, place.end) for step in call.steps for place in steps.touched(step, threads)]
     places.append((call.run.scratch, call.run.scratch + threads * call.run.scratch_floats * 4))
     places.append((call.run.clock, call.run.clock + call.run.length * 8 if call.run.clock else 0))
     start = end = 0

@@ -16,40 +16,40 @@ from tests.learning import small
 
 pytestmark = pytest.mark.parity
 
-WEIGHTS = LossWeights(hard=0.3, soft=0.2, temperature=2.0, cosine=0.1)
+ALL = LossWeights(hard=0.3, soft=0.2, temperature=2.0, cosine=0.1)
+HARD = LossWeights(hard=0.3)  # then the last layer is computed at the rows that the head reads
 SIZES = {"vocab_size": 211, "max_position_embeddings": 260, "n_heads": 4, "dim": 64, "hidden_dim": 200}
 LENGTHS = (17, 1, 230, 40)  # more than 192 tokens: sums of several blocks
 TOLERANCE = 2e-5  # of the largest of each parameter's gradient
-VARIATIONS: dict[str, tuple[str, Task, dict]] = {
-    **{f"{family} {task}": (family, task, {}) for family in small.FAMILIES for task in TASKS},
-    **{f"bert with {name}": ("Bert", "masked_lm", {"hidden_act": name}) for name in ("relu", "gelu_new", "silu")},
-    "bert untied": ("Bert", "masked_lm", {"tie_word_embeddings": False}),
-    "distilbert with many labels": (
-        "DistilBert",
-        "token_classification",
-        {"id2label": {str(i): str(i) for i in range(13)}},
-    ),
+MANY = {"id2label": {str(i): str(i) for i in range(13)}}
+CASES: dict[str, tuple[str, Task, dict, LossWeights]] = {
+    **{f"{family} {task}": (family, task, {}, ALL) for family in small.FAMILIES for task in TASKS},
+    **{f"bert with {name}": ("Bert", "masked_lm", {"hidden_act": name}, ALL) for name in ("relu", "gelu_new", "silu")},
+    "bert untied": ("Bert", "masked_lm", {"tie_word_embeddings": False}, ALL),
+    "distilbert with many labels": ("DistilBert", "token_classification", MANY, ALL),
+    **{f"{family}, labels alone": (family, "masked_lm", {}, HARD) for family in ("DistilBert", "Bert", "Roberta")},
+    "sentences, labels alone": ("Bert", "sequence_classification", {}, HARD),
 }
 
 
-@pytest.mark.parametrize("variation", VARIATIONS)
-def test_gradients_are_those_of_autograd(torch_reference: Any, variation: str, tmp_path: Path) -> None:
-    family, task, changes = VARIATIONS[variation]
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_are_those_of_autograd(torch_reference: Any, case: str, tmp_path: Path) -> None:
+    family, task, changes, weights = CASES[case]
     values = small.config(family, task, sizes=SIZES, **changes)
-    config, weights = small.model(tmp_path, values, seed=4)
-    learner = ReferenceLearner(config, weights, task, Chances())
+    config, model = small.model(tmp_path, values, seed=4)
+    learner = ReferenceLearner(config, model, task, Chances())
     batch = small.batch(values, LENGTHS)
     # Not the padding token: PyTorch's look-up gives its row no gradient. Ours is never given one.
     ids = np.where(batch.input_ids == values["pad_token_id"], 5, batch.input_ids)
     batch = replace(batch, input_ids=ids)
-    targets = small.targets(batch, task, learner.parameters.outputs, config.dim, WEIGHTS)
+    targets = small.targets(batch, task, learner.parameters.outputs, config.dim, weights)
     losses = learner.accumulate(batch, targets, 1, 0)
 
     cuts = batch.offsets[1:-1]
     types = [None] * batch.sentences if batch.token_type_ids is None else np.split(batch.token_type_ids, cuts)
     sentences = list(zip(np.split(ids, cuts), types, strict=True))
     names = ("rows", "labels", "teacher_logits", "teacher_hidden")
-    asked = {name: getattr(targets, name) for name in names} | WEIGHTS._asdict()
+    asked = {name: getattr(targets, name) for name in names} | weights._asdict()
     want, said = torch_reference.gradients(values, 4, sentences, asked)
 
     np.testing.assert_allclose((losses.hard, losses.soft, losses.cosine), said, rtol=1e-5)

@@ -57,10 +57,12 @@ def _losses(z: Any, h: Any, targets: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Cross entropy, divergence from the teacher at the temperature, 1 - cosine: each summed over rows (tokens)."""
     functional, T = torch.nn.functional, targets["temperature"]
     labels = torch.from_numpy(targets["labels"]).long()
-    teacher, states = (torch.from_numpy(targets[name]) for name in ("teacher_logits", "teacher_hidden"))
     hard = functional.cross_entropy(z, labels, ignore_index=-1, reduction="sum")
-    soft = functional.kl_div(
-        functional.log_softmax(z / T, dim=1), functional.softmax(teacher / T, dim=1), reduction="sum"
-    )
-    target = torch.ones(len(h))
-    return hard, soft, functional.cosine_embedding_loss(h, states, target, reduction="sum")
+    soft = angles = torch.zeros(())
+    if targets["teacher_logits"] is not None:
+        teacher = functional.softmax(torch.from_numpy(targets["teacher_logits"]) / T, dim=1)
+        soft = functional.kl_div(functional.log_softmax(z / T, dim=1), teacher, reduction="sum")
+    if targets["teacher_hidden"] is not None:
+        states = torch.from_numpy(targets["teacher_hidden"])
+        angles = functional.cosine_embedding_loss(h, states, torch.ones(len(h)), reduction="sum")
+    return hard, soft, angles

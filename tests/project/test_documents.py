@@ -30,7 +30,7 @@ def test_python_of_the_readme_runs(block, offline, tmp_path):
 
 def test_the_readme_has_the_two_commands_that_ci_runs():
     setup, tests = _blocks("sh")
-    assert "minidistil search" in setup
+    assert "minidistil classify" in setup
     assert tests.rstrip().endswith(".venv/bin/pytest")
 
 

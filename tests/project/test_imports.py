@@ -22,6 +22,7 @@ ALLOWED = {
     "minidistil/sentences/sinks": {"numpy", "pyarrow"},  # for types alone, like the next two
     "minidistil/sentences/streaming": {"numpy", "pyarrow"},
     "minidistil/sentences/tables": {"pyarrow"},
+    "minidistil/training/curves": {"numpy", "matplotlib"},  # the extra `plots`, imported where a picture is drawn
     "minidistil": {"numpy", "tokenizers", "huggingface_hub", "tqdm"},
 }
 TYPES_ONLY = {"typing_extensions"}  # type checkers bring it; nobody loads it when code runs
@@ -116,5 +117,19 @@ from pathlib import Path
 model = minidistil.AutoModel.from_pretrained(Path(sys.argv[1]), backend="exact")
 model([[1, 2, 3]])
 print([name for name in ("zipfile", "pickletools", "tempfile", "numba", "llvmlite") if name in sys.modules])
+"""
+    assert python(code, distilbert_small) == "[]"
+
+
+def test_a_model_that_only_runs_imports_nothing_of_training(distilbert_small):
+    """So its code is not compiled either, and a first result is there as soon as ever."""
+    code = """
+import sys, minidistil
+from pathlib import Path
+model = minidistil.AutoModel.from_pretrained(Path(sys.argv[1]), backend="engine")
+model([[1, 2, 3]])
+loaded = [name for name in sys.modules if name.startswith("minidistil.")]
+assert "minidistil.kernels.steps.table" in loaded
+print([name for name in loaded if "steps.training" in name or "engine.learning" in name])
 """
     assert python(code, distilbert_small) == "[]"

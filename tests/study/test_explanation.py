@@ -103,7 +103,7 @@ def test_a_text_without_tokens_of_its_own_says_what_is_missing(load):
     found = explain(load(MASKED_LM[0], threads=1), "")
     assert [piece.special for piece in found.pieces] == [True, True]
     assert found.interventions.replaced is None
-    assert found.attribution == ()
+    assert [one.method for one in found.attribution] == ["gradient x input"]
     assert {one.section for one in found.left_out} == {"interventions", "attribution", "neighbours", "numbers"}
 
 

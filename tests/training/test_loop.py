@@ -8,17 +8,22 @@ import os
 import random
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from minidistil.training import trainer as module
-from minidistil.training.trainer import TrainingError, uninterrupted
+from minidistil.training.folder import RunFolder
+from minidistil.training.journal import Log, read_log
+from minidistil.training.trainer import Trainer, TrainingError, uninterrupted
+from minidistil.weights.config import Config
 from tests import processes
 from tests.training.killing import Moments
 from tests.training.learner import TableLearner
-from tests.training.loops import lines, state, train
+from tests.training.loops import examples_of, lines, settings, state, train
 
 STEPS = 15
 
@@ -108,9 +113,10 @@ class Interrupted(TableLearner):
         self.step, self.within = step, within
 
     def accumulate(self, batch: Any, targets: Any, step: int, first_row: int) -> Any:
+        found = super().accumulate(batch, targets, step, first_row)
         if step == self.step and self.within == "accumulate":
             signal.raise_signal(signal.SIGINT)
-        return super().accumulate(batch, targets, step, first_row)
+        return found
 
     def update(self, update: Any) -> float:
         if update.step == self.step and self.within == "update":
@@ -126,18 +132,75 @@ def test_interrupt_leaves_a_checkpoint(start: Path, tmp_path: Path, whole: Any, 
     note = "".join(caught.value.__notes__)
     assert f"the last good checkpoint, of step {last}, is in {tmp_path / 'run'}" in note
     assert lines(tmp_path / "run")[-1]["step"] == last
-    learner = TableLearner(400, 2)
+    learner.step = 0  # the same one, with what was added up in the step that was cut short
     assert state(train(start, tmp_path / "run", learner)) == whole[0]
     assert lines(tmp_path / "run") == whole[1]
 
 
+class Noting(TableLearner):
+    """Notes what it is told with every micro-batch."""
+
+    def __init__(self) -> None:
+        super().__init__(400, 2)
+        self.told: dict[int, list[tuple[Any, int, int]]] = {}
+
+    def accumulate(self, batch: Any, targets: Any, step: int, first_row: int) -> Any:
+        self.told.setdefault(step, []).append((targets, first_row, batch.tokens))
+        return super().accumulate(batch, targets, step, first_row)
+
+
+class Silent:
+    """A teacher whose word is zeros."""
+
+    def says(self, batch: Any, rows: np.ndarray, *, logits: bool, hidden: bool) -> tuple[np.ndarray, np.ndarray]:
+        assert logits
+        assert hidden
+        return np.zeros((len(rows), 2), np.float32), np.zeros((batch.tokens, 3), np.float32)
+
+    def logits(self, batch: Any, rows: np.ndarray) -> np.ndarray:
+        return np.zeros((len(rows), 2), np.float32)
+
+
+def test_losses_are_means_over_the_whole_step(start: Path, tmp_path: Path) -> None:
+    """However a step is cut: each micro-batch gets the weights of all, and the place where it begins."""
+    learner = Noting()
+    with RunFolder(tmp_path / "run") as run:
+        trainer = Trainer(
+            learner, examples_of(start, run.path), settings(micro_tokens=1, hard=2.0, soft=3.0, cosine=5.0, epochs=1),
+            config=Config.from_pretrained(start), folder=run, circumstances="a", teacher=Silent(),  # type: ignore[arg-type]
+        )  # fmt: skip
+        trainer.run()
+    assert [len(parts) for parts in learner.told.values()] == [2] * 5
+    for parts in learner.told.values():
+        tokens = sum(count for _, _, count in parts)
+        assert [first for _, first, _ in parts] == [0, parts[0][2]]
+        for targets, _, _ in parts:
+            assert targets.weights == (2.0 / 2, 3.0 / 2, 2.0, 5.0 / tokens)
+            assert targets.teacher_logits.shape == (1, 2)
+
+
+def test_a_log_is_cut_to_what_is_done(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"step": 2}\n{"st')
+    log = Log(path, 12)
+    assert path.read_bytes() == b'{"step": 1}\n'
+    log.write({"step": 2, "loss": 0.5})
+    log.close()
+    assert list(read_log(path)) == [{"step": 1}, {"step": 2, "loss": 0.5}]
+    with path.open("a") as file:
+        file.write('{"step": 3')
+    assert len(list(read_log(path))) == 2
+
+
 def test_uninterrupted_work_is_done_to_its_end() -> None:
-    begun, go = threading.Event(), threading.Event()
+    begun, go, main = threading.Event(), threading.Event(), threading.get_ident()
     done = []
 
     def interrupt() -> None:
         begun.wait()
-        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # for the main thread to be through with starting the other, and wait
+        signal.pthread_kill(main, signal.SIGINT)  # the thread that waits, lest the system choose another
+        time.sleep(0.2)  # who does not wait for the work is through before it ends
         go.set()
 
     def work() -> None:
@@ -147,10 +210,13 @@ def test_uninterrupted_work_is_done_to_its_end() -> None:
 
     other = threading.Thread(target=interrupt)
     other.start()
-    with pytest.raises(KeyboardInterrupt):
+    seen = []
+    try:
         uninterrupted(work)
+    except KeyboardInterrupt:
+        seen = [*done, "interrupted"]
     processes.join([other])
-    assert done == [1]
+    assert seen == [1, "interrupted"]
     with pytest.raises(ZeroDivisionError):
         uninterrupted(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
 

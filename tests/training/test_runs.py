@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import random
@@ -52,7 +53,7 @@ def test_what_is_made_is_an_ordinary_checkpoint(tuned: Path, start: Path) -> Non
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_a_finished_run_is_not_done_again_and_another_is_refused(tuned: Path, start: Path) -> None:
+def test_a_finished_run_is_not_done_again_and_another_is_refused(tuned: Path, start: Path, tmp_path: Path) -> None:
     before, call = weights(tuned), {"start": start, "out": tuned, "held_out": LABELLED, **TUNED}
     found = fine_tune(LABELLED, **call)
     assert (found.steps, found.resumed, found.figures["accuracy"]) == (30, 30, 1.0)
@@ -66,6 +67,9 @@ def test_a_finished_run_is_not_done_again_and_another_is_refused(tuned: Path, st
             fine_tune(LABELLED, **{**call, **changed})
         assert message in str(caught.value)
         assert "restart=True" in str(caught.value)
+    other = written(tmp_path / "other", {**TINY, "attention_dropout": 0.1})
+    with pytest.raises(ValueError, match="earlier run here was another: start was"):
+        fine_tune(LABELLED, **{**call, "start": other})
     with pytest.raises(ValueError, match="data was"):
         fine_tune([*LABELLED[1:], ("another", "good")], **call)
     assert weights(tuned) == before
@@ -179,7 +183,7 @@ def test_the_same_bytes_however_it_is_cut(start: Path, tmp_path: Path, monkeypat
     assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
 
 
-def test_a_teacher_of_another_vocabulary_width_or_head(start: Path, teacher: Path, tmp_path: Path) -> None:
+def test_a_teacher_of_another_vocabulary_width_or_head(start: Path, teacher: Path, tuned: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     write_checkpoint(other, {**TEACHER, "vocab_size": 380})
@@ -197,8 +201,39 @@ def test_a_teacher_of_another_vocabulary_width_or_head(start: Path, teacher: Pat
         distill(LABELLED, teacher=teacher, task="sequence_classification", **call)
     with pytest.raises(ValueError, match="the teacher has layers 0 to 1; asked for 2, 4"):
         distill(GOOD, teacher=teacher, layers=[0, 2, 4], out=tmp_path / "no", **QUICK)
+    with pytest.raises(ValueError, match="a hard loss compares with labels, and the data have none"):
+        distill(GOOD, teacher=tuned, out=tmp_path / "no", hard=0.5, **QUICK)
+    with pytest.raises(ValueError, match="the teacher's labels are bad, good, and labels are good, bad"):
+        distill(LABELLED, teacher=tuned, out=tmp_path / "no", labels=["good", "bad"], **QUICK)
     with pytest.raises(ValueError, match="leave one of them out"):
         distill(GOOD, teacher=teacher, start=start, layers=[0], out=tmp_path / "no", **QUICK)
+
+
+def test_a_disk_that_is_full_at_the_end_costs_no_step(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = {"start": start, "out": tmp_path / "out", "epochs": 2, **QUICK}
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minidistil.weights.saving._write", full)
+        with pytest.raises(CheckpointError, match="cannot be written: No space left on device"):
+            train_masked_lm(GOOD, **call)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["training"]
+    found = train_masked_lm(GOOD, **call)
+    assert (found.steps, found.resumed) == (2, 2)
+    assert weights(found.folder) == weights(train_masked_lm(GOOD, **{**call, "out": tmp_path / "whole"}).folder)
+
+
+def test_a_few_sentences_are_learned_by_heart(start: Path, tmp_path: Path) -> None:
+    still = dict.fromkeys(("hidden_dropout", "attention_dropout", "head_dropout"), 0.0)
+    found = fine_tune(
+        LABELLED[3:7], start=start, out=tmp_path / "out", held_out=LABELLED[3:7], **QUICK, **still, epochs=60,
+        learning_rate=2e-2, decay=0.0,
+    )  # fmt: skip
+    assert found.figures["loss"] < 0.01
 
 
 def test_what_would_lose_something_is_refused(start: Path, tmp_path: Path) -> None:
@@ -224,6 +259,8 @@ def test_nothing_is_written_for_bad_data_or_settings(start: Path, tmp_path: Path
         train_masked_lm(GOOD, **call, speed=3)
     with pytest.raises(ValueError, match="soft and cosine losses compare with a teacher, and there is none"):
         train_masked_lm(GOOD, **call, soft=1.0)
+    with pytest.raises(TypeError, match="labels must be a list of names, got one str"):
+        fine_tune(LABELLED, **call, labels="good")
     with pytest.raises(ValueError, match="task must be"):
         fine_tune(LABELLED, **call, task="masked_lm")
     assert not (tmp_path / "out").exists()

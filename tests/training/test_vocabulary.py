@@ -116,6 +116,18 @@ def test_padding_gets_its_new_number(tmp_path: Path) -> None:
     assert read(tmp_path / "cut")[0].pad_token_id == cut.pad_token_id == cut.get_vocab()["[PAD]"]
 
 
+def test_places_that_nobody_uses_go_first(tmp_path: Path) -> None:
+    """BERT's vocabulary begins with a thousand of them, which no text has either."""
+    folder = write(tmp_path / "whole", "DistilBertForMaskedLM")
+    entries = vocabulary(320)
+    entries = [*entries[:5], *(f"[unused{i}]" for i in range(40)), *entries[5:280]]
+    (folder / "vocab.txt").write_text("".join(f"{entry}\n" for entry in entries))
+    (folder / "tokenizer.json").unlink()
+    kept = choose_pieces(Tokenizer.from_pretrained(folder), {"the": 1}, 280)
+    assert [entries[i] for i in kept] == [entry for entry in entries if not entry.startswith("[unused")]
+    assert len(choose_pieces(Tokenizer.from_pretrained(folder), {"the": 1}, 281)) == 281
+
+
 def test_more_than_there_are(folders: tuple[Path, Path]) -> None:
     tokenizer = Tokenizer.from_pretrained(folders[0])
     np.testing.assert_array_equal(choose_pieces(tokenizer, {"the": 1}, 10_000), np.arange(SIZE))

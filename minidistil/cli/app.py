@@ -10,6 +10,7 @@ from minidistil.cli.checkpoints import inspect, verify, warmup
 from minidistil.cli.completion import completion
 from minidistil.cli.demo import demo
 from minidistil.cli.entities import ner
+from minidistil.cli.explain import explain
 from minidistil.cli.labels import classify, zero_shot
 from minidistil.cli.masks import fill_mask
 from minidistil.cli.options import traceback_option
@@ -55,6 +56,7 @@ COMMANDS = (
     embed,
     search,
     rerank,
+    explain,
     inspect,
     verify,
     warmup,

@@ -21,7 +21,7 @@ from minidistil.study.explanation import Explanation
 from minidistil.study.parts import Attention, as_data
 from minidistil.study.tables import first_head, pattern_marks, shortest, tables
 
-WHOLE_BYTES = 320_000  # of attention kept as float32; a page of 64 tokens stays below 1.5 MB with it
+ATTENTION_BYTES = 600_000  # kept before base64; a page of 64 tokens stays below 1.5 MB with it
 _PAGE = Path(__file__).parent / "page"
 _SCRIPTS = ("elements.js", "pictures.js", "numbers.js")  # one script in the page
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # what could end a script element, or a line of it
@@ -44,7 +44,7 @@ def page(explanation: Explanation) -> str:
             "form-action 'none'",
         ]
     )
-    text: str = _template().render(
+    text: str = template().render(
         explanation=explanation,
         policy=policy,
         style=style,
@@ -87,10 +87,12 @@ def page_data(explanation: Explanation, whole: list[tuple[int, int]]) -> str:
 def whole_heads(attention: Attention) -> list[tuple[int, int]]:
     """Return layer and head of the attention that the page has as float32: of the clearest patterns if not of all."""
     layers, heads, tokens, _ = attention.probabilities.shape
-    fit = max(1, WHOLE_BYTES // (4 * tokens * tokens))
+    fit = layers * heads
+    if 4 * fit * tokens * tokens > ATTENTION_BYTES:
+        fit = max(1, (ATTENTION_BYTES - fit * tokens * tokens) // (4 * tokens * tokens))  # beside the shades of all
     clearest = sorted(attention.patterns, key=lambda pattern: (-pattern.share, pattern.layer, pattern.head))
     chosen = [first_head(attention), *((pattern.layer, pattern.head) for pattern in clearest)]
-    return sorted(list(dict.fromkeys(chosen))[: min(fit, layers * heads)])
+    return sorted(list(dict.fromkeys(chosen))[:fit])
 
 
 def shades(probabilities: np.ndarray) -> np.ndarray:
@@ -120,7 +122,8 @@ def _left_out(explanation: Explanation) -> dict[str, list[str]]:
 
 
 @cache
-def _template() -> Any:
+def template() -> Any:
+    """Return the page's template (ImportError where Jinja2 is not installed)."""
     try:
         import jinja2
     except ModuleNotFoundError as error:

@@ -19,13 +19,17 @@ _POSITIONAL = range(-5, 9)  # powers of ten that are written without an exponent
 
 @dataclass(frozen=True)
 class Table:
-    """A table: `rows` are a heading and the cells after it; `corner` is what the headings are."""
+    """A table: `rows` are a heading and the cells after it; `corner` is what the headings are.
+
+    A `numeric` one has numbers in all cells.
+    """
 
     id: str
     caption: str
     corner: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
+    numeric: bool = False
 
 
 def shortest(x: Any) -> str:
@@ -67,7 +71,8 @@ def tables(explanation: Explanation) -> dict[str, list[Table]]:
         found["interventions"] = _interventions(explanation.interventions, names)
     if explanation.lens is not None:
         found["lens"] = [_lens(explanation.lens, names)]
-    found["numbers"] = [_numbers(matrix) for matrix in explanation.numbers]
+    if explanation.numbers:
+        found["numbers"] = _numbers(explanation.numbers)
     if explanation.neighbours is not None:
         found["neighbours"] = _neighbours(explanation.neighbours)
     found["attribution"] = [_attribution(number, one, names) for number, one in enumerate(explanation.attribution)]
@@ -121,7 +126,7 @@ def _attention(attention: Attention, names: Sequence[str]) -> list[Table]:
     )
     caption = f"Attention of layer {layer}, head {head}: each row is the token that looks"
     return [
-        Table("t-head", caption, "token", (*names, "sum of the row"), rows),
+        Table("t-head", caption, "token", (*names, "sum of the row"), rows, numeric=True),
         Table(
             "t-patterns",
             f"Measured patterns of the heads; a name stands where its share is at least {attention.threshold:g}",
@@ -184,16 +189,21 @@ def layer_name(row: int) -> str:
     return "embeddings" if row == 0 else f"after layer {row - 1}"
 
 
-def _numbers(matrix: Matrix) -> Table:
-    rows = tuple(
+def _numbers(matrices: Sequence[Matrix]) -> list[Table]:
+    names = tuple((matrix.name, (" × ".join(map(str, matrix.shape)), matrix.description)) for matrix in matrices)
+    cells = tuple(
         (
-            f"[{', '.join(map(str, cell.index))}]",
+            f"{matrix.name}[{', '.join(map(str, cell.index))}]",
             (shortest(cell.value.value), cell.value.bits, cell.formula, "yes" if cell.agrees else "no"),
         )
+        for matrix in matrices
         for cell in matrix.cells
     )
     columns = ("value", "bits", "made of", "computed anew, the same bits")
-    return Table(f"t-number-{matrix.name}", f"{matrix.name}, cells that are traced", "cell", columns, rows)
+    return [
+        Table("t-cells", "Cells that are traced", "cell", columns, cells),
+        Table("t-matrices", "Every intermediate of the pass, in its order", "name", ("shape", "what it is"), names),
+    ]
 
 
 def _neighbours(part: Neighbours) -> list[Table]:

@@ -65,6 +65,12 @@ class Browser:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
+    def until(self, condition: str) -> None:
+        """Wait until a JavaScript expression holds; browsers tell of some changes a moment later."""
+        self.evaluate(
+            f"new Promise((done) => {{ const look = () => {condition} ? done() : setTimeout(look, 5); look(); }})"
+        )
+
     def press(self, *keys: str) -> None:
         """Press keys, as a person does."""
         for key in keys:

@@ -31,7 +31,7 @@ def example(
             PATTERNS,
             0.5,
             tuple(_pattern(layer, head, draw(5)) for layer in range(layers) for head in range(heads)),
-            "A head may look at a token and take nothing from it.",
+            "Attention is no explanation: a head may look at a token and take nothing from it.",
         ),
         None if bare else _interventions(n, layers, heads, draw),
         None if bare else _lens(lens, n, layers, draw),

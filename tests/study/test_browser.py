@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minidistil.study import explain, trace
 from minidistil.study.tables import first_head, shortest, tables
+from tests.bits import assert_same_bits
 from tests.study.browser import CHROMIUM, Browser, browser
+from tests.study.conftest import KINDS, MASKED_LM, TEXT, class_name
 from tests.study.example import example
 
 pytestmark = [
@@ -58,6 +61,7 @@ def test_every_kind_of_page_opens_without_a_word_and_asks_for_nothing(shown: Any
     assert page.said == []
     assert len(page.asked) == 1
     assert page.evaluate("document.querySelectorAll('.script[hidden]').length") == 0
+    assert page.evaluate("document.querySelectorAll('#lens-readout td').length") > 0
 
 
 def test_network_is_blocked_and_the_listener_hears(shown: Any) -> None:
@@ -74,6 +78,7 @@ def test_numbers_of_the_tables_are_the_float32_of_the_explanation(shown: Any) ->
         found = page.evaluate(f"({_TABLE})({one.id!r})")
         assert found == [[heading, *cells] for heading, cells in one.rows], one.id
     page.click("#attention .behind summary")
+    page.until("document.querySelector('#attention .behind').open")
     for layer, head in np.ndindex(explanation.attention.probabilities.shape[:2]):
         page.evaluate(f"document.querySelectorAll('#heads button')[{layer * 4 + head}].click()")
         found = page.evaluate(f"({_TABLE})('t-head')")
@@ -83,6 +88,41 @@ def test_numbers_of_the_tables_are_the_float32_of_the_explanation(shown: Any) ->
         ):  # fmt: skip
             assert np.array(row[1:-1], np.float32).tobytes() == values.tobytes()
             assert np.float32(float(row[-1])) == total
+
+
+def test_numbers_of_a_real_pass_are_the_engines(shown: Any, load: Any) -> None:
+    model = load(MASKED_LM[0], threads=1)
+    explanation = explain(model, TEXT, neighbours=["the capital of paris"], word="capital")
+    page = shown(explanation)
+    page.click("#attention .behind summary")
+    page.until("document.querySelector('#attention .behind').open")
+    output = model(**model.tokenizer(TEXT, return_tensors="np"), output_attentions=True)
+    for layer, probabilities in enumerate(output.attentions):
+        for head, values in enumerate(probabilities[0]):
+            page.evaluate(f"document.querySelectorAll('#heads button')[{layer * len(probabilities[0]) + head}].click()")
+            found = page.evaluate(f"({_TABLE})('t-head')")
+            assert_same_bits(np.array([row[1:-1] for row in found], np.float32), values, f"layer {layer} head {head}")
+    passed = trace(model, TEXT)
+    cells = page.evaluate(f"({_TABLE})('t-cells')")
+    assert len(cells) > 30
+    for cell, value, bits, _, agrees in cells:
+        name, _, index = cell.rstrip("]").partition("[")
+        of_the_pass = passed[name][tuple(map(int, index.split(",")))]
+        assert np.float32(value) == of_the_pass
+        assert int(bits, 16) == of_the_pass.view(np.uint32)
+        assert agrees == "yes"
+
+
+@pytest.mark.parametrize("key", KINDS, ids=class_name)
+def test_page_of_every_family_and_head_opens_without_a_word(shown: Any, load: Any, key: Any) -> None:
+    explanation = explain(load(key, threads=1), TEXT, neighbours=["the capital of paris"], word="capital")
+    page = shown(explanation)
+    page.evaluate("document.querySelectorAll('button').forEach((one) => one.click())")
+    assert page.said == []
+    assert page.evaluate("document.querySelectorAll('.script[hidden]').length") == 0
+    said = page.evaluate("[...document.querySelectorAll('.missing')].map((one) => one.textContent).join('; ')")
+    assert all(one.reason in said for one in explanation.left_out)
+    assert page.evaluate("document.querySelector('#story .result').textContent") != ""
 
 
 def test_script_writes_numbers_as_the_tables_do(shown: Any) -> None:
@@ -161,6 +201,7 @@ def test_one_number_is_told_with_its_bits_and_all_operands(shown: Any) -> None:
     assert f"{cell.name} [1, 1]" in story
     assert f"{cell.value.bits} = {int(cell.value.bits, 16):032b}"[:14] in story
     page.click("#story summary")
+    page.until("document.querySelector('#story details tbody')")
     rows = page.evaluate(
         "[...document.querySelectorAll('#story details tbody tr')].map((r) => r.innerText.split('\\t'))"
     )
@@ -188,8 +229,8 @@ def test_colours_follow_the_system(shown: Any, dark: bool) -> None:
     pixels = "[...document.querySelector('#matrix canvas').getContext('2d').getImageData(0, 0, 1, 1).data].slice(0, 3)"
     before = page.evaluate(pixels)
     page.darken(dark)
-    after = page.evaluate(f"new Promise((done) => setTimeout(() => done({pixels}), 50))")
-    assert before != after
+    page.until(f"String({pixels}) !== {','.join(map(str, before))!r}")
+    after = page.evaluate(pixels)
     assert sum(after) > 3 * 128 if dark else sum(after) < 3 * 128
 
 

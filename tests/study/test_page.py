@@ -8,16 +8,20 @@ import json
 import re
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minidistil
 from minidistil.study import render
 from minidistil.study.tables import shortest
 from tests.processes import python
 from tests.study.example import example
+from tests.synthetic import DISTILBERT_SMALL, write_checkpoint
+from tests.synthetic_tokenizer import write_tokenizer
 
 jinja2 = pytest.importorskip("jinja2", reason="pages are made with jinja2, of the extra `explain`")
 
@@ -139,6 +143,15 @@ def test_long_texts_keep_the_page_small_and_it_says_what_it_lacks(tokens: int) -
     assert np.abs(shades / 255 - explanation.attention.probabilities).max() <= 0.5 / 255 + 1e-6
 
 
+@pytest.mark.slow
+def test_page_of_the_largest_common_model_stays_below_the_limit_at_64_tokens(tmp_path: Path) -> None:
+    base = {**DISTILBERT_SMALL, "dim": 768, "hidden_dim": 3072, "n_layers": 6, "n_heads": 12}
+    folder = write_tokenizer(write_checkpoint(tmp_path / "base", base), base["vocab_size"], token_types=False)
+    explanation = minidistil.explain(minidistil.load(folder), " ".join(["the"] * 62))
+    assert len(explanation.pieces) == 64
+    assert len(explanation.html().encode()) < 1_500_000
+
+
 def test_short_text_lacks_no_float32() -> None:
     assert "Not in this page:</strong> the float32" not in example(layers=6, heads=12).html()
 
@@ -155,7 +168,7 @@ def test_same_explanation_has_the_same_bytes_in_another_process() -> None:
     code += "print(hashlib.sha256(example().html().encode()).hexdigest())"
     here = hashlib.sha256(example().html().encode()).hexdigest()
     for seed in ("1", "2"):
-        assert python(code, env={"PYTHONHASHSEED": seed, "LC_ALL": "C"}, cwd=render.Path(__file__).parents[2]) == here
+        assert python(code, env={"PYTHONHASHSEED": seed, "LC_ALL": "C"}, cwd=Path(__file__).parents[2]) == here
 
 
 def test_numbers_that_json_lacks_are_words() -> None:
@@ -168,7 +181,7 @@ def test_numbers_that_json_lacks_are_words() -> None:
 
 def test_without_jinja2_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    render._template.cache_clear()
+    render.template.cache_clear()
     with pytest.raises(ImportError, match=re.escape("pip install 'minidistil[explain]'")):
         example().html()
 

@@ -81,15 +81,16 @@ function cellsOf(matrix) {
   const shown = (cell) => ({ node: make("span", { className: "num" }, shortest(cell.value.value)), tint: cell.value.value < 0 ? "down" : "up", shade: Math.abs(cell.value.value) / largest, label: `${matrix.name} [${cell.index.join(", ")}] is ${shortest(cell.value.value)}` });
   if (rows.length * columns.length === cells.length) {
     const find = (row, column) => cells.find((cell) => first(cell) === rows[row] && cell.index.at(-1) === columns[column]);
-    grid(place, `Cells of ${matrix.name}`, rows.map(heading), columns.map((i) => `${i}${token(shape.at(-1), i)}`), (row, column) => shown(find(row, column)), (row, column) => tell(find(row, column)));
+    grid(place, `Cells of ${matrix.name}`, rows.map(heading), columns.map((i) => (shape.length === 3 ? `${i}${token(shape[2], i)}` : `column ${i}`)), (row, column) => shown(find(row, column)), (row, column) => tell(find(row, column)));
   } else {
     grid(place, `Cells of ${matrix.name}`, [""], cells.map((cell) => `[${cell.index.join(", ")}]`), (_, i) => shown(cells[i]), (_, i) => tell(cells[i]));
   }
 }
 
-if (data.numbers.length) {
-  const buttons = data.numbers.map((matrix) => make("button", {}, matrix.name));
+const traced = data.numbers.filter((matrix) => matrix.cells.length);
+if (traced.length) {
+  const buttons = traced.map((matrix) => make("button", {}, matrix.name));
   byId("matrices").replaceChildren(make("div", { className: "list", role: "group", "aria-label": "Matrices" }, ...buttons));
-  const product = data.numbers.findIndex((matrix) => matrix.cells.some((cell) => cell.blocks.length));
-  choice(buttons, 1, (i) => cellsOf(data.numbers[i]), Math.max(0, product));
+  const product = traced.findIndex((matrix) => matrix.cells.some((cell) => cell.blocks.length));
+  choice(buttons, 1, (i) => cellsOf(traced[i]), Math.max(0, product));
 }

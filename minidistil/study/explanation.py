@@ -151,7 +151,8 @@ def explain(
 
 def _subject(model: Model[Any]) -> Subject:
     config = model.config
-    name = re.split(r"[/\\\\]", config.name_or_path.rstrip("/\\"))[-1] or config.model_type
+    said = config.name_or_path if model.source is None else model.source.name.removeprefix("package:")
+    name = re.split(r"[/\\\\]", said.rstrip("/\\"))[-1] or config.model_type
     return Subject(
         name,
         type(model).__name__,

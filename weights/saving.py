@@ -117,9 +117,12 @@ def _write(path: Path, content: Content) -> None:
         with loading():
             from safetensors import SafetensorError
             from safetensors.numpy import save_file
+        path.touch()
+        mode = path.stat().st_mode  # what a new file gets here; save_file would leave the owner alone to read it
         try:
             whole = {name: np.ascontiguousarray(x) for name, x in content.items()}  # it writes bytes as they lie
             save_file(whole, path, metadata={"format": "pt"})  # transformers asks for it
+            path.chmod(mode)
         except SafetensorError as error:
             raise OSError(quoted(str(error))) from None
     with path.open("rb+") as file:

@@ -30,6 +30,7 @@ def test_a_model_is_saved_as_it_was_loaded(name: str, tmp_path: Path) -> None:
     model = minidistil.load(folder, threads=1)
     written = model.save_pretrained(tmp_path / "saved", safe_serialization=True)
     assert sorted(map(os.path.basename, written)) == ["config.json", "model.safetensors"]
+    assert len({Path(file).stat().st_mode for file in written}) == 1  # who may read one may read the other
     again = minidistil.load(tmp_path / "saved", threads=1)
     assert type(again) is type(model)
     inputs = model.tokenizer(TEXTS, padding=True, return_tensors="np")

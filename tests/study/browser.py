@@ -80,9 +80,11 @@ class Browser:
     def click(self, selector: str) -> None:
         """Click the middle of an element, as a person does."""
         element = f"document.querySelector({json.dumps(selector)})"
+        # What lies under the pointer is what was painted last: two frames after scrolling all is where it looks to be.
         x, y = self.evaluate(
-            f"(() => {{ const e = {element}; e.scrollIntoView({{ block: 'center', behavior: 'instant' }});"
-            " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+            f"new Promise((done) => {{ {element}.scrollIntoView({{ block: 'center', behavior: 'instant' }});"
+            " requestAnimationFrame(() => requestAnimationFrame(() => {"
+            f" const b = {element}.getBoundingClientRect(); done([b.x + b.width / 2, b.y + b.height / 2]); }})); }})"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

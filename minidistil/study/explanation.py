@@ -20,15 +20,13 @@ from minidistil.study.lens import lens
 from minidistil.study.neighbours import neighbours as compare
 from minidistil.study.numbers import origin
 from minidistil.study.parts import (
-    Attention,
     Attribution,
     Interventions,
     LeftOut,
-    Lens,
     Matrix,
-    Neighbours,
     Origin,
     Piece,
+    Sections,
     Subject,
     as_data,
 )
@@ -43,22 +41,8 @@ _CELLS = 3  # of each intermediate whose origin is told
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """One pass, section by section; what does not apply to the model is None or empty, and said in `left_out`.
-
-    Notebooks show it as its page.
-    """
-
-    subject: Subject
-    texts: tuple[str, ...]  # one, or two of a pair
-    pieces: tuple[Piece, ...]
-    attention: Attention
-    interventions: Interventions | None
-    lens: Lens | None
-    numbers: tuple[Matrix, ...]
-    neighbours: Neighbours | None
-    attribution: tuple[Attribution, ...]
-    left_out: tuple[LeftOut, ...]
+class Explanation(Sections):
+    """One pass, section by section (`Sections`), and how it is shown; notebooks show it as its page."""
 
     def text(self) -> str:
         """Return the terminal's view: tokens, the lens and the strongest heads as tables."""

@@ -259,6 +259,22 @@ class LeftOut:
     reason: str
 
 
+@dataclass(frozen=True)
+class Sections:
+    """One pass, section by section; what does not apply to the model is None or empty, and said in `left_out`."""
+
+    subject: Subject
+    texts: tuple[str, ...]  # one, or two of a pair
+    pieces: tuple[Piece, ...]
+    attention: Attention
+    interventions: Interventions | None
+    lens: Lens | None
+    numbers: tuple[Matrix, ...]
+    neighbours: Neighbours | None
+    attribution: tuple[Attribution, ...]
+    left_out: tuple[LeftOut, ...]
+
+
 def as_data(part: Any) -> Any:
     """A part as JSON takes it: dataclasses as dictionaries, arrays as {"shape", "float32": base64, little-endian}."""
     if isinstance(part, np.ndarray):

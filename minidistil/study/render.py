@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minidistil.study.explanation import Explanation
-from minidistil.study.parts import Attention, as_data
+from minidistil.study.parts import Attention, Sections, as_data
 from minidistil.study.tables import first_head, pattern_marks, shortest, tables
 
 ATTENTION_BYTES = 600_000  # kept before base64; a page of 64 tokens stays below 1.5 MB with it
@@ -27,7 +26,7 @@ _SCRIPTS = ("elements.js", "pictures.js", "numbers.js")  # one script in the pag
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # what could end a script element, or a line of it
 
 
-def page(explanation: Explanation) -> str:
+def page(explanation: Sections) -> str:
     """Return the page as one HTML document.
 
     Raises:
@@ -60,7 +59,7 @@ def page(explanation: Explanation) -> str:
     return text
 
 
-def page_data(explanation: Explanation, whole: list[tuple[int, int]]) -> str:
+def page_data(explanation: Sections, whole: list[tuple[int, int]]) -> str:
     """Return what the script draws from, as JSON that can stand within a script element.
 
     Args:
@@ -114,7 +113,7 @@ def _pooled(part: Any, pool: dict[str, int]) -> Any:
     return part
 
 
-def _left_out(explanation: Explanation) -> dict[str, list[str]]:
+def _left_out(explanation: Sections) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {}
     for one in explanation.left_out:
         reasons.setdefault(one.section, []).append(one.reason)

@@ -11,8 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from minidistil.study.explanation import Explanation
-from minidistil.study.parts import Answer, Attention, Attribution, Interventions, Lens, Matrix, Neighbours, Piece
+from minidistil.study.parts import (
+    Answer,
+    Attention,
+    Attribution,
+    Interventions,
+    Lens,
+    Matrix,
+    Neighbours,
+    Piece,
+    Sections,
+)
 
 _POSITIONAL = range(-5, 9)  # powers of ten that are written without an exponent
 
@@ -59,7 +68,7 @@ def _float32(text: str) -> np.float32:
         return np.float32(float(text))
 
 
-def tables(explanation: Explanation) -> dict[str, list[Table]]:
+def tables(explanation: Sections) -> dict[str, list[Table]]:
     """Return the tables of every section by its name."""
     pieces = explanation.pieces
     names = token_names(pieces)

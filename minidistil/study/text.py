@@ -5,13 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from minidistil.study.explanation import Explanation
-from minidistil.study.parts import Interventions, Lens, Piece
+from minidistil.study.parts import Interventions, Lens, Piece, Sections
 
 _HEADS = 10  # heads and tokens of a table at most
 
 
-def told(explanation: Explanation) -> str:
+def told(explanation: Sections) -> str:
     """Return the view; control characters of a text are shown as what they are, not sent to the terminal."""
     subject, pieces = explanation.subject, explanation.pieces
     sections = [

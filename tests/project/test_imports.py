@@ -22,6 +22,7 @@ ALLOWED = {
     "minidistil/sentences/sinks": {"numpy", "pyarrow"},  # for types alone, like the next two
     "minidistil/sentences/streaming": {"numpy", "pyarrow"},
     "minidistil/sentences/tables": {"pyarrow"},
+    "minidistil/study/render": {"numpy", "jinja2"},  # the extra `explain`, imported where a page is made
     "minidistil/training/curves": {"numpy", "matplotlib"},  # the extra `plots`, imported where a picture is drawn
     "minidistil": {"numpy", "tokenizers", "huggingface_hub", "tqdm"},
 }

@@ -42,6 +42,7 @@ def test_types_are_shipped():
         "*": ["py.typed", "*.pyi"],
         "minidistil": ["sentiment/*"],
         "minidistil.records": ["examples/*.*"],
+        "minidistil.study": ["page/*"],
     }
     assert (ROOT / "minidistil" / "py.typed").exists()
 

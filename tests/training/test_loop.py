@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,15 @@ class Interrupted(TableLearner):
         return super().update(update)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as Python has it, also where whoever started the tests ignores it (`nohup`, a shell's background)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("within", "last"), [("accumulate", 6), ("update", 7)])
 def test_interrupt_leaves_a_checkpoint(start: Path, tmp_path: Path, whole: Any, within: str, last: int) -> None:
     learner = Interrupted(7, within)
@@ -192,6 +202,7 @@ def test_a_log_is_cut_to_what_is_done(tmp_path: Path) -> None:
     assert len(list(read_log(path))) == 2
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_uninterrupted_work_is_done_to_its_end() -> None:
     begun, go, main = threading.Event(), threading.Event(), threading.get_ident()
     done = []

@@ -36,6 +36,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Of each run of training, by its step; what is not said is the default of its kind of run. Seeds are 0."""
 
-ABLATION = {"epochs": 2, "learning_rate": 1e-4, "batch_sentences": 32, "max_length": 128}
+ABLATION = {"epochs": 1, "learning_rate": 1e-4, "batch_sentences": 32, "max_length": 128}
 """Of each variant of the student, on SST-2's sentences alone."""
 SEEDS = (0, 1)

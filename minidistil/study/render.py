@@ -66,7 +66,7 @@ def page_data(explanation: Sections, whole: list[tuple[int, int]]) -> str:
         explanation: what to show.
         whole: layer and head of the attention that is kept as float32; of the others the shades of 0 to 255 are.
     """
-    data = explanation.data()
+    data: dict[str, Any] = as_data(explanation)
     attention = explanation.attention
     probabilities = attention.probabilities
     layers, heads = probabilities.shape[:2]

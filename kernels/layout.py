@@ -38,6 +38,23 @@ COUNTERS = 16
 ABORT = 9
 """Position in a team's memory of the flag that sends waiting threads home: for a member that will never come."""
 
+LEVELS = 255
+"""Steps of a code: rows in whole numbers have codes of 0 to 255."""
+
+SMALLEST_RANGE = 2.0**-100
+"""A row of which greatest and least are closer is one of zeros: its scale's reciprocal would not be a float32."""
+
+CODES = 64
+"""Where the codes of a coded row begin, in bytes: before them are its scale (float32) and its zero point (int32)."""
+
+DOT_EXACT, DOT_PAIRS, DOT_NATIVE = range(3)
+"""How four products of a code and a weight become one sum, the same number each time: by instructions that every CPU
+has; by those that add pairs in sixteen bits, in panels whose pairs are limited; by the CPU's own for whole numbers."""
+
+PAIR = 128
+"""Where of each two weights that stand at k and k + 1, k even, those above zero add up to at most this and those below
+zero to at least its negative, 255 times as much fits sixteen bits: such a panel's pairs are limited."""
+
 LINEAR_ACTIVATION, GELU, GELU_10, RELU, RELU2, RELU6, LEAKY_RELU, HARDSWISH, SILU, SIGMOID, QUICK_GELU = range(11)
 TANH, MISH, GELU_NEW, GELU_FAST, GELU_PYTORCH_TANH = range(11, 16)  # made of tanh
 
@@ -129,6 +146,34 @@ def backward_scratch(longest: int, head_dim: int) -> int:
     rows = 2 * longest * width + 2 * padded * head_dim + 3 * padded
     blocks = 2 * width * ld + 2 * KEYS * ld + KEYS * width + max(block * padded, padded * width)
     return max(-(-(rows + blocks) // 16) * 16, scratch_floats(longest, head_dim))
+
+
+def coded_row(k: int) -> int:
+    """Elements of four bytes between coded rows of K codes: whole cache lines, an odd number of them."""
+    return leading_dimension(CODES // 4 + -(-k // 4))
+
+
+def pack_int8(weight: np.ndarray, out: np.ndarray) -> None:
+    """Pack W int8 [N, K] into `out` int8 [panels(N), ceil(K / 4), PANEL, 4], the same on every CPU.
+
+    Element [p, i, j, t] is W[p * PANEL + j, 4 i + t], zero beyond N and K: four of a sum's weights lie side by side, as
+    the instructions take them that multiply whole numbers.
+    """
+    n, k = weight.shape
+    padded = np.zeros((len(out) * PANEL, out.shape[1] * 4), np.int8)
+    padded[:n, :k] = weight
+    out[:] = padded.reshape(len(out), PANEL, -1, 4).transpose(0, 2, 1, 3)
+
+
+def limited(weight: np.ndarray) -> np.ndarray:
+    """Which panels of W int8 [N, K] have limited pairs (see PAIR): int32 [panels(N)], 1 or 0."""
+    n, k = weight.shape
+    pairs = np.zeros((padded_columns(n), k + k % 2), np.int32)
+    pairs[:n, :k] = weight
+    pairs = pairs.reshape(len(pairs), -1, 2)
+    high, low = np.maximum(pairs, 0).sum(axis=2), np.minimum(pairs, 0).sum(axis=2)
+    rows = (high <= PAIR).all(axis=1) & (low >= -PAIR).all(axis=1)
+    return rows.reshape(-1, PANEL).all(axis=1).astype(np.int32)
 
 
 def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:

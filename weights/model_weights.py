@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+
+from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,32 @@ class Linear:
 
     weight: np.ndarray
     bias: np.ndarray
+
+
+class AnyLinear(Protocol):
+    """A product of the encoder or the vocabulary: a `Linear`, `BFloat16Linear` or `Int8Linear` (narrow.py).
+
+    The products of the other heads are always `Linear`.
+    """
+
+    @property
+    def weight(self) -> np.ndarray:
+        """float32 [N, K]."""
+        ...
+
+    @property
+    def bias(self) -> np.ndarray:
+        """float32 [N]."""
+        ...
+
+
+Table = np.ndarray | NarrowTable
+"""Embeddings by row: float32, or in fewer bits."""
+
+
+def whole(table: Table) -> np.ndarray:
+    """A table as float32 [V, E]: itself where it is one."""
+    return table if isinstance(table, np.ndarray) else table[:]
 
 
 @dataclass(frozen=True)
@@ -32,24 +60,24 @@ class EmbeddingWeights:
     E is D in most families; where the embeddings are narrower (or wider), `projection` [D, E] follows the LayerNorm.
     """
 
-    word_embeddings: np.ndarray
-    position_embeddings: np.ndarray
-    token_type_embeddings: np.ndarray | None
+    word_embeddings: Table
+    position_embeddings: Table
+    token_type_embeddings: Table | None
     layer_norm: Norm
-    projection: Linear | None = None
+    projection: AnyLinear | None = None
 
 
 @dataclass(frozen=True)
 class LayerWeights:
     """One encoder layer: four D x D products around the attention, D -> F -> D, two LayerNorms."""
 
-    q_lin: Linear
-    k_lin: Linear
-    v_lin: Linear
-    out_lin: Linear
+    q_lin: AnyLinear
+    k_lin: AnyLinear
+    v_lin: AnyLinear
+    out_lin: AnyLinear
     sa_layer_norm: Norm
-    lin1: Linear
-    lin2: Linear
+    lin1: AnyLinear
+    lin2: AnyLinear
     output_layer_norm: Norm
 
 
@@ -68,11 +96,11 @@ class MobileEmbeddingWeights:
     `projection` [D, E], or [D, 3 E] over `trigrams`, comes before the sum; None where words are D wide by themselves.
     """
 
-    word_embeddings: np.ndarray
-    position_embeddings: np.ndarray
-    token_type_embeddings: np.ndarray
+    word_embeddings: Table
+    position_embeddings: Table
+    token_type_embeddings: Table
     layer_norm: Norm | NoNorm
-    projection: Linear | None
+    projection: AnyLinear | None
     trigrams: bool
 
 
@@ -80,7 +108,7 @@ class MobileEmbeddingWeights:
 class Normalized:
     """A product and the norm behind it."""
 
-    linear: Linear
+    linear: AnyLinear
     norm: Norm | NoNorm
 
 
@@ -88,8 +116,8 @@ class Normalized:
 class FeedForwardWeights:
     """I -> F -> I and the norm of its sum with its input."""
 
-    lin1: Linear
-    lin2: Linear
+    lin1: AnyLinear
+    lin2: AnyLinear
     norm: Norm | NoNorm
 
 
@@ -105,10 +133,10 @@ class MobileLayerWeights:
     input_bottleneck: Normalized | None  # [I, D]; what the attention's result is added to
     attention_bottleneck: Normalized | None  # [I, D]
     attends_to_input: bool
-    q_lin: Linear  # [I, I]
-    k_lin: Linear  # [I, I]
-    v_lin: Linear  # [I, D or I]
-    out_lin: Linear  # [I, I]
+    q_lin: AnyLinear  # [I, I]
+    k_lin: AnyLinear  # [I, I]
+    v_lin: AnyLinear  # [I, D or I]
+    out_lin: AnyLinear  # [I, I]
     sa_layer_norm: Norm | NoNorm
     feed_forwards: tuple[FeedForwardWeights, ...]
     output_bottleneck: Normalized | None  # [D, I]
@@ -130,9 +158,9 @@ class MaskedLMWeights:
     beyond the word embeddings', transposed. Its bias is added to the finished product.
     """
 
-    vocab_transform: Linear
+    vocab_transform: AnyLinear
     vocab_layer_norm: Norm
-    vocab_projector: Linear
+    vocab_projector: AnyLinear
     activation: str = "gelu"
     extension: np.ndarray | None = None
 
@@ -140,6 +168,22 @@ class MaskedLMWeights:
         """Rows of the whole projection, float32 [rows, E], or [rows, D] where it is extended (then a copy)."""
         words = self.vocab_projector.weight[rows]
         return words if self.extension is None else np.concatenate([words, self.extension[:, rows].T], axis=1)
+
+
+def is_tied(projector: AnyLinear, words: Table) -> bool:
+    """Whether the projection onto the vocabulary is the very table of the words' embeddings."""
+    if isinstance(projector, Linear):
+        return projector.weight is words
+    codes = projector.bits if isinstance(projector, BFloat16Linear) else getattr(projector, "codes", None)
+    return isinstance(words, NarrowTable) and codes is words.codes
+
+
+def projection(words: Table, head: MaskedLMWeights) -> AnyLinear:
+    """The projection onto the vocabulary that is a table of embeddings; float32 where it is extended."""
+    bias = head.vocab_projector.bias
+    if isinstance(words, np.ndarray) or head.extension is not None:
+        return Linear(whole(words), bias)
+    return BFloat16Linear(words.codes, bias) if words.scale is None else Int8Linear(words.codes, words.scale, bias)
 
 
 @dataclass(frozen=True)
@@ -180,7 +224,7 @@ def outline(part: Any, made: dict[int, Any] | None = None) -> Any:
     made = {} if made is None else made
     if id(part) not in made:
         if isinstance(part, np.ndarray):
-            made[id(part)] = np.ndarray(part.shape, np.float32, _ZERO, strides=(0,) * part.ndim)
+            made[id(part)] = np.ndarray(part.shape, part.dtype, _ZERO, strides=(0,) * part.ndim)
         elif isinstance(part, tuple):
             made[id(part)] = tuple(outline(one, made) for one in part)
         elif is_dataclass(part) and not isinstance(part, type):

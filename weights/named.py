@@ -9,13 +9,14 @@ import numpy as np
 
 from minidistil.weights.families import Family
 from minidistil.weights.model_weights import (
+    AnyLinear,
     ClassifierWeights,
     EmbeddingWeights,
     LayerWeights,
-    Linear,
     ModelWeights,
     NoNorm,
     Norm,
+    whole,
 )
 
 _CLASSIFIERS = ("sequence_classification", "multiple_choice", "discriminator")
@@ -63,7 +64,7 @@ def _parameters(weights: ModelWeights) -> Iterator[tuple[str, np.ndarray]]:
         raise ValueError("the parts of a MobileBERT have no canonical names here")
     for table in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
         if (array := getattr(embeddings, table)) is not None:
-            yield f"embeddings.{table}.weight", array
+            yield f"embeddings.{table}.weight", whole(array)
     yield from _of("embeddings.layer_norm", embeddings.layer_norm)
     yield from _of("embeddings.projection", embeddings.projection)
     for i, layer in enumerate(weights.encoder.layers):
@@ -84,7 +85,7 @@ def _parameters(weights: ModelWeights) -> Iterator[tuple[str, np.ndarray]]:
         yield from _of(f"{head}.output", getattr(weights, head))
 
 
-def _of(module: str, part: Linear | Norm | NoNorm | None) -> Iterator[tuple[str, np.ndarray]]:
+def _of(module: str, part: AnyLinear | Norm | NoNorm | None) -> Iterator[tuple[str, np.ndarray]]:
     if part is not None:
         yield f"{module}.weight", part.weight
         yield f"{module}.bias", part.bias

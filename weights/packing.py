@@ -13,8 +13,8 @@ from minidistil.kernels.steps.pack import Pack
 from minidistil.kernels.steps.take import take
 from minidistil.weights._storage import release_pages
 from minidistil.weights.model_weights import (
+    AnyLinear,
     LayerWeights,
-    Linear,
     MaskedLMWeights,
     MobileLayerWeights,
     ModelWeights,
@@ -174,7 +174,7 @@ def _projector(name: str, head: MaskedLMWeights) -> Iterator[_Part]:
     yield f"{name}.bias", (panels * layout.PANEL,), [linear.bias]
 
 
-def _product(name: str, *linears: Linear) -> Iterator[_Part]:
+def _product(name: str, *linears: AnyLinear) -> Iterator[_Part]:
     panels = sum(layout.panels(len(linear.bias)) for linear in linears)
     k = linears[0].weight.shape[1]
     yield f"{name}.weight", (panels, k, layout.PANEL), [linear.weight for linear in linears]

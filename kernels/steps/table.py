@@ -106,6 +106,35 @@ class Packed(NamedTuple):
         return Packed(weight, self.bias + first * layout.PANEL * 4, self.k, self.n - first * layout.PANEL)
 
 
+class PackedInt8(NamedTuple):
+    """A weight matrix [n, k] of whole numbers in panels (layout.pack_int8), all by address, all in whole panels.
+
+    scale, bias: float32, zero beyond n. sums: int32, of each column's weights. limited: int32 [panels], see
+    layout.limited.
+    """
+
+    weight: int
+    scale: int
+    bias: int
+    sums: int
+    limited: int
+    k: int
+    n: int
+
+    def beyond(self, n: int) -> PackedInt8:
+        """The same without its first n columns, which fill whole panels where others follow."""
+        first = layout.panels(n)
+        columns = first * layout.PANEL
+        return self._replace(
+            weight=self.weight + columns * -(-self.k // 4) * 4,
+            scale=self.scale + columns * 4,
+            bias=self.bias + columns * 4,
+            sums=self.sums + columns * 4,
+            limited=self.limited + first * 4,
+            n=self.n - columns,
+        )
+
+
 class Run(NamedTuple):
     """What a call of `run` begins with; its steps follow, and then the team's memory (layout.team_memory).
 

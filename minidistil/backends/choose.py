@@ -34,6 +34,10 @@ class RunOptions(TypedDict, total=False):
         str | None,
         Option('"engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.'),
     ]
+    precision: Annotated[
+        str | None,
+        Option('"float32", "bfloat16" or "int8", of the weights; unset, int8 where the checkpoint has it, or float32.'),
+    ]
 
 
 def create_backend(

@@ -16,6 +16,7 @@ import numpy as np
 from minidistil.weights.errors import listing
 from minidistil.weights.families import FAMILIES
 from minidistil.weights.model_weights import (
+    AnyLinear,
     ClassifierWeights,
     EmbeddingWeights,
     EncoderWeights,
@@ -24,6 +25,7 @@ from minidistil.weights.model_weights import (
     MaskedLMWeights,
     ModelWeights,
     Norm,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -192,7 +194,7 @@ def _each(weights: ModelWeights, task: Task, array: Callable[[str, np.ndarray], 
         array: gives, for a parameter's name and array, the new one.
     """
 
-    def linear(module: str, w: Linear) -> Linear:
+    def linear(module: str, w: AnyLinear) -> Linear:
         return Linear(array(f"{module}.weight", w.weight), array(f"{module}.bias", w.bias))
 
     def norm(module: str, w: Norm) -> Norm:
@@ -207,9 +209,9 @@ def _each(weights: ModelWeights, task: Task, array: Callable[[str, np.ndarray], 
     assert isinstance(e, EmbeddingWeights)
     types = e.token_type_embeddings
     embeddings = EmbeddingWeights(
-        array("embeddings.word_embeddings.weight", e.word_embeddings),
-        array("embeddings.position_embeddings.weight", e.position_embeddings),
-        None if types is None else array("embeddings.token_type_embeddings.weight", types),
+        array("embeddings.word_embeddings.weight", whole(e.word_embeddings)),
+        array("embeddings.position_embeddings.weight", whole(e.position_embeddings)),
+        None if types is None else array("embeddings.token_type_embeddings.weight", whole(types)),
         norm("embeddings.layer_norm", e.layer_norm),
     )
     layers = tuple(layer(f"layers.{i}", w) for i, w in enumerate(weights.encoder.layers) if isinstance(w, LayerWeights))
@@ -227,7 +229,7 @@ def _each(weights: ModelWeights, task: Task, array: Callable[[str, np.ndarray], 
     transform = linear("masked_lm.vocab_transform", m.vocab_transform)
     layer_norm = norm("masked_lm.vocab_layer_norm", m.vocab_layer_norm)
     name = "masked_lm.vocab_projector"
-    weight = embeddings.word_embeddings if tied else array(f"{name}.weight", m.vocab_projector.weight)
+    weight = whole(embeddings.word_embeddings) if tied else array(f"{name}.weight", m.vocab_projector.weight)
     projector = Linear(weight, array(f"{name}.bias", m.vocab_projector.bias))
     return ModelWeights(encoder, masked_lm=MaskedLMWeights(transform, layer_norm, projector, m.activation))
 

@@ -9,31 +9,33 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidistil.weights.config import Config
-from minidistil.weights.model_weights import ModelWeights
+from minidistil.weights.model_weights import ModelWeights, Table, whole
 
 _TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 
 
 class Embedding:
-    """The word embeddings of a model, which nothing changes.
+    """The word embeddings of a model, which nothing changes."""
 
-    Attributes:
-        weight: float32 [V, E], read-only.
-    """
+    def __init__(self, table: Table) -> None:
+        self._table = table
 
-    def __init__(self, weight: np.ndarray) -> None:
-        self.weight = weight.view()
-        self.weight.flags.writeable = False
+    @property
+    def weight(self) -> np.ndarray:
+        """All of them, float32 [V, E], read-only; made when it is asked for where the model has them in fewer bits."""
+        weight = whole(self._table).view()
+        weight.flags.writeable = False
+        return weight
 
     @property
     def num_embeddings(self) -> int:
         """V, the number of words."""
-        return int(self.weight.shape[0])
+        return int(self._table.shape[0])
 
     @property
     def embedding_dim(self) -> int:
         """E, the width of an embedding."""
-        return int(self.weight.shape[1])
+        return int(self._table.shape[1])
 
     def __call__(self, input_ids: Any) -> np.ndarray:
         """Return the embeddings float32 [..., E] of ids [...].
@@ -44,7 +46,7 @@ class Embedding:
         ids = np.asarray(input_ids)
         if ids.size and ids.min() < 0:
             raise IndexError(f"ids are numbers from 0 to {self.num_embeddings - 1}, got {int(ids.min())}")
-        return np.asarray(self.weight[ids])
+        return np.asarray(self._table[ids])
 
     def __repr__(self) -> str:
         return f"Embedding({self.num_embeddings}, {self.embedding_dim})"
@@ -56,12 +58,12 @@ class About(NamedTuple):
     Attributes:
         parameters: how many numbers they are, each once, wherever it is used.
         embeddings: how many of them stand in tables of embeddings.
-        words: float32 [V, E].
+        words: [V, E].
     """
 
     parameters: int
     embeddings: int
-    words: np.ndarray
+    words: Table
 
 
 def about(weights: ModelWeights, head: Any) -> About:

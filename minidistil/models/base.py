@@ -28,6 +28,7 @@ from minidistil.weights.by_reference import ByReference
 from minidistil.weights.config import Config, ConfigOptions, replaced
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import HubOptions, Option, spelled_out
+from minidistil.weights.precision import in_precision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -176,6 +177,7 @@ class Model(ByReference, Generic[Output]):
         packed = packed_beside(backend, checkpoint) if options.get("config") is None else None
         # What is packed was checked when it was packed.
         weights = read_model(checkpoint.with_config(config.raw), heads=cls.heads, check_finite=packed is None)
+        weights = in_precision(weights, options.get("precision"))
         pooled = options.get("add_pooling_layer")
         if pooled is False and not cls.heads:
             weights = replace(weights, pooler=None)

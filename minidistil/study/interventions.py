@@ -21,7 +21,6 @@ from minidistil.models.inputs import pack_sentences
 from minidistil.study.answers import Following
 from minidistil.study.parts import Attribution, HeadsOff, Interventions, LeftOut, TokensChanged
 from minidistil.study.tracing import Trace, weights_of
-from minidistil.weights.model_weights import Linear
 
 # Multiplications on the exact reference that a grid may take; it does some ten million a second.
 _PATIENCE = 5e9
@@ -120,7 +119,7 @@ def _by_engine(following: Following) -> _Run:
     packed = pack_model(weights)
     engine = Engine(config, weights, threads=getattr(following.model._backend, "threads", None), packed=packed)
     for layer, own in enumerate(layers):
-        out_lin: Linear = own.out_lin
+        out_lin = own.out_lin
         for head in range(config.n_heads):
             pack_again(packed, f"layer.{layer}.out_lin", _without(head, config.n_heads)(out_lin.weight))
             yield (layer, head), engine.encode(trace.batch).last

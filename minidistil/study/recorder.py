@@ -20,6 +20,7 @@ import numpy as np
 from minidistil.backends.reference import exact
 from minidistil.backends.reference.operations import Operations
 from minidistil.weights.model_weights import (
+    AnyLinear,
     EmbeddingWeights,
     Linear,
     ModelWeights,
@@ -101,11 +102,11 @@ class Recording:
         parts = ("embeddings.word", "embeddings.token_type", "embeddings.position")
         return self._put("embeddings.sum", Made("sum", tuple(p for p in parts if p in self.values)), lambda: total)
 
-    def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
+    def linear(self, x: np.ndarray, w: AnyLinear) -> np.ndarray:
         """x W^T + b: [M, K] -> [M, N]."""
         return self._linear(x, w, "product", self._ops.linear)
 
-    def narrow(self, x: np.ndarray, w: Linear) -> np.ndarray:
+    def narrow(self, x: np.ndarray, w: AnyLinear) -> np.ndarray:
         """The same of few columns: [M, K] -> [M, N]."""
         return self._linear(x, w, "narrow product", self._ops.narrow)
 
@@ -184,7 +185,7 @@ class Recording:
 
     # Helpers
 
-    def _linear(self, x: np.ndarray, w: Linear, kind: str, compute: Callable[..., np.ndarray]) -> np.ndarray:
+    def _linear(self, x: np.ndarray, w: AnyLinear, kind: str, compute: Callable[..., np.ndarray]) -> np.ndarray:
         name, own, weights_name = self._known_as(w)
         if name.endswith("attention.out_lin"):
             of = name.replace("out_lin", "context")  # of which the reference has made a copy

@@ -29,6 +29,7 @@ from minidistil.weights.model_weights import (
     MaskedLMWeights,
     ModelWeights,
     Norm,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def new_head(config: Config, weights: ModelWeights, task: Task, labels: Sequence
         embeddings = weights.encoder.embeddings
         projector = linear("vocab_projector", config.vocab_size)
         if config.tie_word_embeddings:
-            projector = Linear(embeddings.word_embeddings, projector.bias)
+            projector = Linear(whole(embeddings.word_embeddings), projector.bias)
         head = MaskedLMWeights(linear("vocab_transform", D), _norm(D, eps), projector, _activation(config, task))
     elif task == "sequence_classification":
         head = ClassifierWeights(linear("dense", D), _activation(config, task), linear("output", len(labels)))

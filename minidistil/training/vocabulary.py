@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidistil.training.writing import WRITTEN, write_checkpoint
-from minidistil.weights import CheckpointError, EmbeddingWeights, ModelWeights, open_checkpoint, read_model
+from minidistil.weights import CheckpointError, EmbeddingWeights, Linear, ModelWeights, open_checkpoint, read_model
 from minidistil.weights.config import Config
 from minidistil.weights.saving import Content, as_json
 from minidistil.weights.small_files import parse_json
@@ -161,7 +161,7 @@ def cut_weights(weights: ModelWeights, kept: np.ndarray) -> ModelWeights:
     if head is not None:
         own = head.vocab_projector
         tied = own.weight is embeddings.word_embeddings
-        projector = replace(own, weight=words if tied else own.weight[kept], bias=own.bias[kept])
+        projector = Linear(words if tied else own.weight[kept], own.bias[kept])
         head = replace(head, vocab_projector=projector)
     return replace(weights, encoder=encoder, masked_lm=head)
 

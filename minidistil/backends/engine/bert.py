@@ -12,7 +12,6 @@ from minidistil.backends.engine.planner import (
     Array,
     Planner,
 )
-from minidistil.kernels.layout import address
 from minidistil.kernels.steps.table import Rows, Variable
 from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights, MaskedLMWeights
 
@@ -25,8 +24,8 @@ def embed(p: Planner, w: EmbeddingWeights) -> Array:
     stream = p.buffer("x", D)
     terms = [Rows(WORDS, E, WORD_IDS)]
     if w.token_type_embeddings is not None:
-        terms.append(Rows(address(w.token_type_embeddings), E, TYPE_IDS))
-    terms.append(Rows(address(w.position_embeddings), E, POSITION_IDS))
+        terms.append(p.look_up(w.token_type_embeddings, TYPE_IDS))
+    terms.append(p.look_up(w.position_embeddings, POSITION_IDS))
     norm = p.norm("embeddings.layer_norm", w.layer_norm)
     if w.projection is None:
         return p.sum("embeddings", *terms, into=stream, norm=norm)

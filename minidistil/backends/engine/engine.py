@@ -62,7 +62,8 @@ class Engine(Operations):
         self.threads = default_threads() if threads is None else threads
         self._embeddings = weights.encoder.embeddings
         check_tables(config, self._embeddings)
-        self._words = address(self._embeddings.word_embeddings)
+        words = self._embeddings.word_embeddings
+        self._words = address(words if isinstance(words, np.ndarray) else words.codes)
         if packed is None or not is_packed_from(packed, weights):
             packed = pack_model(weights)
         self._packed = packed

@@ -17,7 +17,6 @@ from minidistil.backends.engine.planner import (
     Array,
     Planner,
 )
-from minidistil.kernels.layout import address
 from minidistil.kernels.steps.table import Rows, Variable
 from minidistil.weights.model_weights import MobileEmbeddingWeights, MobileLayerWeights
 
@@ -38,8 +37,8 @@ def embed(p: Planner, w: MobileEmbeddingWeights) -> Array:
         p.sum("embeddings", Rows(WORDS, E, WORD_IDS), into=x)
     if w.projection is not None:
         x = p.linear("projection", x, p.weight("embeddings.projection"), into=stream)  # [T, E or 3 E] -> [T, D]
-    positions = Rows(address(w.position_embeddings), D, POSITION_IDS)
-    types = Rows(address(w.token_type_embeddings), D, TYPE_IDS)
+    positions = p.look_up(w.position_embeddings, POSITION_IDS)
+    types = p.look_up(w.token_type_embeddings, TYPE_IDS)
     norm = p.norm("embeddings.layer_norm", w.layer_norm)
     return p.sum("embedding norm", x, positions, types, into=x, norm=norm)  # [T, D]
 

@@ -11,13 +11,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from minidistil.kernels import layout
 from minidistil.kernels.steps.attend import Attend
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.sum_rows import GAIN_SHIFT, LAYER_NORM, NO_NORM, SumRows
 from minidistil.kernels.steps.table import Matrix, Number, Packed, Rows, Steps, Variable
 from minidistil.weights.config import Config
-from minidistil.weights.model_weights import NoNorm, Norm
+from minidistil.weights.model_weights import NoNorm, Norm, Table
 from minidistil.weights.packing import PackedWeights
 
 # What every call tells. T tokens; of them R are wanted of the last layer; B sentences.
@@ -161,6 +163,12 @@ class Planner:
         """A product's weights by their packed name."""
         panels, k, panel = self._packed.places[f"{name}.weight"][1]
         return Packed(self._packed.address(f"{name}.weight"), self._packed.address(f"{name}.bias"), k, panels * panel)
+
+    def look_up(self, table: Table, ids: Variable) -> Rows:
+        """Rows of a table of embeddings, which lies where the weights have it, by number."""
+        if not isinstance(table, np.ndarray):
+            raise NotImplementedError  # TODO
+        return Rows(layout.address(table), table.shape[1], ids)
 
     def norm(self, name: str, w: Norm | NoNorm) -> Scaling:
         """A norm by its packed name."""

@@ -12,9 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from minidistil.backends.reference import int8
 from minidistil.backends.reference.activations import named
 from minidistil.backends.reference.exact import embed  # two additions: nothing there to make quicker
-from minidistil.weights.model_weights import Linear, Norm
+from minidistil.weights.model_weights import AnyLinear, Norm
+from minidistil.weights.narrow import Int8Linear
 
 __all__ = ["activation", "attention", "embed", "erfc", "gelu", "layer_norm", "linear", "narrow", "product"]
 
@@ -27,8 +29,10 @@ _ERFC_A = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)  #
 
 
 @np.errstate(all="ignore")  # infinities and NaN go through, as in PyTorch
-def linear(x: np.ndarray, w: Linear) -> np.ndarray:
+def linear(x: np.ndarray, w: AnyLinear) -> np.ndarray:
     """x W^T + b: float32 [M, K] -> [M, N]."""
+    if isinstance(w, Int8Linear):
+        return int8.linear(x, w)
     y = x @ w.weight.T
     y += w.bias
     return y

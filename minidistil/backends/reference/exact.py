@@ -14,9 +14,11 @@ import math
 
 import numpy as np
 
+from minidistil.backends.reference import int8
 from minidistil.backends.reference.activations import activation, gelu
 from minidistil.backends.reference.elementary import SUSPECT_SHIFT, exp_u20, expf, fma, round_to_odd
-from minidistil.weights.model_weights import EmbeddingWeights, Linear, Norm
+from minidistil.weights.model_weights import AnyLinear, EmbeddingWeights, Norm
+from minidistil.weights.narrow import Int8Linear
 
 __all__ = [
     "activation",
@@ -67,8 +69,10 @@ def embed(
 
 
 @np.errstate(all="ignore")
-def linear(x: np.ndarray, w: Linear) -> np.ndarray:
+def linear(x: np.ndarray, w: AnyLinear) -> np.ndarray:
     """x W^T + b: float32 [M, K] -> [M, N]; the bias first, then each block of K as one chain of fma from zero."""
+    if isinstance(w, Int8Linear):
+        return int8.linear(x, w)
     return _product(x, w.weight, blocks(x.shape[1]), w.bias)
 
 
@@ -82,7 +86,7 @@ def product(x: np.ndarray, w: np.ndarray, edges: list[int] | None = None) -> np.
 
 
 @np.errstate(all="ignore")
-def narrow(x: np.ndarray, w: Linear) -> np.ndarray:
+def narrow(x: np.ndarray, w: AnyLinear) -> np.ndarray:
     """x W^T + b: float32 [M, K] -> [M, N] for 1 to 11 columns, where MKL takes dot products, unfused.
 
     Columns in whole groups of four are summed in four lanes, the others in eight; a single one in four as well, after

@@ -26,9 +26,9 @@ from minidistil.backends.protocol import Encoded, as_columns
 from minidistil.backends.reference import exact, mobile_bert
 from minidistil.backends.reference.operations import Operations
 from minidistil.weights.model_weights import (
+    AnyLinear,
     EmbeddingWeights,
     LayerWeights,
-    Linear,
     MobileEmbeddingWeights,
     MobileLayerWeights,
     ModelWeights,
@@ -126,7 +126,7 @@ class Reference:
     # The operations by themselves, for the heads (minidistil/models/heads.py), which every backend shares.
 
     @default_mode()
-    def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
+    def linear(self, x: np.ndarray, w: AnyLinear) -> np.ndarray:
         """x W^T + b: [M, K] -> [M, N]."""
         return self.ops.narrow(x, w) if len(w.bias) in NARROW else self.ops.linear(x, w)
 

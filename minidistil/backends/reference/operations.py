@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from minidistil.weights.model_weights import EmbeddingWeights, Linear, Norm
+from minidistil.weights.model_weights import AnyLinear, EmbeddingWeights, Norm
 
 
 class Operations(Protocol):
@@ -23,7 +23,7 @@ class Operations(Protocol):
         """The sum of a token's embeddings: [T] -> [T, E]."""
         ...
 
-    def linear(self, x: np.ndarray, w: Linear) -> np.ndarray:
+    def linear(self, x: np.ndarray, w: AnyLinear) -> np.ndarray:
         """x W^T + b: [M, K] -> [M, N]."""
         ...
 
@@ -31,7 +31,7 @@ class Operations(Protocol):
         """x w^T: [M, K] -> [M, N]."""
         ...
 
-    def narrow(self, x: np.ndarray, w: Linear) -> np.ndarray:
+    def narrow(self, x: np.ndarray, w: AnyLinear) -> np.ndarray:
         """The same of few columns (NARROW), which are summed in another order: [M, K] -> [M, N]."""
         ...
 

@@ -13,7 +13,7 @@ from minidistil.backends.engine.planner import POSITION_IDS, TOKENS, TYPE_IDS, W
 from minidistil.backends.learning import EMBEDDINGS_SITE, layer_sites
 from minidistil.kernels.layout import address
 from minidistil.kernels.steps.table import Rows
-from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights
+from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights, whole
 
 Gradient = tuple[Array, Array | None]
 """One or two terms [T, D]."""
@@ -27,14 +27,14 @@ def embed(p: LearningPlanner, w: EmbeddingWeights) -> tuple[Array, Embed]:
     """What enters the first layer: [T] -> [T, D]."""
     D = p.config.dim
     tables = {
-        "word_embeddings": (w.word_embeddings, WORD_IDS),
-        "position_embeddings": (w.position_embeddings, POSITION_IDS),
+        "word_embeddings": (whole(w.word_embeddings), WORD_IDS),
+        "position_embeddings": (whole(w.position_embeddings), POSITION_IDS),
     }
     words, positions = (Rows(address(table), D, ids) for table, ids in tables.values())
     terms = [words, positions]
     if w.token_type_embeddings is not None:
-        tables["token_type_embeddings"] = w.token_type_embeddings, TYPE_IDS
-        terms.insert(1, Rows(address(w.token_type_embeddings), D, TYPE_IDS))
+        tables["token_type_embeddings"] = whole(w.token_type_embeddings), TYPE_IDS
+        terms.insert(1, Rows(address(whole(w.token_type_embeddings)), D, TYPE_IDS))
     s = p.sum("embeddings", *terms, into=p.kept("embeddings", D))  # [T] -> [T, D]
     x, norm = p.normalize("layer_norm", s, "embeddings.layer_norm", w.layer_norm, into=p.kept("x", D))
     x = p.hidden_dropout(x, EMBEDDINGS_SITE, into=x)

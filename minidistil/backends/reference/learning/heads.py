@@ -17,7 +17,7 @@ from minidistil.backends.reference.learning.norms import layer_norm_forward
 from minidistil.backends.reference.learning.parts import Masks, linear_back, norm_back
 from minidistil.backends.reference.model import NARROW
 from minidistil.weights.families import FAMILIES
-from minidistil.weights.model_weights import ClassifierWeights, Linear, MaskedLMWeights, ModelWeights
+from minidistil.weights.model_weights import AnyLinear, ClassifierWeights, MaskedLMWeights, ModelWeights
 
 
 class Head(Protocol):
@@ -106,6 +106,6 @@ class Classifier:
         return drop(x, masks.head(site)) if place in self.places else x
 
 
-def _linear(x: np.ndarray, w: Linear) -> np.ndarray:
+def _linear(x: np.ndarray, w: AnyLinear) -> np.ndarray:
     """The product of a classifier: few columns are summed in orders of their own (reference/model.py)."""
     return exact.narrow(x, w) if len(w.bias) in NARROW else exact.linear(x, w)

@@ -22,7 +22,7 @@ from minidistil.backends.reference.learning.dropout import drop
 from minidistil.backends.reference.learning.embeddings import scatter_rows
 from minidistil.backends.reference.learning.linear import column_sums, input_gradient, weight_gradient
 from minidistil.backends.reference.learning.norms import layer_norm_backward, layer_norm_forward, norm_gradient
-from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights, Linear, Norm
+from minidistil.weights.model_weights import AnyLinear, EmbeddingWeights, LayerWeights, Norm, whole
 
 
 class Masks(NamedTuple):
@@ -49,13 +49,13 @@ class Masks(NamedTuple):
         return chance_of(probability, self.chances.seed, site, self.step, self.first_row)
 
 
-def linear_back(dy: np.ndarray, x: np.ndarray, w: Linear, g: Linear) -> np.ndarray:
+def linear_back(dy: np.ndarray, x: np.ndarray, w: AnyLinear, g: AnyLinear) -> np.ndarray:
     """Of y = x W^T + b: dW += dy^T x, db += sum of dy, dx = dy W."""
     linear_gradients(dy, x, g)
     return input_gradient(dy, w.weight)
 
 
-def linear_gradients(dy: np.ndarray, x: np.ndarray, g: Linear) -> None:
+def linear_gradients(dy: np.ndarray, x: np.ndarray, g: AnyLinear) -> None:
     """Of the weights alone."""
     g.weight[...] = weight_gradient(dy, x, g.weight)
     g.bias[...] = column_sums(dy, g.bias)
@@ -93,11 +93,11 @@ def embed_back(
     dy = drop(dx, masks.hidden(EMBEDDINGS_SITE))
     ds = norm_back(dy, None, *kept, w.layer_norm, g.layer_norm)
     assert batch.input_ids is not None
-    scatter_rows(g.word_embeddings, batch.input_ids, ds)
-    scatter_rows(g.position_embeddings, batch.position_ids, ds)
+    scatter_rows(whole(g.word_embeddings), batch.input_ids, ds)
+    scatter_rows(whole(g.position_embeddings), batch.position_ids, ds)
     if g.token_type_embeddings is not None:
         types = batch.token_type_ids
-        scatter_rows(g.token_type_embeddings, np.zeros(batch.tokens, int) if types is None else types, ds)
+        scatter_rows(whole(g.token_type_embeddings), np.zeros(batch.tokens, int) if types is None else types, ds)
 
 
 # A layer

@@ -1,0 +1,93 @@
+"""Weights in fewer bits than float32: what they are, and the numbers that they stand for.
+
+bfloat16 is the upper half of a float32. int8 is a whole number and a scale, which all of a row of a matrix share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class BFloat16Linear:
+    """y = x weight^T + bias, computed in float32; bits uint16 [N, K] of the weight, bias float32 [N]."""
+
+    bits: np.ndarray
+    bias: np.ndarray
+
+    @property
+    def weight(self) -> np.ndarray:
+        """float32 [N, K], made anew each time."""
+        return widened(self.bits)
+
+
+@dataclass(frozen=True)
+class Int8Linear:
+    """y = x W^T + bias with whole numbers in the place of W and of x; the arithmetic is reference/int8.py's.
+
+    Attributes:
+        codes: int8 [N, K]; row n of W is codes[n] * scale[n].
+        scale: float32 [N], finite and above zero.
+        bias: float32 [N].
+        smooth: float32 [K], finite and above zero, which x is multiplied by before it is rounded to whole numbers (W is
+            that of the product, so divided by it); or None.
+    """
+
+    codes: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray
+    smooth: np.ndarray | None = None
+
+    @property
+    def weight(self) -> np.ndarray:
+        """float32 [N, K], what x itself is multiplied by, nearly; made anew each time."""
+        weight = np.multiply(self.codes, self.scale[:, None], dtype=np.float32)
+        return weight if self.smooth is None else weight * self.smooth
+
+
+@dataclass(frozen=True)
+class NarrowTable:
+    """Rows of a table of embeddings, which become float32 when they are read.
+
+    Attributes:
+        codes: uint16 [V, E], bits of bfloat16; or int8 [V, E].
+        scale: float32 [V], of each row of int8; None for bfloat16.
+    """
+
+    codes: np.ndarray
+    scale: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """V and E."""
+        return self.codes.shape
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return int(self.codes.size)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """float32 [..., E] of rows of any shape; one rounding where there is a scale."""
+        if self.scale is None:
+            return widened(self.codes[rows])
+        return np.multiply(self.codes[rows], self.scale[rows][..., None], dtype=np.float32)
+
+
+def rounded(x: np.ndarray) -> np.ndarray:
+    """Bits uint16 of the bfloat16 nearest to each float32, of two the even one; NaN stays NaN."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    odd = (bits >> 16) & 1
+    nearest = ((bits.astype(np.uint64) + 0x7FFF + odd) >> 16).astype(np.uint16)
+    return np.where(np.isnan(x), ((bits >> 16) | 0x40).astype(np.uint16), nearest)
+
+
+def widened(bits: np.ndarray) -> np.ndarray:
+    """float32 of bits uint16 of bfloat16, any shape."""
+    return np.left_shift(bits, 16, dtype=np.uint32).view(np.float32)

@@ -179,6 +179,8 @@ def limited(weight: np.ndarray) -> np.ndarray:
 def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
     """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL]; what products/packing.py does faster.
 
+    Bits of bfloat16, uint16 [N, K], go into uint16 in the same way.
+
     Panel p is a matrix B [K, PANEL] whose column j is row p * PANEL + j of W, zero beyond N. In memory it is cut as the
     products read it: into blocks of k of `chain_length(K)`, the last one shorter where K is no multiple; a block into
     slivers as wide as the CPU's register tile (code/target.py); and a sliver [k of the block, sliver] is contiguous. So
@@ -191,7 +193,7 @@ def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
     """
     n, k = weight.shape
     for p, panel in enumerate(out):
-        b = np.zeros((k, PANEL), np.float32)
+        b = np.zeros((k, PANEL), weight.dtype)
         b[:, : n - p * PANEL] = weight[p * PANEL : (p + 1) * PANEL].T
         blocks = (b[first : first + chain_length(k)] for first in range(0, k, chain_length(k)))
         slivers = [block[:, j : j + sliver].ravel() for block in blocks for j in range(0, PANEL, sliver)]

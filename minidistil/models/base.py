@@ -298,7 +298,8 @@ class Model(ByReference, Generic[Output]):
     def save_pretrained(self, save_directory: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:
         """Write a copy of the checkpoint that the model was loaded from: config.json and all its weights.
 
-        Weights that are not safetensors become such. The files are whole, or nobody takes the folder for a checkpoint.
+        It is the checkpoint's own, in whatever `precision` it was loaded. Weights that are not safetensors become such.
+        The files are whole, or nobody takes the folder for a checkpoint.
 
         Args:
             save_directory: a folder, made where there is none.

@@ -70,7 +70,7 @@ def test_a_model_has_the_precision_that_was_asked_for(
 def test_a_precision_that_there_is_not(name: str, request: pytest.FixtureRequest) -> None:
     fixture, load = LOADERS[name]
     for wrong in ("int4", "float16", "INT8", "", 8, ["int8"], np.int8, np.array("int8")):
-        with pytest.raises(ValueError, match="^precision must be one of float32, bfloat16, int8, got "):
+        with pytest.raises(ValueError, match=r"^precision must be one of float32, bfloat16, int8, got "):
             load(request.getfixturevalue(fixture), backend="exact", precision=wrong)
 
 

@@ -6,30 +6,15 @@ embeddings. Norms, biases and the other heads stay float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from minidistil.weights.model_weights import (
-    AnyLinear,
-    EmbeddingWeights,
-    Linear,
-    MaskedLMWeights,
-    MobileEmbeddingWeights,
-    ModelWeights,
-    Table,
-    is_tied,
-    projection,
-    whole,
-)
+from minidistil.weights.changing import changed
+from minidistil.weights.model_weights import AnyLinear, Linear, ModelWeights, whole
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, rounded
 from minidistil.weights.quantizing import quantized
 
 Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-
-_TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
-_LINEARS = (Linear, BFloat16Linear, Int8Linear)
 
 
 def precision_of(weights: ModelWeights) -> Precision:
@@ -40,7 +25,7 @@ def precision_of(weights: ModelWeights) -> Precision:
         kinds.add(type(w))
         return w
 
-    _changed(weights, linear, lambda table: table)
+    changed(weights, linear, lambda table: table)
     return "int8" if Int8Linear in kinds else "bfloat16" if BFloat16Linear in kinds else "float32"
 
 
@@ -55,11 +40,11 @@ def in_precision(weights: ModelWeights, precision: str | None) -> ModelWeights:
     if precision in (None, found):
         return weights
     if found != "float32":
-        weights = _changed(weights, lambda w: Linear(w.weight, w.bias), whole)
+        weights = changed(weights, lambda w: Linear(w.weight, w.bias), whole)
     if precision == "int8":
         return quantized(weights)
     if precision == "bfloat16":
-        return _changed(weights, _bfloat16, lambda table: NarrowTable(rounded(whole(table))))
+        return changed(weights, _bfloat16, lambda table: NarrowTable(rounded(whole(table))))
     return weights
 
 
@@ -89,46 +74,3 @@ def require_float32(weights: ModelWeights, whose: str, use: str) -> None:
 
 def _bfloat16(w: AnyLinear) -> BFloat16Linear:
     return BFloat16Linear(rounded(w.weight), w.bias)
-
-
-def _changed(
-    weights: ModelWeights, linear: Callable[[AnyLinear], AnyLinear], table: Callable[[Table], Table]
-) -> ModelWeights:
-    """Weights of which every product is another, and every table; what stands in several places does so again."""
-    made: dict[int, Any] = {}
-
-    def once(part: Any, make: Callable[[Any], Any]) -> Any:
-        if id(part) not in made:
-            made[id(part)] = make(part)
-        return made[id(part)]
-
-    def parts(part: Any) -> Any:
-        if isinstance(part, _LINEARS):
-            return once(part, linear)
-        if isinstance(part, tuple):
-            return tuple(map(parts, part))
-        if isinstance(part, MaskedLMWeights):
-            return once(part, head)
-        if is_dataclass(part) and not isinstance(part, (type, NarrowTable)):
-            return once(part, each)
-        return part
-
-    def each(part: Any) -> Any:
-        changed = {field.name: parts(getattr(part, field.name)) for field in fields(part)}
-        if isinstance(part, (EmbeddingWeights, MobileEmbeddingWeights)):
-            for name in _TABLES:
-                if getattr(part, name) is not None:
-                    changed[name] = once(getattr(part, name), table)
-        return replace(part, **changed)
-
-    def head(part: MaskedLMWeights) -> MaskedLMWeights:
-        return replace(part, vocab_transform=parts(part.vocab_transform), vocab_projector=projector(part))
-
-    def projector(part: MaskedLMWeights) -> AnyLinear:
-        """The projection onto the vocabulary, which is the words' table as a rule."""
-        words = weights.encoder.embeddings.word_embeddings
-        if is_tied(part.vocab_projector, words):
-            return projection(once(words, table), part)
-        return once(part.vocab_projector, linear)
-
-    return replace(weights, encoder=parts(weights.encoder), masked_lm=parts(weights.masked_lm))

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+MOST_COLUMNS = 65_000
+"""K of a product in int8 at most: 65,000 * 255 * 128 is below 2^31, where its sums are."""
+
 
 @dataclass(frozen=True)
 class BFloat16Linear:
@@ -80,12 +83,25 @@ class NarrowTable:
         return np.multiply(self.codes[rows], self.scale[rows][..., None], dtype=np.float32)
 
 
+_EXPONENT = np.uint16(0x7F80)
+_AT_A_TIME = 1 << 20  # numbers, so that a table's own size is not taken again
+
+
 def rounded(x: np.ndarray) -> np.ndarray:
     """Bits uint16 of the bfloat16 nearest to each float32, of two the even one; NaN stays NaN."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
     odd = (bits >> 16) & 1
     nearest = ((bits.astype(np.uint64) + 0x7FFF + odd) >> 16).astype(np.uint16)
     return np.where(np.isnan(x), ((bits >> 16) | 0x40).astype(np.uint16), nearest)
+
+
+def count_nonfinite_bits(bits: np.ndarray) -> int:
+    """How many of the numbers that bits uint16 of bfloat16 stand for are NaN or infinite."""
+    flat, count = bits.reshape(-1), 0
+    for start in range(0, flat.size, _AT_A_TIME):
+        exponents = flat[start : start + _AT_A_TIME] & _EXPONENT
+        count += int(np.count_nonzero(exponents == _EXPONENT))
+    return count
 
 
 def widened(bits: np.ndarray) -> np.ndarray:

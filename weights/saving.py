@@ -22,7 +22,7 @@ from minidistil.weights.small_files import read_bytes, read_object_if_there
 from minidistil.weights.source import Source
 
 Content = bytes | Path | Mapping[str, np.ndarray]
-"""Of a file: itself, one like it, or tensors."""
+"""Of a file: itself, one like it, or tensors, of which uint16 are the bits of bfloat16."""
 
 # Without the first of these that is written, nobody takes a folder for a checkpoint or a tokenizer: it comes last.
 _DECISIVE = ("config.json", "tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")

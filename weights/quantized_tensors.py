@@ -142,7 +142,8 @@ class QuantizedTensors:
     def _module(self, module: str, stored: str, missing: list[str]) -> dict[str, Table]:
         """The arrays of one module; {} where they are faulty."""
         shape = self._checkpoint.stored(stored)[1]
-        scales, smooths = self._names.find(f"{module}.{SCALE}"), self._names.find(f"{module}.{SMOOTH}")
+        scales = self._names.find(f"{module}.{SCALE}")
+        smooths = self._names.find(f"{module}.{SMOOTH}") if kind_of(module) == LINEAR else []
         if not scales:
             missing.append(f"{module}.{SCALE}")
         if len(shape) != 2:  # a fault already
@@ -151,7 +152,7 @@ class QuantizedTensors:
         if columns > MOST_COLUMNS and (kind_of(module) == LINEAR or module == "embeddings.word_embeddings"):
             self._faults.append(f"{quoted(stored)} has {columns} columns; {MOST_COLUMNS} are the most that int8 sums")
         scale = self._factors(scales[0], ((rows, 1), (rows,))) if scales else None
-        smooth = self._factors(smooths[0], ((columns,),)) if smooths and kind_of(module) == LINEAR else None
+        smooth = self._factors(smooths[0], ((columns,),)) if smooths else None
         if scale is None or (smooths and smooth is None):
             return {}
         if 128.0 * float(scale.max(initial=0)) * (1.0 if smooth is None else float(smooth.max())) > _GREATEST:

@@ -121,5 +121,3 @@ def _whole(x: np.ndarray, bits: int) -> tuple[np.ndarray, float]:
     _, exponent = np.frexp(np.abs(x).max(initial=0))
     unit = 2.0 ** (int(exponent) - bits)
     return np.rint(x / unit), unit
-
-

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidistil.weights._storage import release_pages
 from minidistil.weights.changing import changed
 from minidistil.weights.codes import coded
 from minidistil.weights.errors import listing
@@ -121,6 +122,7 @@ def quantize_product(
         weight = w.weight if factor is None else w.weight * factor
         codes, scale = coded(weight, limit_pairs=limit_pairs)
         made.append(Int8Linear(codes, scale, w.bias, smooth))
+        release_pages(w.weight)
     return tuple(made)
 
 

@@ -111,7 +111,6 @@ def _scalar(element: types.Type, llvm: ir.Type, store_it: bool) -> Callable:
 get_f32 = _scalar(types.float32, _F32, False)
 set_f32 = _scalar(types.float32, _F32, True)
 get_u16 = _scalar(types.uint16, _I16, False)
-set_u16 = _scalar(types.uint16, _I16, True)
 get_i32 = _scalar(types.int32, _I32, False)
 set_i32 = _scalar(types.int32, _I32, True)
 get_i64 = _scalar(types.int64, _I64, False)

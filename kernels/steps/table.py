@@ -107,7 +107,7 @@ class Packed(NamedTuple):
         """The same without its first n columns, which fill whole panels where others follow."""
         first = layout.panels(n)
         columns = first * layout.PANEL
-        weight = self.weight + columns * self.k * (2 if self.bf16 else 4)
+        weight = self.weight + columns * (layout.paired(self.k) * 2 if self.bf16 else self.k * 4)
         return self._replace(weight=weight, bias=self.bias + columns * 4, n=self.n - columns)
 
 

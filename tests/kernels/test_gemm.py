@@ -25,7 +25,8 @@ each_width = pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfl
 
 def packed(w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """W float32, or bits uint16 of bfloat16, and its bias; nothing is there beyond them."""
-    weight = np.full((layout.panels(len(w)), w.shape[1], layout.PANEL), 0x7FC0, w.dtype)
+    rows = layout.paired(w.shape[1]) if w.dtype == np.uint16 else w.shape[1]
+    weight = np.full((layout.panels(len(w)), rows, layout.PANEL), 0x7FC0, w.dtype)
     layout.pack(w, weight, target.sliver())
     bias = np.zeros(len(weight) * layout.PANEL, np.float32)
     bias[: len(b)] = b

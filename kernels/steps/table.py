@@ -26,6 +26,9 @@ OPERATIONS = (
     "pack",
     "multiply_adds",
     "read_memory",
+    "coded_product",
+    "code_rows",
+    "decode_rows",
 )
 """The operations of `run`: each is a file beside this one, and its place its number. In `some_name.py` are its
 operands, a NamedTuple `SomeName`, and `code`, which makes the part of `run` that computes it."""

@@ -186,9 +186,9 @@ def limited(weight: np.ndarray) -> np.ndarray:
 def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
     """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL]; what products/packing.py does faster.
 
-    Bits of bfloat16, uint16 [N, K], go into `out` uint16 [panels(N), paired(K), PANEL]. They are cut in the same way,
-    but the k of a block lie in pairs: two numbers that a column has for k and k + 1, k even, are side by side, as the
-    halves of one word, from which either becomes a float32 by one instruction. The pair of an odd last k is zero.
+    Bits of bfloat16, uint16 [N, K], go into uint16 of the same shape. They are cut in the same way, but the k of a
+    sliver lie in pairs (`in_pairs`): the two numbers that a column has for k and k + 1, k even, are side by side, as the
+    halves of one word, from which either becomes a float32 by one instruction.
 
     Panel p is a matrix B [K, PANEL] whose column j is row p * PANEL + j of W, zero beyond N. In memory it is cut as the
     products read it: into blocks of k of `chain_length(K)`, the last one shorter where K is no multiple; a block into
@@ -206,20 +206,11 @@ def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
         b[:, : n - p * PANEL] = weight[p * PANEL : (p + 1) * PANEL].T
         blocks: Iterable[np.ndarray] = (b[first : first + chain_length(k)] for first in range(0, k, chain_length(k)))
         if weight.dtype == np.uint16:
-            blocks = map(_in_pairs, blocks)
+            blocks = (block.reshape(-1, 2, PANEL).transpose(0, 2, 1) for block in blocks)
         slivers = [block[:, j : j + sliver].ravel() for block in blocks for j in range(0, PANEL, sliver)]
-        panel.reshape(-1)[:] = np.concatenate(slivers)
+        panel[:] = np.concatenate(slivers).reshape(k, PANEL)
 
 
-def paired(k: int) -> int:
-    """Rows of a packed panel of bfloat16: K, and one more for each block of k (`chain_length`) that has an odd number."""
-    block = chain_length(k)
-    return k // block * (block + block % 2) + k % block + k % block % 2
-
-
-def _in_pairs(block: np.ndarray) -> np.ndarray:
-    """Of uint16 [k, columns], [k / 2, columns, 2]; an odd last k beside zeros."""
-    k, columns = block.shape
-    padded = np.zeros((k + k % 2, columns), np.uint16)
-    padded[:k] = block
-    return padded.reshape(-1, 2, columns).transpose(0, 2, 1)
+def in_pairs(k: int) -> bool:
+    """Whether every block of a sum of length k (`chain_length`) is even, as it must be for packed bfloat16."""
+    return k % 2 == 0 and chain_length(k) % 2 == 0

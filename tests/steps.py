@@ -137,8 +137,8 @@ def _rows(x: Rows, rows: int, columns: int) -> Iterator[Touched]:
 def _product(o: Product, threads: int) -> Iterator[Touched]:
     yield from (matrix(o.x, o.rows, o.w.k), matrix(o.out, o.rows, o.w.n, writes=True))
     columns = layout.padded_columns(o.w.n)
-    column = 2 * layout.paired(o.w.k) if o.w.bf16 else 4 * o.w.k
-    yield from (Touched(o.w.weight, columns * column, False), Touched(o.w.bias, columns * 4, False))
+    number = 2 if o.w.bf16 else 4
+    yield from (Touched(o.w.weight, columns * o.w.k * number, False), Touched(o.w.bias, columns * 4, False))
 
 
 def _attend(o: Attend, threads: int) -> Iterator[Touched]:
@@ -187,9 +187,9 @@ def _activate(o: Activate, threads: int) -> Iterator[Touched]:
 
 
 def _pack(o: Pack, threads: int) -> Iterator[Touched]:
-    number, column = (2, 2 * layout.paired(o.k)) if o.bf16 else (4, 4 * o.k)
+    number = 2 if o.bf16 else 4
     yield Touched(o.weight, o.n * o.k * number, False)
-    yield Touched(o.out, layout.padded_columns(o.n) * column, True)
+    yield Touched(o.out, layout.padded_columns(o.n) * o.k * number, True)
 
 
 def _roof(o: MultiplyAdds | ReadMemory, threads: int) -> Iterator[Touched]:

@@ -50,18 +50,15 @@ def multiply_panel(a, lda, rows, panel, size, c, ldc, bias, k, block, ahead):
     A tile that is alone waits for its own panel, and fetches that.
     """
     tiles = (rows + ROWS - 1) // ROWS * (PANEL // SLIVER)
-    part = panel
     for first in range(0, k, block):
-        length = min(block, k - first)
-        end = part + _words(length, size) * PANEL * 4
-        fetch = end if first + length < k else ahead
+        part, length = panel + first * PANEL * size, min(block, k - first)
+        fetch = part + length * PANEL * size if first + length < k else ahead
         step = (PANEL * size + tiles - 1) // tiles
         if tiles == 1:
             fetch = part + _FETCH_ALONE * PANEL * size
         elif fetch == 0:
             fetch, step = part, 0
         multiply_block(a + first * 4, lda, rows, part, size, PANEL, c, ldc, bias, length, first, fetch, step)
-        part = end
 
 
 @kernel
@@ -72,7 +69,7 @@ def multiply_block(a, lda, rows, b, size, columns, c, ldc, bias, length, first, 
     """
     for n in range(0, columns, SLIVER):
         width = min(SLIVER, columns - n)
-        sliver, bias_n = b + n * _words(length, size) * 4, bias + n * 4 if bias != 0 else 0
+        sliver, bias_n = b + n * length * size, bias + n * 4 if bias != 0 else 0
         for m in range(0, rows, ROWS):
             row_a, row_c = a + m * lda * 4, c + (m * ldc + n) * 4
             tile(
@@ -80,19 +77,6 @@ def multiply_block(a, lda, rows, b, size, columns, c, ldc, bias, length, first, 
                 first, fetch, step,
             )  # fmt: skip
             fetch += length * step
-
-
-@kernel
-def panel_bytes(k, size):
-    """Bytes of a panel of packed weights, of `size` bytes an element."""
-    block = chain_length(k)
-    return (k // block * _words(block, size) + _words(k % block, size)) * PANEL * 4
-
-
-@kernel
-def _words(length, size):
-    """Elements of four bytes that a column of a block of k takes: two bfloat16 lie in one."""
-    return length if size == 4 else (length + 1) // 2
 
 
 @kernel

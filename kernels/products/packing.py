@@ -13,7 +13,7 @@ from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL
 from minidistil.kernels.products.gemm import chain_length
 from minidistil.kernels.products.tile import SLIVER
-from minidistil.kernels.simd.memory import get_f32, get_u16, load, load_first, pointer, set_f32, set_i32
+from minidistil.kernels.simd.memory import get_f32, get_i32, load, load_first, pointer, set_f32, set_i32
 from minidistil.kernels.simd.values import F32x16, first_lanes
 
 _PIECE = math.gcd(SLIVER, 16)  # so many of sixteen columns lie side by side, whatever the first of them
@@ -46,26 +46,21 @@ def pack_rows(x, ld, n, k, out, columns):
 
 @kernel
 def pack_bfloat16(x, n, k, out):
-    """x uint16 [n, k], by address, into a panel uint16 [paired(k), PANEL]; see `layout.pack`.
+    """x uint16 [n, k], contiguous, into a panel uint16 [k, PANEL], both by address; see `layout.pack`.
 
     Two k lie side by side in x and in the panel, and move as one word of four bytes.
     """
     block = chain_length(k)
     for start in range(0, k, block):
-        length = min(block, k - start)
-        height = (length + 1) // 2
+        height = min(block, k - start) // 2
         for j in range(0, PANEL, 16):
             row, count = x + (j * k + start) * 2, n - j
-            whole = length // 32 * 16 if count > 0 else 0
+            whole = height - height % 16 if count > 0 else 0
             for i in range(0, whole, 16):
                 _transpose16_into_block(row + i * 4, k * 2, count, out, height, PANEL, i, j)
             for i in range(whole, height):
                 for c in range(16):
-                    word = 0
-                    if c < count:
-                        word = int(get_u16(row, c * k + 2 * i))
-                        if 2 * i + 1 < length:
-                            word |= int(get_u16(row, c * k + 2 * i + 1)) << 16
+                    word = get_i32(row, c * (k // 2) + i) if c < count else np.int32(0)
                     set_i32(out, place(i, j + c, height, PANEL), word)
         out += height * PANEL * 4
 
@@ -164,7 +159,7 @@ def _transposed(builder, source, apart, count):
         there = builder.icmp_signed("<=", _int(i), last)
         start = builder.add(source, builder.mul(apart, builder.select(there, _int(i), last)))
         row = builder.load(builder.inttoptr(start, F32x16.llvm.as_pointer()))
-        row.align = 2
+        row.align = 4
         rows.append(builder.select(there, row, zeros))
     # Swap the off-diagonal halves of blocks of 2, 4, 8 and 16.
     for step in (1, 2, 4, 8):

@@ -32,7 +32,7 @@ def tile(typing_context, rows, vectors, size, a, lda, b, c, ldc, bias, k, block,
 
     Args:
         rows: 1 to ROWS; vectors: 1 to VECTORS; the tile is `rows` x `vectors * LANES`.
-        size: bytes of an element of B: 4, or 2 where they are bfloat16; then `vectors` is VECTORS.
+        size: bytes of an element of B: 4, or 2 where they are bfloat16; then `vectors` is VECTORS, `block` is even.
         a: address of A float32 [rows, k], rows `lda` elements apart.
         b: address of B float32 or bfloat16 [k, vectors * LANES], contiguous.
         c: address of C float32 [rows, vectors * LANES], rows `ldc` apart; overwritten.
@@ -170,8 +170,8 @@ class _TileCode:
         a = [self._load(self.a_rows[i], k) for i in range(self.rows)] if by_lane else []
         for s in range(step):
             if s == 1 and step == 2:
-                # The second of a pair may not be there. And LLVM, which arranges the instructions of one block as it
-                # likes, cannot read both k ahead: there are no registers for that.
+                # It always is there, which LLVM does not know. So it cannot mix both k's instructions, as it does with
+                # those of one block: it reads both ahead, and there are no registers for that.
                 second = builder.append_basic_block("second")
                 builder.cbranch(builder.icmp_signed("<", builder.add(k, _int(1)), end_k), second, after)
                 ends.append((builder.block, totals))

@@ -29,14 +29,7 @@ def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
     from minidistil.kernels.layout import LINEAR_ACTIVATION, PANEL
-    from minidistil.kernels.products.gemm import (
-        add_to_rows,
-        chain_length,
-        copy_rows,
-        multiply_panel,
-        panel_bytes,
-        row_block,
-    )
+    from minidistil.kernels.products.gemm import add_to_rows, chain_length, copy_rows, multiply_panel, row_block
     from minidistil.kernels.products.tile import ROWS
     from minidistil.kernels.simd.activations import activate_rows
     from minidistil.kernels.steps.share import even_block
@@ -49,7 +42,7 @@ def code() -> Callable:
     @part
     def product(o, member):
         w, number = o.w, 2 if o.w.bf16 != 0 else 4  # bytes
-        panels, chain, size = (w.n + PANEL - 1) // PANEL, chain_length(w.k), panel_bytes(w.k, number)
+        panels, chain, size = (w.n + PANEL - 1) // PANEL, chain_length(w.k), w.k * PANEL * number
         block = even_block(o.rows, row_block(o.rows), ROWS, panels, member.threads)
         blocks = (o.rows + block - 1) // block
         task = next_task(member)

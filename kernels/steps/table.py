@@ -97,7 +97,7 @@ class Rows(NamedTuple):
 class Packed(NamedTuple):
     """A weight matrix [n, k] in panels (layout.pack), and its bias, padded to whole panels.
 
-    bf16: not zero where the weights are bfloat16 (and n at least NARROW); the bias is float32.
+    bf16: not zero where the weights are bfloat16 (k one of layout.in_pairs, n at least NARROW); the bias is float32.
     """
 
     weight: int
@@ -110,7 +110,7 @@ class Packed(NamedTuple):
         """The same without its first n columns, which fill whole panels where others follow."""
         first = layout.panels(n)
         columns = first * layout.PANEL
-        weight = self.weight + columns * (layout.paired(self.k) * 2 if self.bf16 else self.k * 4)
+        weight = self.weight + columns * self.k * (2 if self.bf16 else 4)
         return self._replace(weight=weight, bias=self.bias + columns * 4, n=self.n - columns)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-MOST_COLUMNS = 65_000
-"""K of a product in int8 at most: 65,000 * 255 * 128 is below 2^31, where its sums are."""
+_AT_A_TIME = 1 << 14  # numbers that are looked at together, in the cache
+_INFINITY = 0x7F800000  # bits of float32
+_EXPONENT = np.uint16(0x7F80)  # of bfloat16, all ones where it is no number
 
 
 @dataclass(frozen=True)
@@ -83,16 +84,25 @@ class NarrowTable:
         return np.multiply(self.codes[rows], self.scale[rows][..., None], dtype=np.float32)
 
 
-_EXPONENT = np.uint16(0x7F80)
-_AT_A_TIME = 1 << 20  # numbers, so that a table's own size is not taken again
-
-
 def rounded(x: np.ndarray) -> np.ndarray:
     """Bits uint16 of the bfloat16 nearest to each float32, of two the even one; NaN stays NaN."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    odd = (bits >> 16) & 1
-    nearest = ((bits.astype(np.uint64) + 0x7FFF + odd) >> 16).astype(np.uint16)
-    return np.where(np.isnan(x), ((bits >> 16) | 0x40).astype(np.uint16), nearest)
+    numbers = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    out = np.empty(numbers.shape, np.uint16)
+    flat, flat_out = numbers.reshape(-1), out.reshape(-1)
+    scratch = np.empty(min(flat.size, _AT_A_TIME), np.uint32)
+    for first in range(0, flat.size, _AT_A_TIME):
+        bits, some = flat[first : first + _AT_A_TIME], flat_out[first : first + _AT_A_TIME]
+        t = scratch[: bits.size]
+        np.right_shift(bits, 16, out=t)
+        np.bitwise_and(t, 1, out=t)
+        np.add(t, 0x7FFF, out=t)
+        np.add(t, bits, out=t)  # only NaN overflow
+        np.right_shift(t, 16, out=some, casting="unsafe")
+        np.bitwise_and(bits, 0x7FFFFFFF, out=t)
+        if t.max() > _INFINITY:
+            nan = t > _INFINITY
+            some[nan] = (bits[nan] >> 16) | 0x40
+    return out
 
 
 def count_nonfinite_bits(bits: np.ndarray) -> int:

@@ -73,6 +73,24 @@ def check_precision(precision: str | None) -> None:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
 
 
+def require_float32(weights: ModelWeights, whose: str, use: str) -> None:
+    """Refuse weights in fewer bits where float32 itself is needed: to be changed, or to be written.
+
+    Args:
+        weights: of a model.
+        whose: what the message calls it.
+        use: what needs float32.
+
+    Raises:
+        ValueError: says what to take in their place.
+    """
+    found = precision_of(weights)
+    if found != "float32":
+        raise ValueError(
+            f"{whose} has {found} weights, and {use} needs float32: take the checkpoint that they were made of"
+        )
+
+
 def _bfloat16(w: AnyLinear) -> BFloat16Linear:
     return w if isinstance(w, BFloat16Linear) else BFloat16Linear(rounded(w.weight), w.bias)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from minidistil.kernels.steps.table import Matrix, Number, PackedInt8
@@ -20,3 +21,42 @@ class CodedProduct(NamedTuple):
     rows: Number
     activation: int = 0
     dot: int = 0
+
+
+def code() -> Callable:
+    """What a thread does in such a step."""
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.layout import LINEAR_ACTIVATION, PANEL
+    from minidistil.kernels.products.coded import multiply_coded
+    from minidistil.kernels.products.gemm import copy_rows, row_block
+    from minidistil.kernels.products.tile import ROWS
+    from minidistil.kernels.simd.activations import activate_rows
+    from minidistil.kernels.steps.share import even_block
+    from minidistil.kernels.steps.team import next_task
+
+    @part
+    def coded_product(o, member):
+        w = o.w
+        panels, size = (w.n + PANEL - 1) // PANEL, (w.k + 3) // 4 * PANEL * 4
+        block = even_block(o.rows, row_block(o.rows), ROWS, panels, member.threads)
+        blocks = (o.rows + block - 1) // block
+        task = next_task(member)
+        while task < blocks * panels:
+            m, p = task // panels * block, task % panels
+            height, width = min(block, o.rows - m), min(PANEL, w.n - p * PANEL)
+            out, columns = o.out.address + (m * o.out.ld + p * PANEL) * 4, p * PANEL * 4
+            target, ld = out, o.out.ld
+            if width < PANEL:  # a partial panel is written elsewhere first
+                target, ld = member.scratch, PANEL
+            x = o.x.address + m * o.x.ld * 4
+            multiply_coded(
+                x, o.x.ld, height, w.weight + p * size, w.scale + columns, w.bias + columns, w.sums + columns, w.k,
+                target, ld,
+            )  # fmt: skip
+            task = next_task(member)
+            if o.activation != LINEAR_ACTIVATION:
+                activate_rows(target, ld, height, PANEL, o.activation)
+            if width < PANEL:
+                copy_rows(target, ld, out, o.out.ld, height, width)
+
+    return coded_product

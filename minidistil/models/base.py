@@ -28,6 +28,7 @@ from minidistil.weights.by_reference import ByReference
 from minidistil.weights.config import Config, ConfigOptions, replaced
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import HubOptions, Option, spelled_out
+from minidistil.weights.precision import Precision, check_precision
 from minidistil.weights.quantization_config import KEY
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ class Model(ByReference, Generic[Output]):
     def _load(cls: type[Loaded], checkpoint: Checkpoint, name_or_path: str, options: ModelOptions) -> Loaded:
         from minidistil.weights import read_model
 
-        threads, backend = options.get("threads"), options.get("backend")
+        threads, backend, precision = options.get("threads"), options.get("backend"), options.get("precision")
+        check_precision(precision)
         config = replace(configured(checkpoint, options), name_or_path=name_or_path or str(checkpoint.folder))
         if config.model_type not in cls.families:
             raise ValueError(
@@ -184,7 +186,7 @@ class Model(ByReference, Generic[Output]):
             checkpoint.with_config(config.raw),
             heads=cls.heads,
             check_finite=packed is None,
-            precision=options.get("precision"),
+            precision=precision,
         )
         pooled = options.get("add_pooling_layer")
         if pooled is False and not cls.heads:
@@ -305,7 +307,8 @@ class Model(ByReference, Generic[Output]):
     def save_pretrained(self, save_directory: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:
         """Write a copy of the checkpoint that the model was loaded from: config.json and all its weights.
 
-        Weights that are not safetensors become such. The files are whole, or nobody takes the folder for a checkpoint.
+        It is the checkpoint's own, in whatever `precision` it was loaded. Weights that are not safetensors become such.
+        The files are whole, or nobody takes the folder for a checkpoint.
 
         Args:
             save_directory: a folder, made where there is none.
@@ -391,7 +394,12 @@ class Model(ByReference, Generic[Output]):
 
     def __repr__(self) -> str:
         computed = type(self._backend).__name__.lower()
-        return outline(type(self).__name__, self.config, "".join(self.heads), self._about.parameters, computed)
+        return outline(type(self).__name__, self.config, "".join(self.heads), self._about, computed)
+
+    @property
+    def precision(self) -> Precision:
+        """That of the weights: "float32", "bfloat16" or "int8"; results are float32 in each."""
+        return self._about.precision
 
     @property
     def device(self) -> Device:
@@ -400,7 +408,7 @@ class Model(ByReference, Generic[Output]):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What is computed in: float32."""
+        """What results are, and what is computed between the products: float32, whatever the `precision`."""
         return np.dtype(np.float32)
 
     def cpu(self: Loaded) -> Loaded:

@@ -11,6 +11,7 @@ from minidistil.tokenization.saving import FILES as TOKENIZER_FILES
 from minidistil.weights import ModelWeights
 from minidistil.weights.config import Config
 from minidistil.weights.file_names import PACKED_FILE, WEIGHT_FILES
+from minidistil.weights.precision import require_float32
 from minidistil.weights.saving import Content, as_json, save
 from minidistil.weights.small_files import parse_json
 from minidistil.weights.writing import ELEMENT_TYPES, ElementType, configuration, stored_tensors
@@ -52,8 +53,8 @@ def write_checkpoint(
 
     Raises:
         CheckpointError: a faulty configuration, or the folder cannot be written.
-        ValueError: another family, an unknown element type, or weights that are not as the configuration says, are not
-            finite, or become infinite in float16: all of them are named.
+        ValueError: another family, an unknown element type, weights that are not float32, or weights that are not as
+            the configuration says, are not finite, or become infinite in float16: all of them are named.
     """
     raw = dict(config.raw if isinstance(config, Config) else config)
     if element_type not in ELEMENT_TYPES:
@@ -61,6 +62,7 @@ def write_checkpoint(
     model_type = raw.get("model_type")
     if model_type not in WRITTEN:
         raise ValueError(f"checkpoints are written of {', '.join(WRITTEN)}; this one is of {model_type!r}")
+    require_float32(weights, "this model", "what is written")
     raw = configuration(raw, weights)
     tensors, _ = stored_tensors(raw, weights, element_type)
     files: dict[str, Content] = {"config.json": as_json(raw), WEIGHT_FILES[0]: tensors}

@@ -155,6 +155,7 @@ def test_shapes_that_do_not_fit_are_refused_when_a_pass_is_written() -> None:
 def test_parts_of_packed_weights_lie_where_they_are() -> None:
     w = Packed(1000, 500, 7, 3 * 144)
     assert w.beyond(128) == Packed(1000 + 3 * 48 * 7 * 4, 500 + 144 * 4, 7, 2 * 144)
+    assert w._replace(bf16=1).beyond(128) == Packed(1000 + 3 * 48 * 7 * 2, 500 + 144 * 4, 7, 2 * 144, 1)
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 48, 50])

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from minidistil.kernels.layout import MOST_CODES
 from minidistil.weights._names import StoredNames
 from minidistil.weights._storage import READABLE
 from minidistil.weights.checkpoint import Checkpoint
@@ -18,7 +17,7 @@ from minidistil.weights.errors import listing, quoted, shape_text
 from minidistil.weights.families import TIES, Family
 from minidistil.weights.model_weights import Table
 from minidistil.weights.named import sized
-from minidistil.weights.narrow import Int8Linear, NarrowTable
+from minidistil.weights.narrow import MOST_COLUMNS, Int8Linear, NarrowTable
 from minidistil.weights.quantization_config import EMBEDDING, KEY, LINEAR, read_quantization
 
 SCALE, SMOOTH = "weight_scale", "input_smooth"
@@ -150,8 +149,8 @@ class QuantizedTensors:
         if len(shape) != 2:  # a fault already
             return {}
         rows, columns = shape
-        if columns > MOST_CODES and (kind_of(module) == LINEAR or module == "embeddings.word_embeddings"):
-            self._faults.append(f"{quoted(stored)} has {columns} columns; {MOST_CODES} are the most that int8 sums")
+        if columns > MOST_COLUMNS and (kind_of(module) == LINEAR or module == "embeddings.word_embeddings"):
+            self._faults.append(f"{quoted(stored)} has {columns} columns; {MOST_COLUMNS} are the most that int8 sums")
         scale = self._factors(scales[0], ((rows, 1), (rows,))) if scales else None
         smooth = self._factors(smooths[0], ((columns,),)) if smooths else None
         if scale is None or (smooths and smooth is None):

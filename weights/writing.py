@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 
 from minidistil.class_names import BEGINNINGS
-from minidistil.kernels.layout import MOST_CODES
 from minidistil.weights._names import parameters, stored_as
 from minidistil.weights._storage import count_nonfinite
 from minidistil.weights.config import Config
@@ -24,7 +23,7 @@ from minidistil.weights.families import FAMILIES, TASKS, TIES
 from minidistil.weights.file_names import PACKED_FILE, WEIGHT_FILES
 from minidistil.weights.model_weights import Linear, ModelWeights, Table, whole
 from minidistil.weights.named import Part, modules, size_of, sized
-from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, count_nonfinite_bits
+from minidistil.weights.narrow import MOST_COLUMNS, BFloat16Linear, Int8Linear, NarrowTable, count_nonfinite_bits
 from minidistil.weights.quantization_config import KEY, LINEAR, quantization_config
 from minidistil.weights.quantized_tensors import SCALE, SMOOTH, is_narrow, kind_of, together
 from minidistil.weights.saving import Content, as_json, save
@@ -213,8 +212,8 @@ class _Writing:
             meaning, sizes = f" ({', '.join(numbers)})" if numbers else "", shape_text(expected)
             self.faults.append(f"{name} is {array.dtype} {shape_text(array.shape)}, expected float32 {sizes}{meaning}")
         elif array.dtype == np.int8:
-            if array.shape[1] > MOST_CODES and kind_of(module) == LINEAR:
-                self.faults.append(f"{name} has {array.shape[1]} columns; {MOST_CODES} are the most that int8 sums")
+            if array.shape[1] > MOST_COLUMNS and kind_of(module) == LINEAR:
+                self.faults.append(f"{name} has {array.shape[1]} columns; {MOST_COLUMNS} are the most that int8 sums")
         elif array.dtype == np.uint16:
             if bad := count_nonfinite_bits(array):
                 self.faults.append(f"{name} has {bad} of {array.size} values that are not finite")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 MOST_COLUMNS = 65_000
-"""K of a product in int8 at most, as the kernels have it (layout.MOST_CODES): sums of more may not fit 32 bits."""
+"""K of a product in int8 at most: 65,000 * 255 * 128 is below 2^31, where its sums are."""
 
-_AT_A_TIME = 1 << 14  # numbers that are looked at together, in the cache
+_AT_A_TIME = 1 << 14  # numbers that are rounded together, in the cache
 _INFINITY = 0x7F800000  # bits of float32
 _EXPONENT = np.uint16(0x7F80)  # of bfloat16, all ones where it is no number
 

@@ -6,7 +6,7 @@ embeddings. Norms, biases and the other heads stay float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -61,6 +61,11 @@ def in_precision(weights: ModelWeights, precision: str | None) -> ModelWeights:
     if precision == "bfloat16":
         return _changed(weights, _bfloat16, lambda table: NarrowTable(rounded(whole(table))))
     return weights
+
+
+def stored_precision(config: Mapping[str, Any]) -> Precision:
+    """The precision that a model has where none is asked for: int8 where its config.json says so, else float32."""
+    return "float32" if config.get("quantization_config") is None else "int8"
 
 
 def check_precision(precision: str | None) -> None:

@@ -18,7 +18,7 @@ from minidistil.weights.config import Config
 from minidistil.weights.config_values import parse
 from minidistil.weights.errors import shape_text
 from minidistil.weights.families import FAMILIES, TASKS, TIES, Family
-from minidistil.weights.file_names import PACKED_FILE, WEIGHT_FILES
+from minidistil.weights.file_names import PACKED_FILES, WEIGHT_FILES
 from minidistil.weights.named import named, size_of, sized
 from minidistil.weights.precision import require_float32
 from minidistil.weights.saving import Content, as_json, save
@@ -34,7 +34,7 @@ WRITTEN = ("distilbert", "bert", "roberta", "xlm-roberta", "camembert")
 """The model_types that checkpoints are written of."""
 
 # What an older checkpoint in the folder may have left: it would be read with the new files, or in their place.
-_REPLACED = (*WEIGHT_FILES, PACKED_FILE, *TOKENIZER_FILES, "modules.json")
+_REPLACED = (*WEIGHT_FILES, *PACKED_FILES.values(), *TOKENIZER_FILES, "modules.json")
 # Where another program had the weights, in which version and type: not these.
 _FOREIGN = ("_name_or_path", "transformers_version", "torch_dtype", "gradient_checkpointing", "num_labels")
 

@@ -37,7 +37,7 @@ from minidistil.weights.checksum import checksum
 from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import PACKED_FILES
 from minidistil.weights.packing import DTYPES, PackedWeights, Place, pack_model
-from minidistil.weights.precision import in_precision, stored_precision
+from minidistil.weights.precision import stored_precision
 from minidistil.weights.read_model import read_model
 from minidistil.weights.small_files import parse_json
 
@@ -62,7 +62,7 @@ def pack_checkpoint(checkpoint: Checkpoint, precision: str | None = None) -> Pac
         ValueError: a precision that such a model cannot have.
     """
     other = precision not in (None, stored_precision(checkpoint.config))
-    return pack_model(in_precision(read_model(checkpoint), precision), tables=other)
+    return pack_model(read_model(checkpoint, precision=precision), tables=other)
 
 
 def save_packed(

@@ -16,7 +16,7 @@ from minidistil.kernels import layout
 from minidistil.weights.model_weights import AnyLinear, Linear, ModelWeights, Table
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, rounded
 from minidistil.weights.packing import PackedWeights, is_packed_from, numbers, parts
-from minidistil.weights.precision import _changed
+from minidistil.weights.precision import changed
 
 
 def as_packed(packed: PackedWeights, weights: ModelWeights) -> ModelWeights | None:
@@ -38,7 +38,7 @@ def as_packed(packed: PackedWeights, weights: ModelWeights) -> ModelWeights | No
                 else:
                     made[id(source)] = _product(packed, part.name, source, panel)
                     panel += layout.panels(len(source.bias))
-        model = _changed(weights, lambda linear: made[id(linear)], lambda table: made[id(table)])
+        model = changed(weights, lambda linear: made[id(linear)], lambda table: made[id(table)])
         return model if is_packed_from(packed, model) else None
     except (KeyError, ValueError):  # arrays that are not there, or do not fit together
         return None
@@ -64,7 +64,7 @@ def _product(packed: PackedWeights, name: str, w: AnyLinear, panel: int) -> AnyL
         return BFloat16Linear(_later(shape, np.uint16, lambda: rounded(w.weight)), w.bias)
     own = panels[panel : panel + layout.panels(n)]
     scale = packed[f"{name}.scale"][panel * layout.PANEL :][:n]
-    smooth = packed[f"{name}.smooth"] if f"{name}.smooth" in packed else None
+    smooth = packed[f"{name}.smooth"] if f"{name}.smooth" in packed.places else None
     return Int8Linear(_later(shape, np.int8, lambda: layout.unpack_int8(own, n, k)), scale, w.bias, smooth)
 
 

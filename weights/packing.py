@@ -27,7 +27,8 @@ from minidistil.weights.model_weights import (
     Normalized,
     Table,
 )
-from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable
+from minidistil.weights.narrow import MOST_COLUMNS, BFloat16Linear, Int8Linear, NarrowTable
+from minidistil.weights.precision import TABLES
 
 _LINE = 16  # elements of four bytes in a cache line; every array starts on one
 _ROWS_AT_A_TIME = 64 * layout.PANEL
@@ -37,8 +38,6 @@ DTYPES: dict[str, np.dtype] = {
     name: np.dtype(dtype) for name, dtype in {"F32": "f4", "U16": "u2", "I8": "i1", "I32": "i4"}.items()
 }
 """Those of packed arrays, by safetensors' names."""
-
-TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 
 
 class Place(NamedTuple):
@@ -314,8 +313,8 @@ def _int8(name: str, linears: Sequence[AnyLinear]) -> Part:
         raise ValueError(f"{name}: its parts are one product: all of them in int8 or none, got {_kinds(linears)}")
     if any(not _same(linear.smooth, smooth) for linear in own):
         raise ValueError(f"{name}: its parts read the same input, which must be smoothed by the same numbers for all")
-    if k > layout.MOST_CODES:
-        raise ValueError(f"{name}: sums of {k:,} whole numbers may not fit 32 bits; at most {layout.MOST_CODES:,} do")
+    if k > MOST_COLUMNS:
+        raise ValueError(f"{name}: sums of {k:,} whole numbers may not fit 32 bits; at most {MOST_COLUMNS:,} do")
     for linear in own:
         _check(name, linear, k)
     panels = sum(layout.panels(len(linear.codes)) for linear in own)

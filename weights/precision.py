@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from minidistil.weights.model_weights import (
     AnyLinear,
     EmbeddingWeights,
@@ -23,25 +25,30 @@ from minidistil.weights.model_weights import (
     whole,
 )
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, rounded
+from minidistil.weights.quantization_config import KEY
 from minidistil.weights.quantizing import quantized
 
 Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-_TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 _LINEARS = (Linear, BFloat16Linear, Int8Linear)
 
 
 def precision_of(weights: ModelWeights) -> Precision:
-    """That of a model: int8 where any of its products is."""
-    kinds: set[type] = set()
+    """That of a model: int8 where any of its products or tables is."""
+    found: set[Precision] = set()
 
     def linear(w: AnyLinear) -> AnyLinear:
-        kinds.add(type(w))
+        found.add("int8" if isinstance(w, Int8Linear) else "bfloat16" if isinstance(w, BFloat16Linear) else "float32")
         return w
 
-    _changed(weights, linear, lambda table: table)
-    return "int8" if Int8Linear in kinds else "bfloat16" if BFloat16Linear in kinds else "float32"
+    def table(x: Table) -> Table:
+        found.add("float32" if isinstance(x, np.ndarray) else "bfloat16" if x.scale is None else "int8")
+        return x
+
+    changed(weights, linear, table)
+    return "int8" if "int8" in found else "bfloat16" if "bfloat16" in found else "float32"
 
 
 def in_precision(weights: ModelWeights, precision: str | None) -> ModelWeights:
@@ -52,20 +59,18 @@ def in_precision(weights: ModelWeights, precision: str | None) -> ModelWeights:
     """
     check_precision(precision)
     found = precision_of(weights)
-    if precision in (None, found):
+    if precision is None or precision == found != "bfloat16":
         return weights
+    if precision == "bfloat16":  # also of a model that is partly so: others are rounded
+        return changed(weights, _bfloat16, _bfloat16_table)
     if found != "float32":
-        weights = _changed(weights, lambda w: Linear(w.weight, w.bias), whole)
-    if precision == "int8":
-        return quantized(weights)
-    if precision == "bfloat16":
-        return _changed(weights, _bfloat16, lambda table: NarrowTable(rounded(whole(table))))
-    return weights
+        weights = changed(weights, lambda w: Linear(w.weight, w.bias), whole)
+    return quantized(weights) if precision == "int8" else weights
 
 
 def stored_precision(config: Mapping[str, Any]) -> Precision:
     """The precision that a model has where none is asked for: int8 where its config.json says so, else float32."""
-    return "float32" if config.get("quantization_config") is None else "int8"
+    return "float32" if config.get(KEY) is None else "int8"
 
 
 def check_precision(precision: str | None) -> None:
@@ -93,10 +98,16 @@ def require_float32(weights: ModelWeights, whose: str, use: str) -> None:
 
 
 def _bfloat16(w: AnyLinear) -> BFloat16Linear:
-    return BFloat16Linear(rounded(w.weight), w.bias)
+    return w if isinstance(w, BFloat16Linear) else BFloat16Linear(rounded(w.weight), w.bias)
 
 
-def _changed(
+def _bfloat16_table(table: Table) -> NarrowTable:
+    if isinstance(table, NarrowTable) and table.scale is None:
+        return table
+    return NarrowTable(rounded(whole(table)))
+
+
+def changed(
     weights: ModelWeights, linear: Callable[[AnyLinear], AnyLinear], table: Callable[[Table], Table]
 ) -> ModelWeights:
     """Weights of which every product is another, and every table; what stands in several places does so again."""
@@ -119,12 +130,12 @@ def _changed(
         return part
 
     def each(part: Any) -> Any:
-        changed = {field.name: parts(getattr(part, field.name)) for field in fields(part)}
+        values = {field.name: parts(getattr(part, field.name)) for field in fields(part)}
         if isinstance(part, (EmbeddingWeights, MobileEmbeddingWeights)):
-            for name in _TABLES:
+            for name in TABLES:
                 if getattr(part, name) is not None:
-                    changed[name] = once(getattr(part, name), table)
-        return replace(part, **changed)
+                    values[name] = once(getattr(part, name), table)
+        return replace(part, **values)
 
     def head(part: MaskedLMWeights) -> MaskedLMWeights:
         return replace(part, vocab_transform=parts(part.vocab_transform), vocab_projector=projector(part))
@@ -134,6 +145,8 @@ def _changed(
         words = weights.encoder.embeddings.word_embeddings
         if is_tied(part.vocab_projector, words):
             return projection(once(words, table), part)
+        if part.extension is not None:
+            return Linear(part.vocab_projector.weight, part.vocab_projector.bias)
         return once(part.vocab_projector, linear)
 
     return replace(weights, encoder=parts(weights.encoder), masked_lm=parts(weights.masked_lm))

@@ -101,8 +101,14 @@ def verify(
     digest = output_digest(stages)
     if as_json:
         rows = [stage.summary() for stage in stages]
-        facts: dict[str, Any] = {"checkpoint": opened.digest(), "precision": precision or stored_precision(opened.config)}
-        facts |= {"agree": agree, "digest": digest, "packed": packed, "stages": rows}
+        facts: dict[str, Any] = {"checkpoint": opened.digest()}
+        facts |= {
+            "precision": precision or stored_precision(opened.config),
+            "agree": agree,
+            "digest": digest,
+            "packed": packed,
+            "stages": rows,
+        }
         click.echo(json.dumps(facts, indent=2))
     else:
         for stage in stages:

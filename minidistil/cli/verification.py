@@ -65,10 +65,9 @@ def compare(checkpoint: Checkpoint, threads: int | None, precision: str | None =
     from minidistil.backends.reference import Reference, exact
     from minidistil.weights import read_model
     from minidistil.weights.config import Config
-    from minidistil.weights.precision import in_precision
 
     config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
-    weights = in_precision(read_model(checkpoint), precision)
+    weights = read_model(checkpoint, precision=precision)
     batch = tokens(config.vocab_size, config.max_position_embeddings)
     backends = Engine(config, weights, threads=threads), Reference(config, weights, ops=exact)
     encoded = [backend.encode(batch, hidden_states=True) for backend in backends]

@@ -304,7 +304,7 @@ def test_the_profile_counts_bytes(precision: str) -> None:
         ("bfloat16", lambda t: replace(t, codes=t.codes.view(np.int16)), "must be bits of bfloat16, uint16, of"),
     ],
 )
-def test_tables_are_looked_at(kind: str, table, message: str) -> None:  # noqa: ANN001
+def test_tables_are_looked_at(kind: str, table, message: str) -> None:
     own = weights("distilbert", kind)
     embeddings = own.encoder.embeddings
     wrong = replace(embeddings, word_embeddings=table(embeddings.word_embeddings))

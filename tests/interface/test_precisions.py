@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +17,7 @@ import minidistil
 from minidistil.weights import by_reference
 from minidistil.weights.precision import PRECISIONS, Precision
 from tests.bits import assert_same_bits
-from tests.processes import python
+from tests.processes import forked, python
 from tests.sentences.folders import NORMALIZE, dense, pooling, write_encoder, write_model
 
 IDS = [[2, 17, 33, 3], [2, 900, 3, 0]]
@@ -127,6 +129,27 @@ def test_a_process_keeps_one_of_each_precision(bert_small: Path) -> None:
     for p, model in models.items():
         assert pickle.loads(pickled[p])._backend is model._backend
     assert len(set(pickled.values())) == 3
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_share_a_model(sentence_small: Path, precision: Precision, threads: int) -> None:
+    model = minidistil.load(sentence_small, threads=threads, precision=precision)
+    texts = [" ".join(TEXTS[:1] * n) for n in range(1, 9)]
+    want = model.encode(texts)
+    assert_same_bits(want, minidistil.load(sentence_small, backend="exact", precision=precision).encode(texts))
+    with ThreadPoolExecutor(4) as executor:
+        for text, row in zip(texts * 3, executor.map(model.encode, texts * 3), strict=True):
+            assert_same_bits(row, want[texts.index(text)])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_children_compute_with_what_was_forked(sentence_small: Path, precision: Precision) -> None:
+    model = minidistil.load(sentence_small, threads=2, precision=precision)
+    want = model.encode(TEXTS)
+    assert forked(lambda: model.encode(TEXTS).tobytes()) == want.tobytes()
 
 
 def test_modules_behind_the_pooling_stay_float32(tmp_path: Path) -> None:

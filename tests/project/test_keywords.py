@@ -149,6 +149,12 @@ NUMBERS: list[tuple[str, Any, Any]] = [
         ("int8", 'precision="int8" is another option'),
     )
 ]
+# Of what has a precision: half of the bytes is what somebody wants who says so.
+NARROW: list[tuple[str, Any, Any]] = [
+    (name, value, lambda model: getattr(model, "model", model).precision == "bfloat16")
+    for name in ("dtype", "torch_dtype")
+    for value in ("bfloat16", "torch.bfloat16")
+]
 DROPOUTS: list[tuple[str, Any, Any]] = [
     (name, 0.0, OLD)
     for name in (
@@ -158,8 +164,10 @@ DROPOUTS: list[tuple[str, Any, Any]] = [
 LOADING: list[tuple[str, Any, Any]] = [
     *HUB,
     *NUMBERS,
+    *NARROW,
     ("precision", None, OLD),
     ("precision", "float32", OLD),
+    ("precision", "int8", lambda model: getattr(model, "model", model).precision == "int8"),
     ("precision", "int4", "precision must be one of float32, bfloat16, int8, got 'int4'"),
     *DROPOUTS,
     ("seq_classif_dropout", 0.2, OLD),
@@ -231,6 +239,7 @@ SENTENCES: list[tuple[str, Any, Any]] = [
     ),
     ("processor_kwargs", {"padding_side": "up"}, "padding_side = 'up'"),
     ("config_kwargs", {"use_cache": False}, OLD),
+    ("model_kwargs", {"torch_dtype": "bfloat16"}, lambda model: model.precision == "bfloat16"),
     ("config_args", {"dtype": "int8"}, 'precision="int8" is another option'),
     ("subfolder", "", OLD),
     ("trust_remote_code", True, OLD),
@@ -434,6 +443,7 @@ ROWS["pipeline"] = [
     ("model_kwargs", {"attn_implementation": "eager", "low_cpu_mem_usage": True}, OLD),
     ("model_kwargs", {"id2label": {0: "a", 1: "b"}}, lambda pipe: pipe(TEXTS)[0]["label"] in "ab"),
     ("model_kwargs", {"load_in_8bit": True}, "model_kwargs.load_in_8bit=True.: minidistil has an int8 of its own"),
+    ("model_kwargs", {"dtype": "bfloat16"}, lambda pipe: pipe.model.precision == "bfloat16"),
     ("config", None, OLD),
     ("id2label", {0: "a", 1: "b"}, lambda pipe: pipe(TEXTS)[0]["label"] in "ab"),
     ("subfolder", "below", OLD),

@@ -19,7 +19,6 @@ from minidistil.weights.narrow import rounded, widened
 from tests.bits import assert_same_bits
 from tests.kernels.values import normal, with_non_finite
 
-
 each_width = pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
 
 

@@ -13,9 +13,25 @@ from tests.kernels.values import awkward, with_non_finite
 
 def every_kind() -> np.ndarray:
     """float32 [2**16, 16]: every upper half, with lower halves on both sides of a tie, of zero and of the next."""
-    low = np.uint32([0, 1, 2, 0x3FFF, 0x4000, 0x7FFE, 0x7FFF, 0x8000, 0x8001, 0x8002, 0xBFFF, 0xC000, 0xFFFD])
-    low = np.append(low, np.uint32([0xFFFE, 0xFFFF, 0x1234]))
-    return (np.arange(2**16, dtype=np.uint32)[:, None] << 16 | low).view(np.float32)
+    low = [
+        0,
+        1,
+        2,
+        0x1234,
+        0x3FFF,
+        0x4000,
+        0x7FFE,
+        0x7FFF,
+        0x8000,
+        0x8001,
+        0x8002,
+        0xBFFF,
+        0xC000,
+        0xFFFD,
+        0xFFFE,
+        0xFFFF,
+    ]
+    return (np.arange(2**16, dtype=np.uint32)[:, None] << 16 | np.array(low, np.uint32)).view(np.float32)
 
 
 def definition(x: np.ndarray) -> np.ndarray:
@@ -34,8 +50,8 @@ def test_every_upper_half() -> None:
     assert got.dtype == np.uint16
     np.testing.assert_array_equal(got, definition(x))
     np.testing.assert_array_equal(np.isnan(widened(got)), np.isnan(x))
-    largest = np.finfo(np.float32).max
-    assert widened(rounded(np.float32([largest, -largest]))).tolist() == [np.inf, -np.inf]
+    largest = np.array([1, -1], np.float32) * np.finfo(np.float32).max
+    assert widened(rounded(largest)).tolist() == [np.inf, -np.inf]
 
 
 def test_as_torch_rounds() -> None:

@@ -17,7 +17,7 @@ from minidistil.kernels.products.int8_tile import tile_rows
 from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
 from minidistil.kernels.steps.decode_rows import DecodeRows
-from minidistil.kernels.steps.sum_rows import LAYER_NORM, SumRows
+from minidistil.kernels.steps.sum_rows import LAYER_NORM, NO_NORM, SumRows
 from minidistil.kernels.steps.table import Matrix, PackedInt8, Rows
 from minidistil.kernels.steps.take import take
 from minidistil.weights.model_weights import Norm
@@ -226,13 +226,12 @@ def test_sums_that_are_coded_where_they_are_made(n: int, smooth: bool) -> None:
     a, b, norm = normal(1, 7, n), normal(2, 7, n), Norm(normal(3, n), normal(4, n), 1e-12)
     factors = np.exp(normal(5, n)) if smooth else None
     out, rows, none = np.empty((7, n), np.float32), whole.blank_rows(7, n), Rows(0, 0, 0)
-    for kind, want in ((LAYER_NORM, exact.layer_norm(a + b, norm)), (0, a + b)):
-        take(
-            SumRows(
-                Matrix(address(out), n), Rows(address(a), n, 0), Rows(address(b), n, 0), none, 7, n, kind,
-                address(norm.weight), address(norm.bias), 1e-12, rows.matrix, address(factors),
-            )
-        )  # fmt: skip
+    for how, want in (
+        ((LAYER_NORM, address(norm.weight), address(norm.bias), 1e-12), exact.layer_norm(a + b, norm)),
+        ((NO_NORM, 0, 0, 0.0), a + b),
+    ):
+        terms = (Rows(address(a), n, 0), Rows(address(b), n, 0), none)
+        take(SumRows(Matrix(address(out), n), *terms, 7, n, *how, rows.matrix, address(factors)))
         rows.check()
         assert_same_bits(out, want)
         apart = whole.coded(want, factors)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minidistil.backends.reference import exact, int8
 from minidistil.kernels import layout
-from minidistil.kernels.code import target
+from minidistil.kernels.code import shipped, target
 from minidistil.kernels.layout import address
 from minidistil.kernels.products.int8_tile import tile_rows
 from minidistil.kernels.steps.code_rows import CodeRows
@@ -148,6 +148,29 @@ def test_scales_of_every_size(dot: int) -> None:
     assert np.isfinite(want).all()
 
 
+@pytest.mark.parametrize(
+    ("lanes", "flag", "without"),
+    [(16, "avx512_vnni", layout.DOT_PAIRS), (8, "avx_vnni", layout.DOT_PAIRS), (4, "asimddp", layout.DOT_EXACT)],
+)
+def test_who_is_given_instructions_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, lanes: int, flag: str, without: int
+) -> None:
+    """By what the system says of the CPU, and by the code that runs: another width needs other instructions."""
+    monkeypatch.setattr(target, "target", lambda: target.Target("some", lanes))
+    others = {"avx512_vnni", "avx_vnni", "asimddp"} - {flag}
+    for flags, want in (({flag}, layout.DOT_NATIVE), (others, without), (set(), without)):
+        monkeypatch.setattr(shipped, "flags", lambda flags=flags: flags)
+        assert target.dot() == want
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="compares what Linux and LLVM say")
+def test_elsewhere_llvm_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    want = target.dot()
+    monkeypatch.setattr(target.sys, "platform", "another")
+    monkeypatch.setattr(shipped, "flags", set)
+    assert target.dot() == want
+
+
 # Rows -----------------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +207,15 @@ def test_ties_go_to_the_even_code() -> None:
     got = check_rows(x)
     assert got.zero[0] == 128
     assert {0, 255} <= {*got.codes[0].tolist()}
+
+
+def test_products_that_are_rounded_twice() -> None:
+    """A number times the steps is rounded to float32, and then to a code: one rounding leads some of them astray."""
+    x = normal(1, 512, 4096)
+    width = x.max(axis=1).astype(np.float64) - x.min(axis=1)
+    steps = (255 / width).astype(np.float32)[:, None]
+    assert (np.rint(x * steps) != np.rint(x.astype(np.float64) * steps)).any()
+    check_rows(x)
 
 
 def test_rows_of_every_magnitude() -> None:

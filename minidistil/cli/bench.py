@@ -17,6 +17,7 @@ from minidistil.cli.options import (
     precision_option,
     threads_option,
 )
+from minidistil.records.lines import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from minidistil.backends.engine.profile import Roofs, Share
@@ -82,6 +83,8 @@ def bench(
     opened = open_checkpoint(checkpoint, **fetching)
     config = Config.from_dict(opened.config, where=opened.folder)
     wanted: list[Precision | None] = list(dict.fromkeys(precision)) or [None]
+    if file == STANDARD_INPUT and len(wanted) > 1:
+        raise click.UsageError("standard input can be read once: give a FILE, or one --model-precision")
     if file is not None:
         estimates = [estimate(opened.folder, file, encoding, threads, one) for one in wanted]
         if as_json:

@@ -55,9 +55,6 @@ PAIR = 128
 """Where of each two weights that stand at k and k + 1, k even, those above zero add up to at most this and those below
 zero to at least its negative, 255 times as much fits sixteen bits: such a panel's pairs are limited."""
 
-MOST_CODES = 65_000
-"""The longest sum of codes by weights: so many times 255 times 128 fits 31 bits."""
-
 LINEAR_ACTIVATION, GELU, GELU_10, RELU, RELU2, RELU6, LEAKY_RELU, HARDSWISH, SILU, SIGMOID, QUICK_GELU = range(11)
 TANH, MISH, GELU_NEW, GELU_FAST, GELU_PYTORCH_TANH = range(11, 16)  # made of tanh
 

@@ -10,8 +10,12 @@ from typing import Any
 
 import numpy as np
 
+MOST_COLUMNS = 65_000
+"""K of a product in int8 at most: 65,000 * 255 * 128 is below 2^31, where its sums are."""
+
 _AT_A_TIME = 1 << 14  # numbers that are rounded together, in the cache
 _INFINITY = 0x7F800000  # bits of float32
+_EXPONENT = np.uint16(0x7F80)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,15 @@ def rounded(x: np.ndarray) -> np.ndarray:
             nan = t > _INFINITY
             some[nan] = (bits[nan] >> 16) | 0x40
     return out
+
+
+def count_nonfinite_bits(bits: np.ndarray) -> int:
+    """How many of the numbers that bits uint16 of bfloat16 stand for are NaN or infinite."""
+    flat, count = bits.reshape(-1), 0
+    for start in range(0, flat.size, _AT_A_TIME):
+        exponents = flat[start : start + _AT_A_TIME] & _EXPONENT
+        count += int(np.count_nonzero(exponents == _EXPONENT))
+    return count
 
 
 def widened(bits: np.ndarray) -> np.ndarray:

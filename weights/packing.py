@@ -26,7 +26,7 @@ from minidistil.weights.model_weights import (
     Norm,
     Normalized,
 )
-from minidistil.weights.narrow import BFloat16Linear, Int8Linear
+from minidistil.weights.narrow import MOST_COLUMNS, BFloat16Linear, Int8Linear
 
 _LINE = 16  # elements of four bytes in a cache line; every array starts on one
 _ROWS_AT_A_TIME = 64 * layout.PANEL
@@ -282,8 +282,8 @@ def _int8(name: str, linears: Sequence[AnyLinear]) -> _Part:
         raise ValueError(f"{name}: its parts are one product: all of them in int8 or none, got {_kinds(linears)}")
     if any(not _same(linear.smooth, smooth) for linear in own):
         raise ValueError(f"{name}: its parts read the same input, which must be smoothed by the same numbers for all")
-    if k > layout.MOST_CODES:
-        raise ValueError(f"{name}: sums of {k:,} whole numbers may not fit 32 bits; at most {layout.MOST_CODES:,} do")
+    if k > MOST_COLUMNS:
+        raise ValueError(f"{name}: sums of {k:,} whole numbers may not fit 32 bits; at most {MOST_COLUMNS:,} do")
     for linear in own:
         _check(name, linear, k)
     panels = sum(layout.panels(len(linear.codes)) for linear in own)

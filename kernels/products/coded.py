@@ -1,33 +1,37 @@
-"""The product of coded rows with a panel of whole numbers, by its definition (reference/int8.py)."""
+"""Matrix product of coded rows with packed weights in whole numbers, in the arithmetic of reference/int8.py.
+
+Sums are exact, so their order and the instructions that make them are free, and K is not cut: a column of accumulators
+goes through all of k, and nothing but results is written.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-
 from minidistil.kernels.code.compile import kernel
-from minidistil.kernels.layout import CODES, PANEL
-from minidistil.kernels.simd.memory import get_byte, get_code, get_f32, get_i32, set_f32, set_i32
-from minidistil.kernels.simd.values import fma_scalar
+from minidistil.kernels.layout import PANEL
+from minidistil.kernels.products.int8_tile import int8_tile, tile_columns, tile_rows
 
-f32 = np.float32
+_FETCH_ALONE = 80  # groups of k that a tile which is alone fetches ahead of itself
 
 
 @kernel
-def multiply_coded(x, ld, rows, panel, scale, bias, sums, k, out, ld_out):
-    """out = fma(float32(codes W^T - zero sums), scale of the row * scale of the column, bias), one panel by address."""
-    for i in range(rows):
-        row, result = x + i * ld * 4, out + i * ld_out * 4
-        row_scale, zero = get_f32(row, 0), get_i32(row, 1)
-        for j in range(PANEL):
-            set_i32(result, j, np.int32(0))
-        for t in range((k + 3) // 4):
-            a, b = get_code(row + CODES, t * 4), get_code(row + CODES, t * 4 + 1)
-            c, d = get_code(row + CODES, t * 4 + 2), get_code(row + CODES, t * 4 + 3)
-            four = panel + t * PANEL * 4
-            for j in range(PANEL):
-                total = a * get_byte(four, j * 4) + b * get_byte(four, j * 4 + 1)
-                total += c * get_byte(four, j * 4 + 2) + d * get_byte(four, j * 4 + 3)
-                set_i32(result, j, np.int32(get_i32(result, j) + total))
-        for j in range(PANEL):
-            total = get_i32(result, j) - zero * get_i32(sums, j)
-            set_f32(result, j, fma_scalar(f32(np.int32(total)), row_scale * get_f32(scale, j), get_f32(bias, j)))
+def multiply_coded(dot, x, ld, rows, panel, scale, bias, sums, words, out, ld_out, ahead):
+    """out[rows, PANEL] = the product of coded rows with one panel, all by address; see `int8_tile` for most of it.
+
+    All tiles take a sliver of the panel before any takes the next. Meanwhile, evenly over the tiles, the panel at
+    `ahead`, which is probably needed next, is fetched; or nothing where that is 0. A tile that is alone waits for its
+    own panel, and fetches that.
+    """
+    high, wide = tile_rows(dot), tile_columns(dot)
+    tiles = (rows + high - 1) // high * (PANEL // wide)
+    step = (PANEL * 4 + tiles - 1) // tiles
+    if tiles == 1:
+        ahead = panel + _FETCH_ALONE * PANEL * 4
+    elif ahead == 0:
+        ahead, step = panel, 0
+    for n in range(0, PANEL, wide):
+        for m in range(0, rows, high):
+            int8_tile(
+                dot, min(high, rows - m), x + m * ld * 4, ld, panel + n * 4, out + (m * ld_out + n) * 4, ld_out, words,
+                scale + n * 4, bias + n * 4, sums + n * 4, ahead, step,
+            )  # fmt: skip
+            ahead += words * step

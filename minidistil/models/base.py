@@ -28,7 +28,8 @@ from minidistil.weights.by_reference import ByReference
 from minidistil.weights.config import Config, ConfigOptions, replaced
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import HubOptions, Option, spelled_out
-from minidistil.weights.precision import Precision, check_precision, in_precision
+from minidistil.weights.precision import Precision, check_precision
+from minidistil.weights.quantization_config import KEY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +84,11 @@ def configured(checkpoint: Checkpoint, options: ModelOptions) -> Config:
     if given is not None and not isinstance(given, (Config, Mapping)):
         found = type(given).__name__
         raise TypeError(f"config must be a configuration of minidistil's, a dictionary or a path, got {found}")
-    raw = given.to_dict() if isinstance(given, Config) else checkpoint.config if given is None else given
+    raw = given.to_dict() if isinstance(given, Config) else checkpoint.config if given is None else dict(given)
+    if KEY in checkpoint.config:  # of the file, whoever describes the model
+        raw = {**raw, KEY: checkpoint.config[KEY]}
+    else:
+        raw = {name: value for name, value in raw.items() if name != KEY}
     return Config.from_dict(replaced(raw, options, folder), where=folder)
 
 
@@ -177,8 +182,12 @@ class Model(ByReference, Generic[Output]):
             )
         packed = packed_beside(backend, checkpoint) if options.get("config") is None else None
         # What is packed was checked when it was packed.
-        weights = read_model(checkpoint.with_config(config.raw), heads=cls.heads, check_finite=packed is None)
-        weights = in_precision(weights, precision)
+        weights = read_model(
+            checkpoint.with_config(config.raw),
+            heads=cls.heads,
+            check_finite=packed is None,
+            precision=precision,
+        )
         pooled = options.get("add_pooling_layer")
         if pooled is False and not cls.heads:
             weights = replace(weights, pooler=None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minidistil.training.writing import WRITTEN, configuration
+from minidistil.training.writing import WRITTEN
 from minidistil.weights import open_checkpoint, read_model
 from minidistil.weights.config import Config
 from minidistil.weights.config_values import parse
@@ -32,6 +32,7 @@ from minidistil.weights.model_weights import (
     whole,
 )
 from minidistil.weights.precision import require_float32
+from minidistil.weights.writing import configuration
 
 if TYPE_CHECKING:
     from minidistil.backends.learning import Task

@@ -133,9 +133,9 @@ def _bench(
     from minidistil.backends.engine import Engine
     from minidistil.backends.engine.profile import measure_roofs
     from minidistil.weights import read_model
-    from minidistil.weights.precision import in_precision, precision_of
+    from minidistil.weights.precision import precision_of
 
-    weights = in_precision(read_model(opened, heads=()), precision)
+    weights = read_model(opened, heads=(), precision=precision)
     engine = Engine(config, weights, threads=threads)
     load = load_average()
     roofs = measure_roofs(engine.threads, engine.plan.weight_bytes())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minidistil
-from tests.cli.support import run
+from tests.cli.support import every_command, run
 from tests.pipelines.checkpoints import write_small
 from tests.synthetic import DISTILBERT_SMALL
 from tests.weights import quantized
@@ -20,6 +20,18 @@ from tests.weights import quantized
 HOW = ("--threads", "1")
 TEXTS = ["the city of light", "wine is great , people play music", "paris"]
 LABELS = ["wine", "a city"]
+NOT_HERE = {
+    "completion": "takes no model",
+    "inspect": "shows what is stored",
+    "quantize": "makes int8",
+    "warmup": "takes no model",
+    "train": "is a group",
+    "train classify": "changes float32 weights",
+    "train tokens": "changes float32 weights",
+    "train masked-lm": "changes float32 weights",
+    "train curves": "takes no model",
+    "distill": "makes float32 weights; a teacher may be a checkpoint in int8",
+}
 
 
 def _pipeline(task: str, ask: Callable[[Any], Any], **options: Any) -> Callable[..., Any]:
@@ -190,6 +202,17 @@ def test_a_checkpoint_in_int8_is_run_and_shown_as_such(capsys: pytest.CaptureFix
     arguments = ("bench", folder, "--lengths", "4", "--threads", "1", "--json")
     assert json.loads(run(capsys, *arguments).out)["precision"] == "int8"
     assert json.loads(run(capsys, *arguments, "--model-precision", "float32").out)["precision"] == "float32"
+
+
+def test_every_command_with_a_model_takes_it() -> None:
+    takes = {
+        name
+        for name, one in every_command().items()
+        if any("--model-precision" in option.opts for option in one.params)
+    }
+    assert every_command().keys() - takes <= NOT_HERE.keys()
+    assert not takes & NOT_HERE.keys()
+    assert takes >= {*COMMANDS, "explain", "demo", "bench", "verify", "pack", "train frozen"}
 
 
 def test_another_precision_is_one_line(capsys: pytest.CaptureFixture[str], folders: dict[str, Path]) -> None:

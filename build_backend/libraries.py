@@ -90,7 +90,8 @@ def modules(name: str) -> tuple[Any, dict[str, Any]]:
         raise RuntimeError("kernels have been imported, with the register tile of another CPU")
     from minidistil.kernels.code import emit, shipped, target
 
-    machine, lanes = emit.any_machine(*RECIPES[name]), shipped.KINDS[name].lanes
+    recipe, lanes = RECIPES[name], shipped.KINDS[name].lanes
+    machine = emit.any_machine(*recipe)
     if target.lanes_of(machine) != lanes:
         raise RuntimeError(f"LLVM makes no code of {lanes} lanes for {name}")
     made_for = target.Target(name, lanes)
@@ -98,7 +99,7 @@ def modules(name: str) -> tuple[Any, dict[str, Any]]:
     made = {}
     for entry in emit.ENTRIES:
         symbol = shipped.ENTRY_PREFIX + entry
-        made[symbol] = emit.closed_module(emit.dispatcher_of(entry), symbol, machine)
+        made[symbol] = emit.closed_module(emit.dispatcher_of(entry), symbol, machine, recipe.features)
     return machine, made
 
 

@@ -160,24 +160,31 @@ def pack_int8(weight: np.ndarray, out: np.ndarray) -> None:
     the instructions take them that multiply whole numbers.
     """
     n, k = weight.shape
-    padded = np.zeros((len(out) * PANEL, out.shape[1] * 4), np.int8)
-    padded[:n, :k] = weight
-    out[:] = padded.reshape(len(out), PANEL, -1, 4).transpose(0, 2, 1, 3)
+    if n % PANEL or k % 4 or not weight.flags.c_contiguous:
+        padded = np.zeros((len(out) * PANEL, out.shape[1] * 4), np.int8)
+        padded[:n, :k] = weight
+        weight = padded
+    # Four at once, as one number.
+    out.view(np.uint32)[..., 0] = weight.view(np.uint32).reshape(len(out), PANEL, -1).transpose(0, 2, 1)
 
 
 def limited(weight: np.ndarray) -> np.ndarray:
     """Which panels of W int8 [N, K] have limited pairs (see PAIR): int32 [panels(N)], 1 or 0."""
     n, k = weight.shape
-    pairs = np.zeros((padded_columns(n), k + k % 2), np.int32)
-    pairs[:n, :k] = weight
-    pairs = pairs.reshape(len(pairs), -1, 2)
-    high, low = np.maximum(pairs, 0).sum(axis=2), np.minimum(pairs, 0).sum(axis=2)
-    rows = (high <= PAIR).all(axis=1) & (low >= -PAIR).all(axis=1)
-    return rows.reshape(-1, PANEL).all(axis=1).astype(np.int32)
+    if k % 2 or not weight.flags.c_contiguous:
+        weight, unpadded = np.zeros((n, k + k % 2), np.int8), weight
+        weight[:, :k] = unpadded
+    most = np.zeros(padded_columns(n), np.uint16)
+    for signed in (np.maximum(weight, 0), np.negative(np.minimum(weight, 0))):  # of -128 it is -128: as uint8, 128
+        pairs = signed.view(np.uint16)  # both of a pair in one number
+        np.maximum(most[:n], ((pairs >> 8) + (pairs & 255)).max(axis=1), out=most[:n])
+    return (most.reshape(-1, PANEL).max(axis=1) <= PAIR).astype(np.int32)
 
 
 def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
     """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL]; what products/packing.py does faster.
+
+    Bits of bfloat16, uint16 [N, K], go into uint16 in the same way.
 
     Panel p is a matrix B [K, PANEL] whose column j is row p * PANEL + j of W, zero beyond N. In memory it is cut as the
     products read it: into blocks of k of `chain_length(K)`, the last one shorter where K is no multiple; a block into
@@ -191,7 +198,7 @@ def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
     """
     n, k = weight.shape
     for p, panel in enumerate(out):
-        b = np.zeros((k, PANEL), np.float32)
+        b = np.zeros((k, PANEL), weight.dtype)
         b[:, : n - p * PANEL] = weight[p * PANEL : (p + 1) * PANEL].T
         blocks = (b[first : first + chain_length(k)] for first in range(0, k, chain_length(k)))
         slivers = [block[:, j : j + sliver].ravel() for block in blocks for j in range(0, PANEL, sliver)]

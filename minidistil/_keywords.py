@@ -37,22 +37,40 @@ class SameAs(NamedTuple):
     name: str
 
 
+class Chooses(NamedTuple):
+    """A keyword of which some values are those of an option, where the function has it.
+
+    Attributes:
+        name: of the option.
+        values: that are handed on to it.
+        otherwise: what is made of the others, and of all where there is no such option.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    otherwise: Neutral
+
+
 ANY = Neutral(None)
 CPU = 'minidistil computes on the CPU only: leave it out, or pass "cpu"'
-_FLOAT32 = "minidistil computes in float32 only"
+_FLOAT32 = "minidistil computes in float32"
+_INT8 = 'minidistil has an int8 of its own: leave it out, and pass precision="int8"'
 _TRAINING = "nothing is trained here"
 
 _dtype = Annotated[
     Any,
-    Neutral(
-        ("auto", "float32", "float"),
-        f'{_FLOAT32}: leave it out, or pass "auto" or "float32"',
-        ("float16", "half", "bfloat16", "float64", "double"),
-        f"{_FLOAT32}, so that is what comes out",
+    Chooses(
+        "precision",
+        ("bfloat16",),
+        Neutral(
+            ("auto", "float32", "float"),
+            f'{_FLOAT32}: leave it out, or pass "auto", "float32" or "bfloat16"; precision="int8" is another option',
+            ("float16", "half", "bfloat16", "float64", "double"),
+            f"{_FLOAT32}, so that is what comes out",
+        ),
     ),
 ]
 _any = Annotated[Any, ANY]
-_off = Annotated[bool | None, Neutral((False,), _FLOAT32)]
 _loss = Annotated[Any, Neutral((), f"{_TRAINING}: leave it out, and make a loss of the logits yourself")]
 _encoder = Annotated[Any, Neutral((), "the models here are encoders, which read one text at a time: leave it out")]
 _text = Annotated[Any, Neutral((), "the models here read text only: leave it out")]
@@ -90,10 +108,10 @@ class LoadingKeywords(HubKeywords, total=False):
     offload_state_dict: _any
     use_cache: _any
     gradient_checkpointing: _any
-    torchscript: _off
-    load_in_8bit: _off
-    load_in_4bit: _off
-    quantization_config: Annotated[Any, Neutral((), f"{_FLOAT32}: leave it out")]
+    torchscript: Annotated[bool | None, Neutral((False,), "no code is made of a model: leave it out")]
+    load_in_8bit: Annotated[bool | None, Neutral((False,), _INT8)]
+    load_in_4bit: Annotated[bool | None, Neutral((False,), _INT8)]
+    quantization_config: Annotated[Any, Neutral((), _INT8)]
     ignore_mismatched_sizes: Annotated[
         bool | None, Neutral((False,), f"{_TRAINING}, so no head is made up where the checkpoint's does not fit")
     ]
@@ -262,6 +280,12 @@ def take_out(called: str, name: str, value: Any, rule: Neutral) -> None:
         warn_caller(UserWarning(f"{called}({name}={_shown(value)}): {rule.note}"))
         return
     raise ValueError(f"{called}({name}={_shown(value)}): {rule.instead}")
+
+
+def chosen(value: Any, rule: Chooses) -> str | None:
+    """The value that a keyword gives to an option, where it is one that is handed on; else None."""
+    plain = _plain(value)
+    return plain if is_one_of(plain, rule.values) else None
 
 
 def _each(value: Any, accepted: tuple[Any, ...]) -> bool:

@@ -17,6 +17,9 @@ from minidistil.kernels.code import native
 from minidistil.kernels.steps import table
 from minidistil.kernels.steps.activate import Activate
 from minidistil.kernels.steps.attend import Attend
+from minidistil.kernels.steps.code_rows import CodeRows
+from minidistil.kernels.steps.coded_product import CodedProduct
+from minidistil.kernels.steps.decode_rows import DecodeRows
 from minidistil.kernels.steps.multiply_adds import MultiplyAdds
 from minidistil.kernels.steps.narrow_product import NarrowProduct
 from minidistil.kernels.steps.pack import Pack
@@ -25,7 +28,7 @@ from minidistil.kernels.steps.read_memory import ReadMemory
 from minidistil.kernels.steps.sum_rows import NO_NORM, SumRows
 from minidistil.kernels.steps.table import Matrix, Rows
 from tests import training_steps
-from tests.touched import Touched, int32, int64, matrix
+from tests.touched import Touched, coded, int32, int64, matrix
 
 
 class Step(NamedTuple):
@@ -134,7 +137,8 @@ def _rows(x: Rows, rows: int, columns: int) -> Iterator[Touched]:
 def _product(o: Product, threads: int) -> Iterator[Touched]:
     yield from (matrix(o.x, o.rows, o.w.k), matrix(o.out, o.rows, o.w.n, writes=True))
     columns = layout.padded_columns(o.w.n)
-    yield from (Touched(o.w.weight, columns * o.w.k * 4, False), Touched(o.w.bias, columns * 4, False))
+    number = 2 if o.w.bf16 else 4
+    yield from (Touched(o.w.weight, columns * o.w.k * number, False), Touched(o.w.bias, columns * 4, False))
 
 
 def _attend(o: Attend, threads: int) -> Iterator[Touched]:
@@ -156,6 +160,26 @@ def _sum_rows(o: SumRows, threads: int) -> Iterator[Touched]:
         yield from _rows(term, o.rows, o.n)
     if o.norm != NO_NORM:
         yield from (Touched(o.gain, o.n * 4, False), Touched(o.shift, o.n * 4, False))
+    if o.coded.address:
+        yield from (coded(o.coded, o.rows, o.n, writes=True), Touched(o.smooth, o.n * 4, False))
+
+
+def _code_rows(o: CodeRows, threads: int) -> Iterator[Touched]:
+    yield from (matrix(o.x, o.rows, o.k), coded(o.out, o.rows, o.k, writes=True), Touched(o.smooth, o.k * 4, False))
+
+
+def _coded_product(o: CodedProduct, threads: int) -> Iterator[Touched]:
+    yield from (coded(o.x, o.rows, o.w.k), matrix(o.out, o.rows, o.w.n, writes=True))
+    columns = layout.padded_columns(o.w.n)
+    yield Touched(o.w.weight, columns * -(-o.w.k // 4) * 4, False)
+    yield from (Touched(x, columns * 4, False) for x in (o.w.scale, o.w.bias, o.w.sums))
+    yield Touched(o.w.limited, layout.panels(o.w.n) * 4, False)
+
+
+def _decode_rows(o: DecodeRows, threads: int) -> Iterator[Touched]:
+    yield from (matrix(o.out, o.rows, o.n, writes=True), Touched(o.ids, o.rows * 4, False))
+    rows = int(int32(o.ids, o.rows).max(initial=-1)) + 1
+    yield from (Touched(o.table, rows * o.n * (1 if o.scale else 2), False), Touched(o.scale, rows * 4, False))
 
 
 def _activate(o: Activate, threads: int) -> Iterator[Touched]:
@@ -163,8 +187,9 @@ def _activate(o: Activate, threads: int) -> Iterator[Touched]:
 
 
 def _pack(o: Pack, threads: int) -> Iterator[Touched]:
-    yield Touched(o.weight, o.n * o.k * 4, False)
-    yield Touched(o.out, layout.padded_columns(o.n) * o.k * 4, True)
+    number = 2 if o.bf16 else 4
+    yield Touched(o.weight, o.n * o.k * number, False)
+    yield Touched(o.out, layout.padded_columns(o.n) * o.k * number, True)
 
 
 def _roof(o: MultiplyAdds | ReadMemory, threads: int) -> Iterator[Touched]:
@@ -182,6 +207,9 @@ TOUCHED: dict[type, Callable[[Any, int], Iterator[Touched]]] = {
     Pack: _pack,
     MultiplyAdds: _roof,
     ReadMemory: _roof,
+    CodedProduct: _coded_product,
+    CodeRows: _code_rows,
+    DecodeRows: _decode_rows,
 }
 """Operands -> what a step with them touches; of the operations of `run` (those of `train`: training_steps.py)."""
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidistil.kernels import layout
 from minidistil.kernels.steps.table import Matrix
 
 
@@ -34,6 +35,10 @@ class Touched(NamedTuple):
 
 def matrix(x: Matrix, rows: int, columns: int, writes: bool = False) -> Touched:
     return Touched(x.address, columns * 4, writes, rows, x.ld * 4)
+
+
+def coded(x: Matrix, rows: int, k: int, writes: bool = False) -> Touched:
+    return Touched(x.address, layout.CODES + -(-k // 4) * 4, writes, rows, x.ld * 4)
 
 
 def int32(address: int, count: int) -> np.ndarray:

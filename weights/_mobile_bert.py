@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from minidistil.weights.model_weights import FeedForwardWeights, Linear, MobileLayerWeights, NoNorm, Norm, Normalized
+from minidistil.weights.model_weights import AnyLinear, FeedForwardWeights, MobileLayerWeights, NoNorm, Norm, Normalized
 
 # PyTorch's own: transformers hands layer_norm_eps to every LayerNorm but that of the embeddings, and that of a layer's
 # last feed-forward.
@@ -28,7 +28,7 @@ def tables(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def layer(
-    values: Mapping[str, Any], i: int, linear: Callable[[str], Linear], norm: Callable[[str], Norm | NoNorm]
+    values: Mapping[str, Any], i: int, linear: Callable[[str], AnyLinear], norm: Callable[[str], Norm | NoNorm]
 ) -> MobileLayerWeights:
     """Put layer i together of what `linear` and `norm` give for a canonical module."""
     at, bottleneck, to_input = f"layers.{i}", values["bottleneck"], values["attends_to_input"]

@@ -6,6 +6,7 @@ import math
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,14 +81,7 @@ def read_float32(mapped: mmap.mmap, tensor: StoredTensor) -> np.ndarray:
 
     `tensor` must have been checked against the size of the file, its dtype be one of READABLE.
     """
-    if 0 in tensor.shape:
-        return _frozen(np.empty(tensor.shape, np.float32))
-    values = np.frombuffer(mapped, _FLOATS[tensor.dtype], tensor.count, tensor.offset)[tensor.start :]
-    if tensor.strides is None:
-        values = values[: math.prod(tensor.shape)].reshape(tensor.shape)
-    else:
-        steps = tuple(step * values.itemsize for step in tensor.strides)
-        values = np.lib.stride_tricks.as_strided(values, tensor.shape, steps, writeable=False)
+    values = _elements(mapped, tensor, np.dtype(_FLOATS[tensor.dtype]))
     if tensor.dtype == "BF16":  # the upper half of a float32
         bits = np.empty(tensor.shape, np.uint32)
         np.left_shift(values, 16, out=bits, dtype=np.uint32)  # by its type NumPy 1.x would shift in 16 bits
@@ -96,16 +90,28 @@ def read_float32(mapped: mmap.mmap, tensor: StoredTensor) -> np.ndarray:
         return _frozen(np.require(values, np.float32, ["C", "A"]))
 
 
+def read_bits(mapped: mmap.mmap, tensor: StoredTensor) -> np.ndarray:
+    """A tensor of BF16 as the bits that it is stored as: uint16, C-contiguous, read-only; a view where it can be."""
+    return _frozen(np.require(_elements(mapped, tensor, np.dtype("<u2")), np.uint16, ["C", "A"]))
+
+
 def read_stored(mapped: mmap.mmap, tensor: StoredTensor) -> np.ndarray:
     """The tensor in its own element type where NumPy has it, else (bfloat16) as float32; C-contiguous, read-only."""
     if tensor.dtype == "BF16":
         return read_float32(mapped, tensor)
     kind = np.dtype(_OTHERS.get(tensor.dtype) or _FLOATS[tensor.dtype])
+    return _frozen(np.require(_elements(mapped, tensor, kind), requirements=["C"]))
+
+
+def _elements(mapped: mmap.mmap, tensor: StoredTensor, kind: np.dtype[Any]) -> np.ndarray:
+    """The tensor as it lies in the map, of any strides, perhaps unaligned."""
+    if 0 in tensor.shape:
+        return np.empty(tensor.shape, kind)
     values = np.frombuffer(mapped, kind, tensor.count, tensor.offset)[tensor.start :]
-    if tensor.strides is None or 0 in tensor.shape:
-        return _frozen(values[: math.prod(tensor.shape)].reshape(tensor.shape))
+    if tensor.strides is None:
+        return values[: math.prod(tensor.shape)].reshape(tensor.shape)
     steps = tuple(step * kind.itemsize for step in tensor.strides)
-    return _frozen(np.array(np.lib.stride_tricks.as_strided(values, tensor.shape, steps, writeable=False), order="C"))
+    return np.lib.stride_tricks.as_strided(values, tensor.shape, steps, writeable=False)
 
 
 def release_pages(array: np.ndarray) -> None:

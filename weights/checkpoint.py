@@ -17,7 +17,15 @@ import numpy as np
 
 from minidistil._loading import loading
 from minidistil.weights import limits, safetensors_file
-from minidistil.weights._storage import DTYPE_BITS, READABLE, StoredTensor, map_file, read_float32, read_stored
+from minidistil.weights._storage import (
+    DTYPE_BITS,
+    READABLE,
+    StoredTensor,
+    map_file,
+    read_bits,
+    read_float32,
+    read_stored,
+)
 from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import WEIGHT_FILES, weight_file_names
 from minidistil.weights.locate import find
@@ -110,6 +118,13 @@ class Checkpoint:
             fault = f"{quoted(name)} is stored as {tensor.dtype}; weights are read from {', '.join(READABLE)}"
             raise CheckpointError(self.folder, fault)
         return read_float32(mapped, tensor)
+
+    def read_bits(self, name: str) -> np.ndarray:
+        """A tensor of BF16 as its bits, uint16, C-contiguous and read-only: a view of the file where it can be."""
+        mapped, tensor = self._tensors[name]
+        if tensor.dtype != "BF16":
+            raise CheckpointError(self.folder, f"{quoted(name)} is stored as {tensor.dtype}, not as BF16")
+        return read_bits(mapped, tensor)
 
     def read_stored(self, name: str) -> np.ndarray:
         """A tensor in the element type that it is stored in, or float32 for bfloat16, which NumPy lacks."""

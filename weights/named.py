@@ -13,12 +13,19 @@ from minidistil.weights.model_weights import (
     ClassifierWeights,
     EmbeddingWeights,
     LayerWeights,
+    MobileLayerWeights,
     ModelWeights,
     NoNorm,
     Norm,
+    Normalized,
+    Table,
     whole,
 )
+from minidistil.weights.narrow import NarrowTable
 
+Part = AnyLinear | Norm | NoNorm | Table
+
+_TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 _CLASSIFIERS = ("sequence_classification", "multiple_choice", "discriminator")
 _OUTPUTS = ("token_classification", "question_answering")
 _LAYER = ("q_lin", "k_lin", "v_lin", "out_lin", "sa_layer_norm", "lin1", "lin2", "output_layer_norm")
@@ -33,7 +40,15 @@ def named(weights: ModelWeights) -> dict[str, np.ndarray]:
     Raises:
         ValueError: weights of MobileBERT.
     """
-    return dict(_parameters(weights))
+    if not isinstance(weights.encoder.embeddings, EmbeddingWeights):
+        raise ValueError("the parts of a MobileBERT have no canonical names here")
+    arrays: dict[str, np.ndarray] = {}
+    for module, part in modules(weights):
+        if isinstance(part, (np.ndarray, NarrowTable)):
+            arrays[f"{module}.weight"] = whole(part)
+        else:
+            arrays |= {f"{module}.weight": part.weight, f"{module}.bias": part.bias}
+    return arrays
 
 
 def sized(family: Family, parameter: str) -> tuple[str, ...]:
@@ -58,34 +73,54 @@ def size_of(number: str, values: Mapping[str, Any]) -> int | None:
     return first * second if sign == "*" else first - second
 
 
-def _parameters(weights: ModelWeights) -> Iterator[tuple[str, np.ndarray]]:
+def modules(weights: ModelWeights) -> Iterator[tuple[str, Part]]:
+    """Every canonical module (`layers.0.q_lin`) and its part itself, in the order of the forward pass, of all families.
+
+    What stands twice does so here: a tied projection, a layer that is applied again has each of its numbers.
+    """
     embeddings = weights.encoder.embeddings
-    if not isinstance(embeddings, EmbeddingWeights):
-        raise ValueError("the parts of a MobileBERT have no canonical names here")
-    for table in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
-        if (array := getattr(embeddings, table)) is not None:
-            yield f"embeddings.{table}.weight", whole(array)
-    yield from _of("embeddings.layer_norm", embeddings.layer_norm)
-    yield from _of("embeddings.projection", embeddings.projection)
+    for table in _TABLES:
+        yield from _there(f"embeddings.{table}", getattr(embeddings, table))
+    yield "embeddings.layer_norm", embeddings.layer_norm
+    yield from _there("embeddings.projection", embeddings.projection)
     for i, layer in enumerate(weights.encoder.layers):
-        if not isinstance(layer, LayerWeights):
-            raise ValueError("the parts of a MobileBERT have no canonical names here")
-        for module in _LAYER:
-            yield from _of(f"layers.{i}.{module}", getattr(layer, module))
-    yield from _of("pooler", weights.pooler)
+        for name, part in _layer(layer) if isinstance(layer, LayerWeights) else _mobile_layer(layer):
+            yield f"layers.{i}.{name}", part
+    yield from _there("pooler", weights.pooler)
     if weights.masked_lm is not None:
-        for module in ("vocab_transform", "vocab_layer_norm", "vocab_projector"):
-            yield from _of(f"masked_lm.{module}", getattr(weights.masked_lm, module))
+        for module in ("vocab_transform", "vocab_layer_norm", "vocab_projector", "extension"):
+            yield from _there(f"masked_lm.{module}", getattr(weights.masked_lm, module))
     for head in _CLASSIFIERS:
         classifier: ClassifierWeights | None = getattr(weights, head)
         if classifier is not None:
-            yield from _of(f"{head}.dense", classifier.dense)
-            yield from _of(f"{head}.output", classifier.output)
+            yield from _there(f"{head}.dense", classifier.dense)
+            yield f"{head}.output", classifier.output
     for head in _OUTPUTS:
-        yield from _of(f"{head}.output", getattr(weights, head))
+        yield from _there(f"{head}.output", getattr(weights, head))
 
 
-def _of(module: str, part: AnyLinear | Norm | NoNorm | None) -> Iterator[tuple[str, np.ndarray]]:
+def _layer(layer: LayerWeights) -> Iterator[tuple[str, Part]]:
+    for module in _LAYER:
+        yield module, getattr(layer, module)
+
+
+def _mobile_layer(layer: MobileLayerWeights) -> Iterator[tuple[str, Part]]:
+    yield from _normalized("input_bottleneck", layer.input_bottleneck)
+    yield from _normalized("attention_bottleneck", layer.attention_bottleneck)
+    for module in _LAYER[:5]:
+        yield module, getattr(layer, module)
+    for n, network in enumerate(layer.feed_forwards):
+        for module in ("lin1", "lin2", "norm"):
+            yield f"feed_forwards.{n}.{module}", getattr(network, module)
+    yield from _normalized("output_bottleneck", layer.output_bottleneck)
+
+
+def _normalized(name: str, part: Normalized | None) -> Iterator[tuple[str, Part]]:
     if part is not None:
-        yield f"{module}.weight", part.weight
-        yield f"{module}.bias", part.bias
+        yield name, part.linear
+        yield f"{name}_norm", part.norm
+
+
+def _there(module: str, part: Part | None) -> Iterator[tuple[str, Part]]:
+    if part is not None:
+        yield module, part

@@ -10,6 +10,13 @@ from typing import Any
 
 import numpy as np
 
+MOST_COLUMNS = 65_000
+"""K of a product in int8 at most: 65,000 * 255 * 128 is below 2^31, where its sums are."""
+
+_AT_A_TIME = 1 << 14  # numbers that are rounded together, in the cache
+_INFINITY = 0x7F800000  # bits of float32
+_EXPONENT = np.uint16(0x7F80)
+
 
 @dataclass(frozen=True)
 class BFloat16Linear:
@@ -82,10 +89,32 @@ class NarrowTable:
 
 def rounded(x: np.ndarray) -> np.ndarray:
     """Bits uint16 of the bfloat16 nearest to each float32, of two the even one; NaN stays NaN."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    odd = (bits >> 16) & 1
-    nearest = ((bits.astype(np.uint64) + 0x7FFF + odd) >> 16).astype(np.uint16)
-    return np.where(np.isnan(x), ((bits >> 16) | 0x40).astype(np.uint16), nearest)
+    numbers = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    out = np.empty(numbers.shape, np.uint16)
+    flat, flat_out = numbers.reshape(-1), out.reshape(-1)
+    scratch = np.empty(min(flat.size, _AT_A_TIME), np.uint32)
+    for first in range(0, flat.size, _AT_A_TIME):
+        bits, some = flat[first : first + _AT_A_TIME], flat_out[first : first + _AT_A_TIME]
+        t = scratch[: bits.size]
+        np.right_shift(bits, 16, out=t)
+        np.bitwise_and(t, 1, out=t)
+        np.add(t, 0x7FFF, out=t)
+        np.add(t, bits, out=t)  # only NaN overflow
+        np.right_shift(t, 16, out=some, casting="unsafe")
+        np.bitwise_and(bits, 0x7FFFFFFF, out=t)
+        if t.max() > _INFINITY:
+            nan = t > _INFINITY
+            some[nan] = (bits[nan] >> 16) | 0x40
+    return out
+
+
+def count_nonfinite_bits(bits: np.ndarray) -> int:
+    """How many of the numbers that bits uint16 of bfloat16 stand for are NaN or infinite."""
+    flat, count = bits.reshape(-1), 0
+    for start in range(0, flat.size, _AT_A_TIME):
+        exponents = flat[start : start + _AT_A_TIME] & _EXPONENT
+        count += int(np.count_nonzero(exponents == _EXPONENT))
+    return count
 
 
 def widened(bits: np.ndarray) -> np.ndarray:

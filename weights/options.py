@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, TypedDict, TypeVar, get_args, get_type_hints
 
-from minidistil._keywords import Neutral, SameAs, take_out
+from minidistil._keywords import Chooses, Neutral, SameAs, chosen, take_out
 from minidistil._options import check_table
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -38,7 +38,7 @@ class HubOptions(TypedDict, total=False):
 
 
 class _Table:
-    """A TypedDict whose values are annotated with `Option`, `Neutral` or `SameAs`, taken apart."""
+    """A TypedDict whose values are annotated with `Option` or a rule of _keywords.py, taken apart."""
 
     _made: ClassVar[dict[type, _Table]] = {}
 
@@ -66,6 +66,11 @@ class _Table:
             if rule is None:
                 has = ", ".join(self.declared or sorted(known))
                 raise TypeError(f"{called} has no option {name!r}; it has {has}")
+            if isinstance(rule, Chooses):
+                means = chosen(value, rule) if rule.name in self.declared else None
+                if means is not None and kept.get(rule.name) == means:
+                    continue
+                rule, value = (rule.otherwise, value) if means is None else (SameAs(rule.name), means)
             if isinstance(rule, Neutral):
                 take_out(called.removesuffix("()"), name, value, rule)
             elif value is not None and kept.get(rule.name) is None:
@@ -112,10 +117,11 @@ def spelled_out(options: type) -> Callable[[Function], Function]:
     Type checkers and editors read the annotation. For `help` and `inspect.signature` the signature gets a keyword for
     each option, and the line `**options: ...` of the docstring, or of a class whose `__init__` takes them, becomes a
     line for each. Keywords of other libraries never reach the function: one that is `Neutral` is checked and dropped,
-    one that is the `SameAs` another is called so. Another keyword is a TypeError.
+    one that is the `SameAs` another is called so, of one that `Chooses` an option's value that option gets it. Another
+    keyword is a TypeError.
 
     Args:
-        options: a TypedDict whose values are annotated with `Option`, `Neutral` or `SameAs`.
+        options: a TypedDict whose values are annotated with `Option` or a rule of _keywords.py.
     """
     table = _Table.of(options)
     keywords = [

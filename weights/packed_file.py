@@ -1,9 +1,10 @@
 """Packed weights as a file: made once, mapped by every process that loads the model, checked before they are used.
 
-The container is a safetensors file with one float32 tensor, `block`, that starts on a cache line. Its metadata:
+The container is a safetensors file with one float32 tensor, `block`, that starts on a cache line; arrays of other types
+lie in it too, in elements of four bytes. Its metadata:
 
     layout                              of this file, and of the panels in it: how wide their slivers are
-    places                              JSON: of each array the first element in `block` and the shape
+    places                              JSON: of each array the first element in `block`, the shape, and the type
     config, files, sample, checkpoint   what it was made from (origin.py)
     content                             checksum of `block` (checksum.py)
     header                              BLAKE2b of the header with its length, zeros in the place of these digits
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import mmap
 import os
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ from minidistil.weights.checksum import checksum
 from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.model_weights import ModelWeights
-from minidistil.weights.packing import PackedWeights, pack_model
+from minidistil.weights.packing import DTYPES, PackedWeights, Place, pack_model
 from minidistil.weights.small_files import parse_json
 
 _LINE_BYTES = 64
@@ -135,7 +135,9 @@ def compare_packed(checkpoint: Checkpoint, weights: ModelWeights, path: str | os
 
 
 def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape == other.shape and np.array_equal(one.view(np.uint32), other.view(np.uint32))
+    return (one.shape, one.dtype) == (other.shape, other.dtype) and np.array_equal(
+        one.view(np.uint8), other.view(np.uint8)
+    )
 
 
 def _header(packed: PackedWeights, source: Mapping[str, str], content: str) -> bytes:
@@ -150,7 +152,7 @@ def _header(packed: PackedWeights, source: Mapping[str, str], content: str) -> b
 
 def _layout(sliver: int) -> str:
     """Of the file's own structure, and of the panels in it: another means that the file must be made anew."""
-    return f"2, slivers of {sliver}"
+    return f"3, slivers of {sliver}"
 
 
 def _digest(header: bytes) -> bytes:
@@ -177,17 +179,20 @@ def _metadata(path: Path, mapped: mmap.mmap) -> dict[str, str]:
     return metadata
 
 
-def _places(table: dict[str, Any], count: int) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """Of each array the first element in a block of `count` and the shape: inside, and on a cache line.
+def _places(table: dict[str, Any], count: int) -> dict[str, Place]:
+    """Where each array lies in a block of `count` elements of four bytes: inside, and on a cache line.
 
     Raises:
-        ValueError, TypeError, AttributeError: they are not.
+        ValueError, TypeError, AttributeError: they do not.
     """
-    places = {name: (start, tuple(shape)) for name, (start, shape) in table.items()}
-    for start, shape in places.values():
-        if not all(type(n) is int and 0 <= n <= count for n in (start, *shape)) or len(shape) > 3:
+    places = {name: Place(start, tuple(shape), dtype) for name, (start, shape, dtype) in table.items()}
+    for start, shape, dtype in places.values():
+        if not all(type(n) is int and 0 <= n <= 4 * count for n in (start, *shape)) or len(shape) > 4:
             raise ValueError("no places in the block")
-        if start + math.prod(shape) > count or start * np.dtype(np.float32).itemsize % _LINE_BYTES:
+        if dtype not in DTYPES:
+            raise ValueError("no type of packed arrays")
+    for place in places.values():
+        if place.start + place.size > count or place.start * 4 % _LINE_BYTES:
             raise ValueError("beyond the block, or between cache lines")
     return places
 

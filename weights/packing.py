@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +18,7 @@ from minidistil.weights._storage import release_pages
 from minidistil.weights.model_weights import (
     AnyLinear,
     LayerWeights,
+    Linear,
     MaskedLMWeights,
     MobileLayerWeights,
     ModelWeights,
@@ -22,67 +26,107 @@ from minidistil.weights.model_weights import (
     Norm,
     Normalized,
 )
+from minidistil.weights.narrow import MOST_COLUMNS, BFloat16Linear, Int8Linear
 
-_LINE = 16  # floats of a cache line; every array starts on one
+_LINE = 16  # elements of four bytes in a cache line; every array starts on one
 _ROWS_AT_A_TIME = 64 * layout.PANEL
+_INT8_ROWS_AT_A_TIME = 8 * layout.PANEL  # in the cache while they are looked at several times
+
+DTYPES: dict[str, np.dtype] = {
+    name: np.dtype(dtype) for name, dtype in {"F32": "f4", "U16": "u2", "I8": "i1", "I32": "i4"}.items()
+}
+"""Those of packed arrays, by safetensors' names."""
+
+
+class Place(NamedTuple):
+    """Where an array lies in a block.
+
+    Attributes:
+        start: of its first element, in elements of four bytes from the start of the block; on a cache line.
+        shape: its dimensions.
+        dtype: a key of DTYPES.
+    """
+
+    start: int
+    shape: tuple[int, ...]
+    dtype: str = "F32"
+
+    @property
+    def size(self) -> int:
+        """How much of the block it takes, in elements of four bytes."""
+        return -(-math.prod(self.shape) * DTYPES[self.dtype].itemsize // 4)
 
 
 @dataclass(frozen=True)
 class PackedWeights:
-    """Named float32 arrays in one block.
+    """Named arrays in one block.
 
     Attributes:
-        block: float32 [n], its start on a cache line; read-only where it is a map of a file.
-        places: for each name, the position of its first element in `block` and its shape.
+        block: float32 [n], its start on a cache line; read-only where it is a map of a file. Arrays of other types lie
+            in it as they are.
+        places: where each array is.
         sliver: columns of a sliver of the panels (layout.pack): only code with such a tile reads them.
     """
 
     block: np.ndarray
-    places: Mapping[str, tuple[int, tuple[int, ...]]]
+    places: Mapping[str, Place]
     sliver: int
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The array of this name, a view of the block."""
-        start, shape = self.places[name]
-        return self.block[start : start + int(np.prod(shape))].reshape(shape)
+        place = self.places[name]
+        part = self.block[place.start : place.start + place.size].view(DTYPES[place.dtype])
+        return part[: math.prod(place.shape)].reshape(place.shape)
 
     def __contains__(self, name: str) -> bool:
         return name in self.places
 
     def address(self, name: str) -> int:
         """Byte address of the array of this name."""
-        return self.block.ctypes.data + self.places[name][0] * self.block.itemsize
+        return layout.address(self.block) + self.places[name].start * self.block.itemsize
 
 
 def pack_model(weights: ModelWeights) -> PackedWeights:
     """Pack every product of a model.
 
     A product `name` [N, K] gives `name.weight` float32 [panels(N), K, PANEL] and `name.bias` [panels(N) * PANEL], zero
-    beyond N; queries, keys and values become one product `layer.{i}.qkv` (MobileBERT's queries and keys one,
-    `layer.{i}.qk`), each padded to whole panels. LayerNorms keep their shape. The embedding tables are not packed: they
-    are read by row.
+    beyond N; in bfloat16 the weight is uint16. In int8 it is int8 [panels(N), ceil(K / 4), PANEL, 4], and there are
+    `name.scale` and `name.sums` (int32, of each column's weights), as long as the bias, `name.limited` int32
+    [panels(N)] and, where its input is smoothed, `name.smooth` float32 [K] (layout.pack_int8, layout.limited).
+
+    Queries, keys and values become one product `layer.{i}.qkv` (MobileBERT's queries and keys one, `layer.{i}.qk`),
+    each padded to whole panels. LayerNorms keep their shape. The embedding tables are not packed: they are read by row.
+
+    Raises:
+        ValueError: weights that no kernel takes: products that are one here, but of several kinds; sums too long.
     """
     parts = list(_parts(weights))
-    places: dict[str, tuple[int, tuple[int, ...]]] = {}
+    places: dict[str, Place] = {}
     size = 0
-    for name, shape, _ in parts:
-        places[name] = (size, shape)
-        size += -(-int(np.prod(shape)) // _LINE) * _LINE
+    for part in parts:
+        for kind, (shape, dtype) in part.arrays.items():
+            place = places[f"{part.name}.{kind}"] = Place(size, shape, dtype)
+            size += -(-place.size // _LINE) * _LINE
     packed = PackedWeights(aligned_zeros(size), places, target.sliver())
-    for name, _, sources in parts:
-        _fill(packed[name], sources)
+    for part in parts:
+        part.fill(**{kind: packed[f"{part.name}.{kind}"] for kind in part.arrays})
     return packed
 
 
 def pack_again(packed: PackedWeights, name: str, weight: np.ndarray) -> None:
     """Write another weight float32 [N, K] where the product `name` has its own; `packed` is `pack_model`'s."""
-    _fill(packed[f"{name}.weight"], [weight])
+    if (dtype := packed.places[f"{name}.weight"].dtype) != "F32":
+        raise ValueError(f"{name} is packed as {dtype}; only a float32 weight is written over")
+    _fill_panels([weight], packed[f"{name}.weight"])
 
 
 def is_packed_from(packed: PackedWeights, weights: ModelWeights) -> bool:
-    """Whether everything that `pack_model` would make of these weights here is there, in the same shapes."""
+    """Whether everything that `pack_model` would make of these weights here is there, in the same shapes and types."""
+    nowhere = Place(0, ())
     return packed.sliver == target.sliver() and all(
-        packed.places.get(name, (0, ()))[1] == shape for name, shape, _ in _parts(weights)
+        packed.places.get(f"{part.name}.{kind}", nowhere)[1:] == found
+        for part in _parts(weights)
+        for kind, found in part.arrays.items()
     )
 
 
@@ -99,10 +143,98 @@ def aligned_zeros(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
+class _Part(NamedTuple):
+    """A product or a norm.
+
+    Attributes:
+        name: of the part.
+        arrays: for each of its arrays, by what comes behind the name: the shape and a key of DTYPES.
+        fill: writes them, given by these words; they are zero beforehand.
+    """
+
+    name: str
+    arrays: Mapping[str, tuple[tuple[int, ...], str]]
+    fill: Callable[..., None]
+
+
+def _parts(weights: ModelWeights) -> Iterator[_Part]:
+    """All of a model, in the order in which a forward pass reads it."""
+    yield _norm("embeddings.layer_norm", weights.encoder.embeddings.layer_norm)
+    if weights.encoder.embeddings.projection is not None:
+        yield _product("embeddings.projection", weights.encoder.embeddings.projection)
+    stored = first_places(weights.encoder.layers)
+    for i, layer in enumerate(weights.encoder.layers):
+        if stored[i] != i:
+            continue
+        if isinstance(layer, MobileLayerWeights):
+            yield from _mobile_layer(f"layer.{i}", layer)
+            continue
+        yield _product(f"layer.{i}.qkv", layer.q_lin, layer.k_lin, layer.v_lin)
+        yield _product(f"layer.{i}.out_lin", layer.out_lin)
+        yield _norm(f"layer.{i}.sa_layer_norm", layer.sa_layer_norm)
+        yield _product(f"layer.{i}.lin1", layer.lin1)
+        yield _product(f"layer.{i}.lin2", layer.lin2)
+        yield _norm(f"layer.{i}.output_layer_norm", layer.output_layer_norm)
+    if weights.masked_lm is not None:
+        yield _product("vocab_transform", weights.masked_lm.vocab_transform)
+        yield _norm("vocab_layer_norm", weights.masked_lm.vocab_layer_norm)
+        yield _projector("vocab_projector", weights.masked_lm)
+
+
+def _mobile_layer(at: str, layer: MobileLayerWeights) -> Iterator[_Part]:
+    yield from _normalized(f"{at}.input_bottleneck", layer.input_bottleneck)
+    yield from _normalized(f"{at}.attention_bottleneck", layer.attention_bottleneck)
+    yield _product(f"{at}.v_lin", layer.v_lin)
+    yield _product(f"{at}.qk", layer.q_lin, layer.k_lin)
+    yield _product(f"{at}.out_lin", layer.out_lin)
+    yield _norm(f"{at}.sa_layer_norm", layer.sa_layer_norm)
+    for n, network in enumerate(layer.feed_forwards):
+        yield _product(f"{at}.feed_forwards.{n}.lin1", network.lin1)
+        yield _product(f"{at}.feed_forwards.{n}.lin2", network.lin2)
+        yield _norm(f"{at}.feed_forwards.{n}.norm", network.norm)
+    yield from _normalized(f"{at}.output_bottleneck", layer.output_bottleneck)
+
+
+def _normalized(name: str, part: Normalized | None) -> Iterator[_Part]:
+    if part is not None:
+        yield _product(name, part.linear)
+        yield _norm(f"{name}_norm", part.norm)
+
+
+def _norm(name: str, norm: Norm | NoNorm) -> _Part:
+    def fill(weight: np.ndarray, bias: np.ndarray) -> None:
+        weight[:], bias[:] = norm.weight, norm.bias
+
+    return _Part(name, {"weight": (norm.weight.shape, "F32"), "bias": (norm.bias.shape, "F32")}, fill)
+
+
+def _product(name: str, *linears: AnyLinear) -> _Part:
+    if any(isinstance(linear, Int8Linear) for linear in linears):
+        return _int8(name, linears)
+    sources = [_numbers(linear) for linear in linears]
+    if len({source.dtype for source in sources}) > 1:
+        raise ValueError(f"{name}: its parts are one product: all of them in float32 or none, got {_kinds(linears)}")
+    return _in_panels(name, sources, [linear.bias for linear in linears], sources[0].shape[1])
+
+
+def _projector(name: str, head: MaskedLMWeights) -> _Part:
+    if head.extension is None:
+        return _product(name, head.vocab_projector)
+    k = _numbers(head.vocab_projector).shape[1] + len(head.extension)
+    return _in_panels(name, [_Projection(head)], [head.vocab_projector.bias], k)
+
+
+def _numbers(linear: AnyLinear) -> np.ndarray:
+    """[N, K] as they are stored."""
+    if isinstance(linear, Int8Linear):
+        return linear.codes
+    return linear.bits if isinstance(linear, BFloat16Linear) else linear.weight
+
+
 class _Projection:
     """Rows of an extended projection [V, D], made when they are asked for: whole they exist only packed."""
 
-    ndim = 2
+    dtype = np.dtype(np.float32)
 
     def __init__(self, head: MaskedLMWeights) -> None:
         self._head = head
@@ -111,101 +243,129 @@ class _Projection:
         return len(self._head.vocab_projector.bias)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        some = self._head.projection(rows)
-        release_pages(self._head.vocab_projector.weight[rows])
-        if rows.stop >= len(self) and self._head.extension is not None:
-            release_pages(self._head.extension)  # whose rows go through all of the vocabulary
+        head = self._in_float32
+        some = head.projection(rows)
+        release_pages(head.vocab_projector.weight[rows])
+        if rows.stop >= len(self) and head.extension is not None:
+            release_pages(head.extension)  # whose rows go through all of the vocabulary
         return some
+
+    @functools.cached_property
+    def _in_float32(self) -> MaskedLMWeights:
+        linear = self._head.vocab_projector
+        if isinstance(linear, Linear):
+            return self._head
+        return replace(self._head, vocab_projector=Linear(linear.weight, linear.bias))
 
 
 _Sources = Sequence[np.ndarray | _Projection]
-_Part = tuple[str, tuple[int, ...], _Sources]
 
 
-def _parts(weights: ModelWeights) -> Iterator[_Part]:
-    """Name, packed shape and sources of every array, in the order in which a forward pass reads them."""
-    yield from _norm("embeddings.layer_norm", weights.encoder.embeddings.layer_norm)
-    if weights.encoder.embeddings.projection is not None:
-        yield from _product("embeddings.projection", weights.encoder.embeddings.projection)
-    stored = first_places(weights.encoder.layers)
-    for i, layer in enumerate(weights.encoder.layers):
-        if stored[i] != i:
-            continue
-        if isinstance(layer, MobileLayerWeights):
-            yield from _mobile_layer(f"layer.{i}", layer)
-            continue
-        yield from _product(f"layer.{i}.qkv", layer.q_lin, layer.k_lin, layer.v_lin)
-        yield from _product(f"layer.{i}.out_lin", layer.out_lin)
-        yield from _norm(f"layer.{i}.sa_layer_norm", layer.sa_layer_norm)
-        yield from _product(f"layer.{i}.lin1", layer.lin1)
-        yield from _product(f"layer.{i}.lin2", layer.lin2)
-        yield from _norm(f"layer.{i}.output_layer_norm", layer.output_layer_norm)
-    if weights.masked_lm is not None:
-        yield from _product("vocab_transform", weights.masked_lm.vocab_transform)
-        yield from _norm("vocab_layer_norm", weights.masked_lm.vocab_layer_norm)
-        yield from _projector("vocab_projector", weights.masked_lm)
+def _in_panels(name: str, sources: _Sources, biases: Sequence[np.ndarray], k: int) -> _Part:
+    """A product in the layout of layout.pack, of float32 or of bfloat16's bits."""
+    panels = sum(map(layout.panels, map(len, biases)))
+    dtype = "U16" if sources[0].dtype == np.uint16 else "F32"
+
+    def fill(weight: np.ndarray, bias: np.ndarray) -> None:
+        _fill_panels(sources, weight)
+        _fill_columns(biases, bias)
+
+    arrays = {"weight": ((panels, k, layout.PANEL), dtype), "bias": ((panels * layout.PANEL,), "F32")}
+    return _Part(name, arrays, fill)
 
 
-def _mobile_layer(at: str, layer: MobileLayerWeights) -> Iterator[_Part]:
-    yield from _normalized(f"{at}.input_bottleneck", layer.input_bottleneck)
-    yield from _normalized(f"{at}.attention_bottleneck", layer.attention_bottleneck)
-    yield from _product(f"{at}.v_lin", layer.v_lin)
-    yield from _product(f"{at}.qk", layer.q_lin, layer.k_lin)
-    yield from _product(f"{at}.out_lin", layer.out_lin)
-    yield from _norm(f"{at}.sa_layer_norm", layer.sa_layer_norm)
-    for n, network in enumerate(layer.feed_forwards):
-        yield from _product(f"{at}.feed_forwards.{n}.lin1", network.lin1)
-        yield from _product(f"{at}.feed_forwards.{n}.lin2", network.lin2)
-        yield from _norm(f"{at}.feed_forwards.{n}.norm", network.norm)
-    yield from _normalized(f"{at}.output_bottleneck", layer.output_bottleneck)
+def _int8(name: str, linears: Sequence[AnyLinear]) -> _Part:
+    """A product in whole numbers."""
+    own = [linear for linear in linears if isinstance(linear, Int8Linear)]
+    k, smooth = own[0].codes.shape[1], own[0].smooth
+    if len(own) < len(linears):
+        raise ValueError(f"{name}: its parts are one product: all of them in int8 or none, got {_kinds(linears)}")
+    if any(not _same(linear.smooth, smooth) for linear in own):
+        raise ValueError(f"{name}: its parts read the same input, which must be smoothed by the same numbers for all")
+    if k > MOST_COLUMNS:
+        raise ValueError(f"{name}: sums of {k:,} whole numbers may not fit 32 bits; at most {MOST_COLUMNS:,} do")
+    for linear in own:
+        _check(name, linear, k)
+    panels = sum(layout.panels(len(linear.codes)) for linear in own)
+    column = ((panels * layout.PANEL,), "F32")
+    arrays = {"weight": ((panels, -(-k // 4), layout.PANEL, 4), "I8"), "scale": column, "bias": column}
+    arrays |= {"sums": (column[0], "I32"), "limited": ((panels,), "I32")}
+    if smooth is not None:
+        arrays["smooth"] = ((k,), "F32")
+    return _Part(name, arrays, functools.partial(_fill_int8, own))
 
 
-def _normalized(name: str, part: Normalized | None) -> Iterator[_Part]:
-    if part is not None:
-        yield from _product(name, part.linear)
-        yield from _norm(f"{name}_norm", part.norm)
+def _check(name: str, linear: Int8Linear, k: int) -> None:
+    """Refuse arrays that do not fit together: kernels go by their shapes."""
+    n = len(linear.codes)
+    for kind, array, dtype, shape in (
+        ("codes", linear.codes, np.int8, (n, k)),
+        ("scale", linear.scale, np.float32, (n,)),
+        ("bias", linear.bias, np.float32, (n,)),
+        ("smooth", linear.smooth, np.float32, (k,)),
+    ):
+        if array is not None and (array.dtype != dtype or array.shape != shape):
+            found = f"{array.dtype} {list(array.shape)}"
+            raise ValueError(f"{name}: {kind} must be {np.dtype(dtype)} {list(shape)}, got {found}")
 
 
-def _projector(name: str, head: MaskedLMWeights) -> Iterator[_Part]:
-    linear = head.vocab_projector
-    k = linear.weight.shape[1] + (0 if head.extension is None else len(head.extension))
-    panels = layout.panels(len(linear.bias))
-    yield f"{name}.weight", (panels, k, layout.PANEL), [linear.weight if head.extension is None else _Projection(head)]
-    yield f"{name}.bias", (panels * layout.PANEL,), [linear.bias]
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
 
 
-def _product(name: str, *linears: AnyLinear) -> Iterator[_Part]:
-    panels = sum(layout.panels(len(linear.bias)) for linear in linears)
-    k = linears[0].weight.shape[1]
-    yield f"{name}.weight", (panels, k, layout.PANEL), [linear.weight for linear in linears]
-    yield f"{name}.bias", (panels * layout.PANEL,), [linear.bias for linear in linears]
+def _kinds(linears: Sequence[AnyLinear]) -> str:
+    names = {Linear: "float32", BFloat16Linear: "bfloat16", Int8Linear: "int8"}
+    return ", ".join(names[type(linear)] for linear in linears)
 
 
-def _norm(name: str, norm: Norm | NoNorm) -> Iterator[_Part]:
-    yield f"{name}.weight", norm.weight.shape, [norm.weight]
-    yield f"{name}.bias", norm.bias.shape, [norm.bias]
+def _fill_int8(
+    linears: Sequence[Int8Linear],
+    weight: np.ndarray,
+    scale: np.ndarray,
+    bias: np.ndarray,
+    sums: np.ndarray,
+    limited: np.ndarray,
+    smooth: np.ndarray | None = None,
+) -> None:
+    if smooth is not None:
+        smooth[:] = linears[0].smooth
+    _fill_columns([linear.scale for linear in linears], scale)
+    _fill_columns([linear.bias for linear in linears], bias)
+    first = 0
+    for linear in linears:
+        # By and by, so that a mapped file does not stand in memory whole beside what is made of it.
+        for row in range(0, len(linear.codes), _INT8_ROWS_AT_A_TIME):
+            some = linear.codes[row : row + _INT8_ROWS_AT_A_TIME]
+            end = first + layout.panels(len(some))
+            layout.pack_int8(some, weight[first:end])
+            limited[first:end] = layout.limited(some)
+            sums[first * layout.PANEL :][: len(some)] = some.sum(axis=1, dtype=np.int32)
+            release_pages(some)
+            first = end
 
 
-def _fill(out: np.ndarray, sources: _Sources) -> None:
-    """Write the sources one after another, each from the start of a panel; `out` is zero beforehand."""
+def _fill_panels(sources: _Sources, out: np.ndarray) -> None:
+    """Write the sources [N, K] one after another, each from the start of a panel; `out` is zero beforehand."""
     panel = 0
     for source in sources:
-        if source.ndim == 2:
-            # By and by, so that a mapped file does not stand in memory whole beside what is made of it.
-            for row in range(0, len(source), _ROWS_AT_A_TIME):
-                some = source[row : row + _ROWS_AT_A_TIME]
-                count = layout.panels(len(some))
-                _pack(some, out[panel : panel + count])
-                release_pages(some)
-                panel += count
-        elif len(sources) == 1:
-            out[: len(source)] = source[:]
-        else:
-            out[panel * layout.PANEL :][: len(source)] = source[:]
-            panel += layout.panels(len(source))
+        for row in range(0, len(source), _ROWS_AT_A_TIME):
+            some = source[row : row + _ROWS_AT_A_TIME]
+            count = layout.panels(len(some))
+            _pack(some, out[panel : panel + count])
+            release_pages(some)
+            panel += count
+
+
+def _fill_columns(sources: Sequence[np.ndarray], out: np.ndarray) -> None:
+    """Write numbers of columns one after another, each from the start of a panel."""
+    first = 0
+    for source in sources:
+        out[first : first + len(source)] = source
+        first += layout.padded_columns(len(source))
 
 
 def _pack(source: np.ndarray, out: np.ndarray) -> None:
+    """Some rows, float32 or bits of bfloat16, into panels of the same."""
     source = np.ascontiguousarray(source)
     n, k = source.shape
-    take(Pack(layout.address(source), n, k, layout.address(out)))
+    take(Pack(layout.address(source), n, k, layout.address(out), int(source.dtype == np.uint16)))

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from minidistil.weights.model_weights import (
     AnyLinear,
     EmbeddingWeights,
@@ -33,15 +35,19 @@ _LINEARS = (Linear, BFloat16Linear, Int8Linear)
 
 
 def precision_of(weights: ModelWeights) -> Precision:
-    """That of a model: int8 where any of its products is."""
-    kinds: set[type] = set()
+    """That of a model: int8 where any of its products or tables is."""
+    found: set[Precision] = set()
 
     def linear(w: AnyLinear) -> AnyLinear:
-        kinds.add(type(w))
+        found.add("int8" if isinstance(w, Int8Linear) else "bfloat16" if isinstance(w, BFloat16Linear) else "float32")
         return w
 
-    _changed(weights, linear, lambda table: table)
-    return "int8" if Int8Linear in kinds else "bfloat16" if BFloat16Linear in kinds else "float32"
+    def table(x: Table) -> Table:
+        found.add("float32" if isinstance(x, np.ndarray) else "bfloat16" if x.scale is None else "int8")
+        return x
+
+    _changed(weights, linear, table)
+    return "int8" if "int8" in found else "bfloat16" if "bfloat16" in found else "float32"
 
 
 def in_precision(weights: ModelWeights, precision: str | None) -> ModelWeights:
@@ -52,15 +58,13 @@ def in_precision(weights: ModelWeights, precision: str | None) -> ModelWeights:
     """
     check_precision(precision)
     found = precision_of(weights)
-    if precision in (None, found):
+    if precision is None or precision == found != "bfloat16":
         return weights
+    if precision == "bfloat16":  # also of a model that is partly so: others are rounded
+        return _changed(weights, _bfloat16, _bfloat16_table)
     if found != "float32":
         weights = _changed(weights, lambda w: Linear(w.weight, w.bias), whole)
-    if precision == "int8":
-        return quantized(weights)
-    if precision == "bfloat16":
-        return _changed(weights, _bfloat16, lambda table: NarrowTable(rounded(whole(table))))
-    return weights
+    return quantized(weights) if precision == "int8" else weights
 
 
 def check_precision(precision: str | None) -> None:
@@ -69,8 +73,32 @@ def check_precision(precision: str | None) -> None:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
 
 
+def require_float32(weights: ModelWeights, whose: str, use: str) -> None:
+    """Refuse weights in fewer bits where float32 itself is needed: to be changed, or to be written.
+
+    Args:
+        weights: of a model.
+        whose: what the message calls it.
+        use: what needs float32.
+
+    Raises:
+        ValueError: says what to take in their place.
+    """
+    found = precision_of(weights)
+    if found != "float32":
+        raise ValueError(
+            f"{whose} has {found} weights, and {use} needs float32: take the checkpoint that they were made of"
+        )
+
+
 def _bfloat16(w: AnyLinear) -> BFloat16Linear:
-    return BFloat16Linear(rounded(w.weight), w.bias)
+    return w if isinstance(w, BFloat16Linear) else BFloat16Linear(rounded(w.weight), w.bias)
+
+
+def _bfloat16_table(table: Table) -> NarrowTable:
+    if isinstance(table, NarrowTable) and table.scale is None:
+        return table
+    return NarrowTable(rounded(whole(table)))
 
 
 def _changed(
@@ -111,6 +139,8 @@ def _changed(
         words = weights.encoder.embeddings.word_embeddings
         if is_tied(part.vocab_projector, words):
             return projection(once(words, table), part)
+        if part.extension is not None:
+            return Linear(part.vocab_projector.weight, part.vocab_projector.bias)
         return once(part.vocab_projector, linear)
 
     return replace(weights, encoder=parts(weights.encoder), masked_lm=parts(weights.masked_lm))

@@ -5,35 +5,31 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 
-from minidistil.weights import _mobile_bert, config_values, limits
+from minidistil.weights import config_values, limits
+from minidistil.weights._assemble import assemble
 from minidistil.weights._names import StoredNames
 from minidistil.weights._storage import READABLE, count_nonfinite, release_pages
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
 from minidistil.weights.families import TASKS, TIES, Family
-from minidistil.weights.model_weights import (
-    ClassifierWeights,
-    EmbeddingWeights,
-    EncoderWeights,
-    LayerWeights,
-    Linear,
-    MaskedLMWeights,
-    MobileEmbeddingWeights,
-    ModelWeights,
-    NoNorm,
-    Norm,
-)
+from minidistil.weights.model_weights import ModelWeights, Table
 from minidistil.weights.named import size_of, sized
+from minidistil.weights.narrow import NarrowTable, count_nonfinite_bits
+from minidistil.weights.precision import check_precision, in_precision
+from minidistil.weights.quantized_tensors import SCALE, QuantizedTensors, is_matrix, is_narrow
 
 HEADS = ("pooler", *dict.fromkeys(TASKS.values()))
 
 
 def read_model(
-    checkpoint: Checkpoint, heads: Collection[str] | None = None, *, check_finite: bool = True
+    checkpoint: Checkpoint,
+    heads: Collection[str] | None = None,
+    *,
+    check_finite: bool = True,
+    precision: str | None = None,
 ) -> ModelWeights:
     """Read and check the weights of a model.
 
@@ -43,15 +39,17 @@ def read_model(
             and read wherever it is. None: read what the checkpoint has, of the heads that go by the same names
             ("classifier" is three of them) the one that config.json names in architectures.
         check_finite: whether to look for NaN and infinity, in one pass over the weights.
+        precision: of PRECISIONS; None for int8 where config.json's quantization_config says so, else float32.
 
     Returns:
-        float32 arrays, C-contiguous and read-only, views of the file where it stores float32. A tied projection is the
-        array of the word embeddings itself.
+        Arrays, C-contiguous and read-only, views of the file where it stores what they are in memory. A tied projection
+        is the array of the word embeddings itself.
 
     Raises:
         CheckpointError: listing every fault of config.json and of the tensors.
-        ValueError: a head that does not exist.
+        ValueError: a head or a precision that does not exist, or a precision that such a model cannot have.
     """
+    check_precision(precision)
     unknown = sorted(set(heads or ()) - set(HEADS))
     if unknown:
         raise ValueError(f"unknown heads {', '.join(map(repr, unknown))}; there are {', '.join(HEADS)}")
@@ -59,14 +57,14 @@ def read_model(
     family = config_values.family_of(checkpoint.config, faults)
     if family is None:
         raise CheckpointError(checkpoint.folder, faults)
-    reading = _Reading(checkpoint, family, faults)
+    reading = _Reading(checkpoint, family, faults, bits=precision == "bfloat16")
     parts = reading.parts(heads)
     arrays = reading.arrays(parts, check_finite)
     if faults:
         raise CheckpointError(checkpoint.folder, faults)
     for warning in reading.warnings:
         warnings.warn(f"{checkpoint.folder}: {warning}", stacklevel=2)
-    return _assemble(arrays, reading.values, parts, reading.family)
+    return in_precision(assemble(arrays, reading.values, parts, reading.family), precision)
 
 
 def heads_of(checkpoint: Checkpoint) -> list[str]:
@@ -91,8 +89,9 @@ def heads_of(checkpoint: Checkpoint) -> list[str]:
 class _Reading:
     """One pass over a checkpoint that notes every fault and goes on."""
 
-    def __init__(self, checkpoint: Checkpoint, family: Family, faults: list[str]) -> None:
+    def __init__(self, checkpoint: Checkpoint, family: Family, faults: list[str], bits: bool = False) -> None:
         self.checkpoint = checkpoint
+        self.bits = bits  # whether BF16 is kept
         self.faults = faults
         self.warnings: list[str] = []
         self.values = config_values.parse(family, checkpoint.config, faults)
@@ -160,16 +159,20 @@ class _Reading:
                 f"({listing(self.architectures)}) it is one for {other}"
             )
 
-    def arrays(self, parts: list[str], check_finite: bool) -> dict[str, np.ndarray]:
+    def arrays(self, parts: list[str], check_finite: bool) -> dict[str, Table]:
         """Canonical parameter -> array, of all that could be read."""
         found, missing = self._find(self._parameters(parts))
         self._check_shapes(found)
-        arrays: dict[str, np.ndarray] = {}  # of a misshapen tensor too: all faults are to be found at once
-        for parameter, stored in found.items():
+        quantized = QuantizedTensors(self.checkpoint, self.family, self.names, self.faults)
+        arrays = quantized.read(found, missing)
+        for parameter, stored in found.items():  # a misshapen tensor too: all faults are to be found at once
             dtype, _ = self.checkpoint.stored(stored)
-            if dtype in READABLE:
+            matrix = is_matrix(self.family, parameter)
+            if self.bits and dtype == "BF16" and matrix and is_narrow(parameter.removesuffix(".weight")):
+                arrays[parameter] = NarrowTable(self.checkpoint.read_bits(stored))
+            elif dtype in READABLE:
                 arrays[parameter] = self.checkpoint.read(stored)
-            else:
+            elif dtype != "I8" or not matrix:  # else read above
                 self.faults.append(
                     f"{quoted(stored)} is stored as {dtype}; weights are read from {', '.join(READABLE)}"
                 )
@@ -244,19 +247,26 @@ class _Reading:
         if self.checkpoint.same_storage(one, other):
             return True
         stored = self.checkpoint.stored(one), self.checkpoint.stored(other)
-        readable = all(dtype in READABLE for dtype, _ in stored)
-        if stored[0][1] != stored[1][1] or not readable:
+        if stored[0][1] != stored[1][1]:
+            return False
+        if all(dtype == "I8" for dtype, _ in stored):
+            scales = [f"{name.rpartition('.')[0]}.{SCALE}" for name in (one, other)]
+            codes, others = (self.checkpoint.read_stored(name) for name in (one, other))
+            scaled = all(scale in self.checkpoint.names for scale in scales)
+            return scaled and np.array_equal(codes, others) and self._equal(*scales)
+        if not all(dtype in READABLE for dtype, _ in stored):
             return False
         first, second = (self.checkpoint.read(name).view(np.uint32) for name in (one, other))
         return np.array_equal(first, second)
 
-    def _tie(self, arrays: dict[str, np.ndarray], missing: list[str]) -> None:
+    def _tie(self, arrays: dict[str, Table], missing: list[str]) -> None:
         if not self._tied_by_config():
             return
         for tied, source in TIES.items():
-            if tied in missing and source in arrays:
+            if tied in missing and source not in missing:
                 missing.remove(tied)
-                arrays[tied] = arrays[source]
+                if source in arrays:  # else faulty
+                    arrays[tied] = arrays[source]
             elif source in missing and tied in arrays:
                 missing.remove(source)
                 arrays[source] = arrays[tied]
@@ -269,7 +279,7 @@ class _Reading:
                         f"{names[0]} and {names[1]} should be equal and differ; both are used as stored"
                     )
 
-    def _compute_positions(self, arrays: dict[str, np.ndarray], missing: list[str]) -> None:
+    def _compute_positions(self, arrays: dict[str, Table], missing: list[str]) -> None:
         name, key = "embeddings.position_embeddings.weight", self.family.sinusoidal
         positions, dim = self.values.get("max_position_embeddings", 0), self.values.get("dim", 0)
         if name in missing and key and self.checkpoint.config.get(key) is True:
@@ -325,11 +335,17 @@ class _Reading:
             return number
         return config_values.key_name(self.family, number, self.checkpoint.config)
 
-    def _check_finite(self, arrays: dict[str, np.ndarray], found: dict[str, str]) -> None:
+    def _check_finite(self, arrays: dict[str, Table], found: dict[str, str]) -> None:
         counts = {}
         for parameter, array in arrays.items():
-            counts[found[parameter]] = count_nonfinite(array), array.size
-            release_pages(array)  # or the whole file would stay in memory beside what is made of it
+            if isinstance(array, np.ndarray) and parameter in found:
+                counts[found[parameter]] = count_nonfinite(array), array.size
+            elif isinstance(array, NarrowTable) and array.scale is None:
+                counts[found[parameter]] = count_nonfinite_bits(array.codes), array.size
+            else:  # of whole numbers any is one, and their scales have been looked at
+                continue
+            # Or the whole file would stay in memory beside what is made of it.
+            release_pages(array if isinstance(array, np.ndarray) else array.codes)
         bad = [f"{quoted(name)} ({bad} of {size} values)" for name, (bad, size) in counts.items() if bad]
         if bad:
             self.faults.append(f"NaN or infinity in {len(bad)} tensors: {', '.join(bad)}")
@@ -345,89 +361,3 @@ def sinusoidal_positions(positions: int, dim: int) -> np.ndarray:
     table = np.where(columns % 2 == 0, np.sin(angles), np.cos(angles)).astype(np.float32)
     table.flags.writeable = False
     return table
-
-
-def _assemble(arrays: dict[str, np.ndarray], values: dict[str, Any], parts: list[str], family: Family) -> ModelWeights:
-    def linear(module: str) -> Linear:
-        return Linear(arrays[f"{module}.weight"], arrays[f"{module}.bias"])
-
-    def norm(module: str) -> Norm:
-        return Norm(arrays[f"{module}.weight"], arrays[f"{module}.bias"], values["layer_norm_eps"])
-
-    def mobile_norm(module: str) -> Norm | NoNorm:
-        weight, bias = arrays[f"{module}.weight"], arrays[f"{module}.bias"]
-        if values["normalization"] == "no_norm":
-            return NoNorm(weight, bias)
-        return Norm(weight, bias, _mobile_bert.epsilon(values, module))
-
-    def layer(i: int) -> LayerWeights:
-        at = f"layers.{i}"
-        return family.layer(
-            q_lin=linear(f"{at}.q_lin"),
-            k_lin=linear(f"{at}.k_lin"),
-            v_lin=linear(f"{at}.v_lin"),
-            out_lin=linear(f"{at}.out_lin"),
-            sa_layer_norm=norm(f"{at}.sa_layer_norm"),
-            lin1=linear(f"{at}.lin1"),
-            lin2=linear(f"{at}.lin2"),
-            output_layer_norm=norm(f"{at}.output_layer_norm"),
-        )
-
-    def activation(head: str) -> str:
-        name = family.head_activations[head]
-        return values[name] if name in family.keys else name
-
-    def classifier(head: str) -> ClassifierWeights | None:
-        if head not in parts:
-            return None
-        dense = linear(f"{head}.dense") if f"{head}.dense" in family.modules else None
-        between = activation(head) if dense or f"{head}.dense" in family.optional else "linear"
-        return ClassifierWeights(dense, between or "linear", linear(f"{head}.output"))
-
-    def output(head: str) -> Linear | None:
-        return linear(f"{head}.output") if head in parts else None
-
-    def mobile_encoder() -> EncoderWeights:
-        projected = _mobile_bert.projects(values)
-        embeddings = MobileEmbeddingWeights(
-            arrays["embeddings.word_embeddings.weight"],
-            arrays["embeddings.position_embeddings.weight"],
-            arrays["embeddings.token_type_embeddings.weight"],
-            mobile_norm("embeddings.layer_norm"),
-            linear("embeddings.projection") if projected else None,
-            values["trigrams"],
-        )
-        layers = (_mobile_bert.layer(values, i, linear, mobile_norm) for i in range(values["n_layers"]))
-        return EncoderWeights(embeddings, tuple(layers))
-
-    def encoder() -> EncoderWeights:
-        embeddings = EmbeddingWeights(
-            arrays["embeddings.word_embeddings.weight"],
-            arrays["embeddings.position_embeddings.weight"],
-            arrays.get("embeddings.token_type_embeddings.weight"),
-            norm("embeddings.layer_norm"),
-            linear("embeddings.projection") if "embeddings.projection.weight" in arrays else None,
-        )
-        stored = [layer(i) for i in range(config_values.stored_layers(values) or 0)]
-        return EncoderWeights(embeddings, tuple(stored[i] for i in config_values.layer_order(values)))
-
-    masked_lm = None
-    if "masked_lm" in parts:
-        transform, projector = linear("masked_lm.vocab_transform"), linear("masked_lm.vocab_projector")
-        masked_lm = MaskedLMWeights(
-            transform,
-            norm("masked_lm.vocab_layer_norm"),
-            projector,
-            activation("masked_lm"),
-            arrays.get("masked_lm.extension.weight"),
-        )
-    return ModelWeights(
-        mobile_encoder() if family.variant else encoder(),
-        masked_lm=masked_lm,
-        pooler=linear("pooler") if "pooler" in parts else None,
-        sequence_classification=classifier("sequence_classification"),
-        multiple_choice=classifier("multiple_choice"),
-        discriminator=classifier("discriminator"),
-        token_classification=output("token_classification"),
-        question_answering=output("question_answering"),
-    )

@@ -6,10 +6,14 @@ the file before any view of the data is made.
 
 from __future__ import annotations
 
+import json
 import math
 import mmap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from minidistil.weights import limits
 from minidistil.weights._storage import DTYPE_BITS, StoredTensor, impossible_shape
@@ -18,6 +22,7 @@ from minidistil.weights.small_files import parse_json
 
 _MAX_HEADER = 100_000_000  # the format's own limit: what claims more is another format
 _PREFIX = 8
+_CODES = {"float32": "F32", "float16": "F16", "uint16": "BF16", "int8": "I8"}
 
 
 def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
@@ -44,6 +49,29 @@ def read_table(path: Path, mapped: mmap.mmap) -> dict[str, StoredTensor]:
     if faults:
         raise CheckpointError(path, faults)
     return table
+
+
+def write_bits(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write a file with tensors of BF16, given as their bits: the safetensors library writes none of NumPy's arrays.
+
+    Args:
+        path: of the file.
+        arrays: by name, C-contiguous: uint16 for BF16, float32, int8.
+        metadata: of the header.
+    """
+    order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # as the library: each at a multiple of it
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in order:
+        array = arrays[name]
+        begin, end = end, end + array.nbytes
+        entries[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _PREFIX)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(_PREFIX, "little") + text)
+        for name in order:
+            file.write(arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False).data)
 
 
 def _header(path: Path, mapped: mmap.mmap) -> tuple[dict[str, Any], int]:

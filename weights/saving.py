@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidistil._loading import loading
+from minidistil.weights import safetensors_file
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.disk import sync_folder
 from minidistil.weights.errors import CheckpointError, quoted
@@ -22,7 +23,7 @@ from minidistil.weights.small_files import read_bytes, read_object_if_there
 from minidistil.weights.source import Source
 
 Content = bytes | Path | Mapping[str, np.ndarray]
-"""Of a file: itself, one like it, or tensors."""
+"""Of a file: itself, one like it, or tensors, of which uint16 are the bits of bfloat16."""
 
 # Without the first of these that is written, nobody takes a folder for a checkpoint or a tokenizer: it comes last.
 _DECISIVE = ("config.json", "tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
@@ -102,7 +103,8 @@ def _without_ties(stored: Checkpoint) -> list[str]:
         same[stored.storage(name)].append(name)
 
     def of_a_head(name: str) -> tuple[bool, bool, int]:
-        return not name.endswith("word_embeddings.weight"), ".decoder." in name, len(name)
+        module = name.rpartition(".")[0]  # whose weight may be int8 and have scales
+        return not module.endswith("word_embeddings"), ".decoder." in name, len(name)
 
     return sorted(min(names, key=of_a_head) for names in same.values())
 
@@ -114,16 +116,23 @@ def _write(path: Path, content: Content) -> None:
     elif isinstance(content, bytes):
         path.write_bytes(content)
     else:
-        with loading():
-            from safetensors import SafetensorError
-            from safetensors.numpy import save_file
-        path.touch()
-        mode = path.stat().st_mode  # what a new file gets here; save_file would leave the owner alone to read it
-        try:
-            whole = {name: np.ascontiguousarray(x) for name, x in content.items()}  # it writes bytes as they lie
-            save_file(whole, path, metadata={"format": "pt"})  # transformers asks for it
-            path.chmod(mode)
-        except SafetensorError as error:
-            raise OSError(quoted(str(error))) from None
+        _write_tensors(path, {name: np.ascontiguousarray(x) for name, x in content.items()})
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    metadata = {"format": "pt"}  # transformers asks for it
+    if any(array.dtype == np.uint16 for array in arrays.values()):
+        safetensors_file.write_bits(path, arrays, metadata)
+        return
+    with loading():
+        from safetensors import SafetensorError
+        from safetensors.numpy import save_file
+    path.touch()
+    mode = path.stat().st_mode  # what a new file gets here; save_file would leave the owner alone to read it
+    try:
+        save_file(dict(arrays), path, metadata=metadata)
+        path.chmod(mode)
+    except SafetensorError as error:
+        raise OSError(quoted(str(error))) from None

@@ -13,6 +13,10 @@ from minidistil.kernels.code.target import cpu
 ENTRIES = {"run": "minidistil.kernels.steps.run", "train": "minidistil.kernels.steps.train"}
 """The functions that machine code is made of: name -> the module that has it, imported only where it is compiled."""
 
+LINKED: dict[str, Callable[[Any, str], Any]] = {}
+"""Functions of which Numba sees no more than the name, and what makes an LLVM module of each, for a code generator and
+the features that it was made with. Who has such a function enters it here."""
+
 # Of the C library; the kernels need no other.
 ALLOWED = ("sched_yield", "SwitchToThread", "clock_gettime", "memcpy", "memset", "memmove")
 
@@ -23,7 +27,7 @@ def object_code(name: str, tell: Callable[[int, int], None]) -> tuple[str, bytes
     from minidistil.kernels.code.compile import counted
 
     with counted(tell):
-        module = closed_module(dispatcher, symbol, machine)
+        module = closed_module(dispatcher, symbol, machine, cpu()[1])
     return symbol, machine.emit_object(module)
 
 
@@ -32,13 +36,13 @@ def dispatcher_of(name: str) -> Any:
     return getattr(importlib.import_module(ENTRIES[name]), name)
 
 
-def closed_module(dispatcher: Any, symbol: str, machine: Any) -> Any:
+def closed_module(dispatcher: Any, symbol: str, machine: Any, features: str) -> Any:
     """LLVM module of a Numba function of three int64, named `symbol`, without the parts that call back into Python.
 
     Whatever floating-point mode its caller is in, the code runs in the default one. Nothing else of it can be seen from
     outside.
 
-    `machine` is LLVM's code generator, of this CPU or of another kind.
+    `machine` is LLVM's code generator, of this CPU or of another kind; `features` are what it was made with.
     """
     from llvmlite import binding
     from numba import types
@@ -50,6 +54,8 @@ def closed_module(dispatcher: Any, symbol: str, machine: Any) -> Any:
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     module.get_function(result.fndesc.llvm_func_name).name = symbol  # Numba's name counts what was compiled before it
     run_in_default_mode(module, symbol)
+    for name in [function.name for function in module.functions if function.name in LINKED]:
+        module.link_in(LINKED[name](machine, features))
     for thing in (*module.functions, *module.global_variables):
         if not thing.is_declaration and thing.name != symbol:
             thing.linkage = binding.Linkage.internal

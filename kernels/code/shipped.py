@@ -143,7 +143,7 @@ def lacking(name: str) -> list[str]:
     kind = KINDS[name]
     if sys.platform != "linux" or os.uname().machine != kind.machine or sys.maxsize < 2**32:
         return [f"Linux on {kind.machine}"]
-    return sorted(kind.flags - _flags())
+    return sorted(kind.flags - flags())
 
 
 def _opened(name: str) -> Library | str:
@@ -169,7 +169,7 @@ def _file(name: str) -> Path:
     return _FOLDER / f"{name}.so"
 
 
-def _flags() -> set[str]:
+def flags() -> set[str]:
     """What the first CPU can do and the system has turned on, as Linux names it; empty where that is unknown."""
     with contextlib.suppress(OSError), _CPUS.open() as lines:
         for line in lines:

@@ -7,6 +7,7 @@ import os
 from typing import Any, NamedTuple
 
 from minidistil._loading import loading
+from minidistil.kernels import layout
 from minidistil.kernels.code import shipped
 
 # A product with fused rounding is what every kernel rests on; LLVM shows what it makes of one.
@@ -63,6 +64,10 @@ class Target(NamedTuple):
 TILES = {16: Tile(16, 8, 3, 1), 8: Tile(8, 4, 3, 4), 4: Tile(4, 7, 3, 4)}
 
 
+# What Linux calls the instructions of DOT_NATIVE, by lanes; code for eight has them in the form that AVX_VNNI gave.
+_NATIVE = {16: "avx512_vnni", 8: "avx_vnni", 4: "asimddp"}
+
+
 def sliver() -> int:
     """Columns of a sliver of packed weights in the code for this CPU: who packs or reads them asks here.
 
@@ -70,6 +75,18 @@ def sliver() -> int:
         Unavailable: as `target`.
     """
     return target().tile.sliver
+
+
+def dot() -> int:
+    """How this CPU, in the code that runs here, multiplies whole numbers: one of layout.DOT_EXACT and so on.
+
+    Raises:
+        Unavailable: as `target`.
+    """
+    lanes = target().lanes
+    if _NATIVE.get(lanes, "") in shipped.flags():
+        return layout.DOT_NATIVE
+    return layout.DOT_PAIRS if lanes > 4 else layout.DOT_EXACT
 
 
 @functools.lru_cache(maxsize=1)

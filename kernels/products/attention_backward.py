@@ -77,7 +77,7 @@ def attend_head_backward(
                 scale_row(result + r * width * 4, dk + (first + r) * ld_out * 4, head_dim, splat(scale))
             first += rows
         multiply_block(
-            k_columns + start * 4, ld, head_dim, packed, padded, dq_columns, ld, 0, length, start, packed, 0
+            k_columns + start * 4, ld, head_dim, packed, 4, padded, dq_columns, ld, 0, length, start, packed, 0
         )  # fmt: skip
     dq_rows = packed  # float32 [padded, width]: no larger, as is what lies before it that nothing needs any more
     transpose(dq_columns, ld, head_dim, padded, dq_rows, width)

@@ -38,12 +38,12 @@ def multiply(a, lda, rows, b, columns, c, ldc, bias, k, block):
     """
     for first in range(0, k, block):
         part, length = b + first * columns * 4, min(block, k - first)
-        multiply_block(a + first * 4, lda, rows, part, columns, c, ldc, bias, length, first, part, 0)
+        multiply_block(a + first * 4, lda, rows, part, 4, columns, c, ldc, bias, length, first, part, 0)
 
 
 @kernel
-def multiply_panel(a, lda, rows, panel, c, ldc, bias, k, block, ahead):
-    """`multiply` by a panel of packed weights, which may have to come from memory.
+def multiply_panel(a, lda, rows, panel, size, c, ldc, bias, k, block, ahead):
+    """`multiply` by a panel of packed weights, of `size` bytes an element (see `tile`), maybe to come from memory.
 
     All tiles take a sliver of a block of k before any takes the next. Meanwhile, evenly over the tiles, the next block
     is fetched: of this panel, and at its end from `ahead`, the address of the panel that is probably needed next, or 0.
@@ -51,29 +51,29 @@ def multiply_panel(a, lda, rows, panel, c, ldc, bias, k, block, ahead):
     """
     tiles = (rows + ROWS - 1) // ROWS * (PANEL // SLIVER)
     for first in range(0, k, block):
-        part, length = panel + first * PANEL * 4, min(block, k - first)
-        fetch = part + length * PANEL * 4 if first + length < k else ahead
-        step = (PANEL * 4 + tiles - 1) // tiles
+        part, length = panel + first * PANEL * size, min(block, k - first)
+        fetch = part + length * PANEL * size if first + length < k else ahead
+        step = (PANEL * size + tiles - 1) // tiles
         if tiles == 1:
-            fetch = part + _FETCH_ALONE * PANEL * 4
+            fetch = part + _FETCH_ALONE * PANEL * size
         elif fetch == 0:
             fetch, step = part, 0
-        multiply_block(a + first * 4, lda, rows, part, PANEL, c, ldc, bias, length, first, fetch, step)
+        multiply_block(a + first * 4, lda, rows, part, size, PANEL, c, ldc, bias, length, first, fetch, step)
 
 
 @kernel
-def multiply_block(a, lda, rows, b, columns, c, ldc, bias, length, first, fetch, step):
+def multiply_block(a, lda, rows, b, size, columns, c, ldc, bias, length, first, fetch, step):
     """A block of k, sliver by sliver; each tile fetches `step` bytes a k, from where the one before it ended.
 
     `first` is where the block begins: from 0 on C is overwritten, otherwise added to.
     """
     for n in range(0, columns, SLIVER):
         width = min(SLIVER, columns - n)
-        sliver, bias_n = b + n * length * 4, bias + n * 4 if bias != 0 else 0
+        sliver, bias_n = b + n * length * size, bias + n * 4 if bias != 0 else 0
         for m in range(0, rows, ROWS):
             row_a, row_c = a + m * lda * 4, c + (m * ldc + n) * 4
             tile(
-                min(ROWS, rows - m), width // LANES, row_a, lda, sliver, row_c, ldc, bias_n, length, length,
+                min(ROWS, rows - m), width // LANES, size, row_a, lda, sliver, row_c, ldc, bias_n, length, length,
                 first, fetch, step,
             )  # fmt: skip
             fetch += length * step

@@ -13,42 +13,46 @@ from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL
 from minidistil.kernels.products.gemm import chain_length
 from minidistil.kernels.products.tile import SLIVER
-from minidistil.kernels.simd.memory import get_f32, load, load_first, pointer, set_f32
+from minidistil.kernels.simd.memory import get_f32, get_u16, load, load_first, set_f32, set_u16
 from minidistil.kernels.simd.values import F32x16, first_lanes
 
 _PIECE = math.gcd(SLIVER, 16)  # so many of sixteen columns lie side by side, whatever the first of them
 
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
-
-
-@kernel
-def pack_rows(x, ld, n, k, out, columns):
-    """x float32 [n, k], rows `ld` apart, into the first n columns of a packed B [k, columns], both by address.
-
-    Columns beyond n become zero; `columns` is a multiple of sixteen. See `layout.pack`, where they are PANEL.
-    """
-    block, end = chain_length(k), (n + 15) // 16 * 16
-    for start in range(0, k, block):
-        part, length = out + start * columns * 4, min(block, k - start)
-        whole = length - length % 16
-        for j in range(0, n, 16):
-            row, count = x + (j * ld + start) * 4, n - j
-            for i in range(0, whole, 16):
-                _transpose16_into_block(row + i * 4, ld, count, part, length, columns, i, j)
-            for i in range(whole, length):
-                for c in range(16):
-                    value = get_f32(row, c * ld + i) if c < count else np.float32(0.0)
-                    set_f32(part, place(i, j + c, length, columns), value)
-        for i in range(length if end < columns else 0):
-            for c in range(end, columns):
-                set_f32(part, place(i, c, length, columns), np.float32(0.0))
+_F32, _I16, _I32, _I64 = ir.FloatType(), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 
 @kernel
 def place(k, j, length, columns):
-    """Position of element (k, j) in a block of `length` k and so many columns, in floats from its start."""
+    """Position of element (k, j) in a block of `length` k and so many columns, in elements from its start."""
     sliver = j // SLIVER * SLIVER
     return sliver * length + k * min(SLIVER, columns - sliver) + j - sliver
+
+
+def _rows_packer(size, get, put, zero, transpose_into_block):
+    """`pack_rows` for elements of `size` bytes."""
+
+    @kernel
+    def pack(x, ld, n, k, out, columns):
+        """x [n, k], rows `ld` apart, into the first n columns of a packed B [k, columns], both by address.
+
+        Columns beyond n become zero; `columns` is a multiple of sixteen. See `layout.pack`, where they are PANEL.
+        """
+        block, end = chain_length(k), (n + 15) // 16 * 16
+        for start in range(0, k, block):
+            part, length = out + start * columns * size, min(block, k - start)
+            whole = length - length % 16
+            for j in range(0, n, 16):
+                row, count = x + (j * ld + start) * size, n - j
+                for i in range(0, whole, 16):
+                    transpose_into_block(row + i * size, ld, count, part, length, columns, i, j)
+                for i in range(whole, length):
+                    for c in range(16):
+                        put(part, place(i, j + c, length, columns), get(row, c * ld + i) if c < count else zero)
+            for i in range(length if end < columns else 0):
+                for c in range(end, columns):
+                    put(part, place(i, c, length, columns), zero)
+
+    return pack
 
 
 @kernel
@@ -91,28 +95,35 @@ def _transpose16(typing_context, source, ld_source, count, target, ld_target):
 
     def emit(context, builder, sig, args):
         source, ld_source, count, target, ld_target = args
-        for i, row in enumerate(_transposed(builder, source, ld_source, count)):
-            place = pointer(builder, target, builder.mul(ld_target, _int(i)), row.type)
-            builder.store(row, place).align = 4
+        for i, row in enumerate(_transposed(builder, _F32, source, ld_source, count)):
+            _store(builder, row, target, builder.mul(ld_target, _int(i)))
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), emit
 
 
-@intrinsic
-def _transpose16_into_block(typing_context, source, ld_source, count, block, length, columns, k, j):
-    """Elements (k to k + 15, j to j + 15) of a block (see `place`) from source float32 [16, 16], transposed.
+def _transpose16_into_block(element):
+    @intrinsic
+    def transpose_into_block(typing_context, source, ld_source, count, block, length, columns, k, j):
+        """Elements (k to k + 15, j to j + 15) of a block (see `place`) from source [16, 16], transposed.
 
-    Source and block are addresses. Only `count` rows of the source are there (1 to 16, or more); the others are zeros.
-    """
+        Source and block are addresses. Only `count` rows of the source are there (1 to 16, or more); the others are
+        zeros.
+        """
 
-    def emit(context, builder, sig, args):
-        source, ld_source, count, block, length, columns, k, j = args
-        for i, row in enumerate(_transposed(builder, source, ld_source, count)):
-            _store_across(builder, row, block, length, columns, builder.add(k, _int(i)), j)
-        return context.get_dummy_value()
+        def emit(context, builder, sig, args):
+            source, ld_source, count, block, length, columns, k, j = args
+            for i, row in enumerate(_transposed(builder, element, source, ld_source, count)):
+                _store_across(builder, row, block, length, columns, builder.add(k, _int(i)), j)
+            return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 8), emit
+        return types.void(*[types.intp] * 8), emit
+
+    return transpose_into_block
+
+
+pack_rows = _rows_packer(4, get_f32, set_f32, np.float32(0.0), _transpose16_into_block(_F32))
+pack_bfloat16_rows = _rows_packer(2, get_u16, set_u16, np.uint16(0), _transpose16_into_block(_I16))
 
 
 @intrinsic
@@ -129,15 +140,16 @@ def store_packed(typing_context, block, length, columns, k, j, value):
     return None
 
 
-def _transposed(builder, source, ld_source, count):
-    """The columns of float32 [16, 16] at an address, of which `count` rows are there."""
-    last, zeros = builder.sub(count, _int(1)), ir.Constant(F32x16.llvm, [0.0] * 16)
+def _transposed(builder, element, source, ld_source, count):
+    """The columns of a block [16, 16] of such elements at an address, of which `count` rows are there."""
+    vector = ir.VectorType(element, 16)
+    last, zeros = builder.sub(count, _int(1)), ir.Constant(vector, [ir.Constant(element, 0)] * 16)
     rows = []
     for i in range(16):
         there = builder.icmp_signed("<=", _int(i), last)
         start = builder.mul(ld_source, builder.select(there, _int(i), last))
-        row = builder.load(pointer(builder, source, start, F32x16.llvm))
-        row.align = 4
+        row = builder.load(_pointer(builder, source, start, vector))
+        row.align = _bytes(element)
         rows.append(builder.select(there, row, zeros))
     # Swap the off-diagonal halves of blocks of 2, 4, 8 and 16.
     for step in (1, 2, 4, 8):
@@ -160,9 +172,22 @@ def _store_across(builder, row, block, length, columns, k, j):
         width = builder.select(builder.icmp_signed("<", left, _int(SLIVER)), left, _int(SLIVER))
         place = builder.add(builder.mul(sliver, length), builder.sub(column, sliver))
         lanes = ir.Constant(ir.VectorType(_I32, _PIECE), list(range(first, first + _PIECE)))
-        at = builder.add(place, builder.mul(k, width))
         piece = row if _PIECE == 16 else builder.shuffle_vector(row, row, lanes)
-        builder.store(piece, pointer(builder, block, at, piece.type)).align = 4
+        _store(builder, piece, block, builder.add(place, builder.mul(k, width)))
+
+
+def _store(builder, row, address, position):
+    """Lanes to element `position` after a byte address."""
+    builder.store(row, _pointer(builder, address, position, row.type)).align = _bytes(row.type.element)
+
+
+def _pointer(builder, address, position, vector):
+    elements = builder.inttoptr(address, vector.element.as_pointer())
+    return builder.bitcast(builder.gep(elements, [position]), vector.as_pointer())
+
+
+def _bytes(element):
+    return 2 if element is _I16 else 4
 
 
 def _int(value: int) -> ir.Constant:

@@ -22,18 +22,19 @@ ROWS = TILE.rows  # most rows of a tile
 VECTORS = TILE.vectors  # most vectors of a tile
 SLIVER = TILE.sliver  # most columns of a tile
 
-_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_I8, _I16, _I32, _I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 _F32 = ir.FloatType()
 
 
 @intrinsic
-def tile(typing_context, rows, vectors, a, lda, b, c, ldc, bias, k, block, later, ahead, ahead_step):
+def tile(typing_context, rows, vectors, size, a, lda, b, c, ldc, bias, k, block, later, ahead, ahead_step):
     """C = bias + A B, one tile.
 
     Args:
         rows: 1 to ROWS; vectors: 1 to VECTORS; the tile is `rows` x `vectors * LANES`.
+        size: bytes of an element of B: 4, or 2 where they are bfloat16; then `vectors` is VECTORS.
         a: address of A float32 [rows, k], rows `lda` elements apart.
-        b: address of B float32 [k, vectors * LANES], contiguous.
+        b: address of B float32 or bfloat16 [k, vectors * LANES], contiguous.
         c: address of C float32 [rows, vectors * LANES], rows `ldc` apart; overwritten.
         bias: address of float32 [vectors * LANES], or 0: then C starts as the first block's total.
         k: length of the sums, at least 1; block: length of one chain.
@@ -41,7 +42,7 @@ def tile(typing_context, rows, vectors, a, lda, b, c, ldc, bias, k, block, later
         ahead: address in memory that is wanted soon, fetched into the second-level cache: at each k, `ahead_step` bytes
             apart, a cache line; where vectors have 512 bits, as many as a row of B takes.
     """
-    sig = types.void(*[types.intp] * 13)
+    sig = types.void(*[types.intp] * 14)
 
     def emit(context, builder, sig, args):
         builder.call(tile_function(builder.module, TILE), args)
@@ -58,19 +59,20 @@ def tile_function(module: ir.Module, largest: Tile) -> ir.Function:
     name = "minidistil.tile"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 13), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 14), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    rows, vectors, *addresses = function.args
-    shape = builder.add(builder.mul(vectors, _int(64)), rows)
+    rows, vectors, size, *addresses = function.args
+    shape = builder.add(builder.mul(builder.add(builder.mul(size, _int(16)), vectors), _int(16)), rows)
     end = builder.append_basic_block("end")
     switch = builder.switch(shape, end)
-    for n in range(1, largest.vectors + 1):
+    shapes = [(n, 4) for n in range(1, largest.vectors + 1)] + [(largest.vectors, 2)]
+    for n, size in shapes:
         for m in range(1, largest.rows + 1):
-            with builder.goto_block(builder.append_basic_block(f"tile.{m}x{n}")):
-                switch.add_case(_int(n * 64 + m), builder.block)
-                _TileCode(builder, largest._replace(rows=m, vectors=n), *addresses).emit(end)
+            with builder.goto_block(builder.append_basic_block(f"tile.{m}x{n}.{size}")):
+                switch.add_case(_int((size * 16 + n) * 16 + m), builder.block)
+                _TileCode(builder, largest._replace(rows=m, vectors=n), size, *addresses).emit(end)
     builder.position_at_end(end)
     builder.ret_void()
     return function
@@ -80,7 +82,7 @@ class _TileCode:
     """Code of one tile shape."""
 
     def __init__(
-        self, builder: ir.IRBuilder, shape: Tile, a, lda, b, c, ldc, bias, k, block, later, ahead, ahead_step
+        self, builder: ir.IRBuilder, shape: Tile, size: int, a, lda, b, c, ldc, bias, k, block, later, ahead, ahead_step
     ) -> None:
         self.builder, self.lanes, self.rows, self.vectors, self.step = builder, *shape
         self.vector = ir.VectorType(_F32, self.lanes)
@@ -88,7 +90,8 @@ class _TileCode:
         pointer = _F32.as_pointer()
         start = builder.inttoptr(a, pointer)
         self.a_rows = [builder.gep(start, [builder.mul(lda, _int(i))]) for i in range(rows)]
-        self.b, self.width = builder.inttoptr(b, pointer), self.vectors * self.lanes
+        self.size, self.width = size, self.vectors * self.lanes
+        self.b = builder.inttoptr(b, pointer if size == 4 else _I16.as_pointer())
         self.c, self.ldc = builder.inttoptr(c, pointer), ldc
         self.bias_address, self.bias = bias, builder.inttoptr(bias, pointer)
         self.k, self.block, self.later = k, block, later
@@ -156,7 +159,7 @@ class _TileCode:
         a = [self._load(self.a_rows[i], k) for i in range(self.rows)] if by_lane else []
         for s in range(step):
             row_b = builder.gep(self.b, [builder.mul(builder.add(k, _int(s)) if s else k, _int(self.width))])
-            panel = [self._load(row_b, _int(j * self.lanes)) for j in range(self.vectors)]
+            panel = [self._load_b(row_b, _int(j * self.lanes)) for j in range(self.vectors)]
             self._prefetch_ahead(builder.add(k, _int(s)) if s else k)
             rows = []
             for i in range(self.rows):
@@ -231,6 +234,16 @@ class _TileCode:
         value.align = 4
         return value
 
+    def _load_b(self, start: Any, position: Any) -> Any:
+        """Lanes of B; a bfloat16 is the upper half of its float32."""
+        if self.size == 4:
+            return self._load(start, position)
+        builder, wide = self.builder, ir.VectorType(_I32, self.lanes)
+        source = builder.bitcast(builder.gep(start, [position]), ir.VectorType(_I16, self.lanes).as_pointer())
+        bits = builder.load(source)
+        bits.align = 2
+        return builder.bitcast(builder.shl(builder.zext(bits, wide), ir.Constant(wide, [16] * self.lanes)), self.vector)
+
     def _store(self, value: Any, position: Any) -> None:
         target_pointer = self.builder.bitcast(self.builder.gep(self.c, [position]), self.vector.as_pointer())
         self.builder.store(value, target_pointer).align = 4
@@ -238,7 +251,7 @@ class _TileCode:
     def _prefetch_ahead(self, k: Any) -> None:
         """Ask for this k's share of what lies ahead; shorter vectors leave room for one line between the sums."""
         place = self.builder.gep(self.ahead, [self.builder.mul(k, self.ahead_step)])
-        for offset in range(0, self.width * 4, 64) if self.lanes == 16 else (0,):
+        for offset in range(0, self.width * self.size, 64) if self.lanes == 16 else (0,):
             self._prefetch_line(self.builder.gep(place, [_int(offset)]), locality=2)
 
     def _prefetch_c(self) -> None:

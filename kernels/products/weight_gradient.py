@@ -32,8 +32,8 @@ def add_weight_gradient(dy, ld_dy, x, ld_x, tokens, rows, columns, out, ld_out, 
             width, c = min(PANEL, columns - j), out + j * 4
             pack_columns(x + (first * ld_x + j) * 4, ld_x, length, width, b, 0, length)
             if width == PANEL:
-                multiply_block(a, CHAIN, rows, b, PANEL, c, ld_out, 0, length, 1, b, 0)
+                multiply_block(a, CHAIN, rows, b, 4, PANEL, c, ld_out, 0, length, 1, b, 0)
             else:  # a tile is wider than what is there
                 copy_rows(c, ld_out, partial, PANEL, rows, width)
-                multiply_block(a, CHAIN, rows, b, PANEL, partial, PANEL, 0, length, 1, b, 0)
+                multiply_block(a, CHAIN, rows, b, 4, PANEL, partial, PANEL, 0, length, 1, b, 0)
                 copy_rows(partial, PANEL, c, ld_out, rows, width)

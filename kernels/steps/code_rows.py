@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from minidistil.kernels.steps.table import Matrix, Number
@@ -19,3 +20,24 @@ class CodeRows(NamedTuple):
     rows: Number
     k: int
     smooth: int = 0
+
+
+def code() -> Callable:
+    """What a thread does in such a step."""
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.simd.coding import code_row
+    from minidistil.kernels.steps.team import next_task
+
+    most_rows_per_task = 4
+
+    @part
+    def code_rows(o, member):
+        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
+        while True:
+            first = next_task(member) * rows_per_task
+            if first >= o.rows:
+                break
+            for i in range(first, min(first + rows_per_task, o.rows)):
+                code_row(o.x.address + i * o.x.ld * 4, o.k, o.smooth, o.out.address + i * o.out.ld * 4)
+
+    return code_rows

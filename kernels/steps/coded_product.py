@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from minidistil.kernels.steps.table import Matrix, Number, PackedInt8
@@ -20,3 +21,50 @@ class CodedProduct(NamedTuple):
     rows: Number
     activation: int = 0
     dot: int = 0
+
+
+def code() -> Callable:
+    """What a thread does in such a step."""
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.layout import DOT_EXACT, DOT_PAIRS, LINEAR_ACTIVATION, PANEL
+    from minidistil.kernels.products.coded import multiply_coded
+    from minidistil.kernels.products.gemm import copy_rows, row_block
+    from minidistil.kernels.products.tile import ROWS
+    from minidistil.kernels.simd.activations import activate_rows
+    from minidistil.kernels.simd.memory import get_i32
+    from minidistil.kernels.steps.share import even_block
+    from minidistil.kernels.steps.team import next_task
+
+    # As in a product of float32 (product.py): few rows wait for their panel, and draw the next task to fetch its own.
+    reserves = 32
+
+    @part
+    def coded_product(o, member):
+        w = o.w
+        words, panels = (w.k + 3) // 4, (w.n + PANEL - 1) // PANEL
+        size = words * PANEL * 4
+        block = even_block(o.rows, row_block(o.rows), ROWS, panels, member.threads)
+        blocks = (o.rows + block - 1) // block
+        task = next_task(member)
+        while task < blocks * panels:
+            m, p = task // panels * block, task % panels
+            height, width = min(block, o.rows - m), min(PANEL, w.n - p * PANEL)
+            reserved = next_task(member) if o.rows <= reserves else -1
+            following = reserved if reserved >= 0 else task + 1
+            ahead = w.weight + following % panels * size if following < blocks * panels else 0
+            columns, out = p * PANEL * 4, o.out.address + (m * o.out.ld + p * PANEL) * 4
+            target, ld = out, o.out.ld
+            if width < PANEL:  # a partial panel is written elsewhere first
+                target, ld = member.scratch, PANEL
+            dot = DOT_EXACT if o.dot == DOT_PAIRS and get_i32(w.limited, p) == 0 else o.dot
+            multiply_coded(
+                dot, o.x.address + m * o.x.ld * 4, o.x.ld, height, w.weight + p * size, w.scale + columns,
+                w.bias + columns, w.sums + columns, words, target, ld, ahead,
+            )  # fmt: skip
+            task = reserved if reserved >= 0 else next_task(member)
+            if o.activation != LINEAR_ACTIVATION:
+                activate_rows(target, ld, height, PANEL, o.activation)
+            if width < PANEL:
+                copy_rows(target, ld, out, o.out.ld, height, width)
+
+    return coded_product

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from minidistil.kernels.steps.table import Matrix, Number
@@ -20,3 +21,31 @@ class DecodeRows(NamedTuple):
     ids: Number
     rows: Number
     n: int
+
+
+def code() -> Callable:
+    """What a thread does in such a step."""
+    from minidistil.kernels.code.compile import part
+    from minidistil.kernels.simd.coding import clear_row, decode_row, widen_row
+    from minidistil.kernels.simd.memory import get_f32, get_i32
+    from minidistil.kernels.steps.team import next_task
+
+    most_rows_per_task = 4
+
+    @part
+    def decode_rows(o, member):
+        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
+        while True:
+            first = next_task(member) * rows_per_task
+            if first >= o.rows:
+                break
+            for i in range(first, min(first + rows_per_task, o.rows)):
+                out, row = o.out.address + i * o.out.ld * 4, get_i32(o.ids, i)
+                if row < 0:
+                    clear_row(o.n, out)
+                elif o.scale != 0:
+                    decode_row(o.table + row * o.n, get_f32(o.scale, row), o.n, out)
+                else:
+                    widen_row(o.table + row * o.n * 2, o.n, out)
+
+    return decode_rows

@@ -12,7 +12,7 @@ NARROW = 12
 
 
 class NarrowProduct(NamedTuple):
-    """out = x W^T + bias: x float32 [rows, w.k], w of 1 to 11 columns, out float32 [rows, w.n]."""
+    """out = x W^T + bias: x float32 [rows, w.k], w of 1 to 11 columns, never bfloat16, out float32 [rows, w.n]."""
 
     x: Matrix
     w: Packed

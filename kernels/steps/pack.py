@@ -7,19 +7,23 @@ from typing import NamedTuple
 
 
 class Pack(NamedTuple):
-    """W float32 [n, k], contiguous, into `out` float32 [panels(n), k, PANEL], both by address; see layout.pack."""
+    """W float32 [n, k], contiguous, into `out` float32 [panels(n), k, PANEL], both by address; see layout.pack.
+
+    bf16: not zero where both are bfloat16.
+    """
 
     weight: int
     n: int
     k: int
     out: int
+    bf16: int = 0
 
 
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
     from minidistil.kernels.layout import PANEL
-    from minidistil.kernels.products.packing import pack_rows
+    from minidistil.kernels.products.packing import pack_bfloat16_rows, pack_rows
     from minidistil.kernels.steps.team import next_task
 
     @part
@@ -28,7 +32,11 @@ def code() -> Callable:
             first = next_task(member) * PANEL
             if first >= o.n:
                 break
-            weight, out = o.weight + first * o.k * 4, o.out + first * o.k * 4
-            pack_rows(weight, o.k, min(PANEL, o.n - first), o.k, out, PANEL)
+            size = 2 if o.bf16 != 0 else 4
+            weight, out = o.weight + first * o.k * size, o.out + first * o.k * size
+            if o.bf16 != 0:
+                pack_bfloat16_rows(weight, o.k, min(PANEL, o.n - first), o.k, out, PANEL)
+            else:
+                pack_rows(weight, o.k, min(PANEL, o.n - first), o.k, out, PANEL)
 
     return pack

@@ -41,8 +41,8 @@ def code() -> Callable:
 
     @part
     def product(o, member):
-        w = o.w
-        panels, chain, size = (w.n + PANEL - 1) // PANEL, chain_length(w.k), w.k * PANEL * 4
+        w, number = o.w, 2 if o.w.bf16 != 0 else 4  # bytes
+        panels, chain, size = (w.n + PANEL - 1) // PANEL, chain_length(w.k), w.k * PANEL * number
         block = even_block(o.rows, row_block(o.rows), ROWS, panels, member.threads)
         blocks = (o.rows + block - 1) // block
         task = next_task(member)
@@ -57,7 +57,7 @@ def code() -> Callable:
             if width < PANEL:  # a partial panel is written elsewhere first
                 target, ld = member.scratch, PANEL
             x, start = o.x.address + m * o.x.ld * 4, bias if o.bias_last == 0 else 0
-            multiply_panel(x, o.x.ld, height, w.weight + p * size, target, ld, start, w.k, chain, ahead)
+            multiply_panel(x, o.x.ld, height, w.weight + p * size, number, target, ld, start, w.k, chain, ahead)
             task = reserved if reserved >= 0 else next_task(member)
             if o.bias_last != 0:
                 add_to_rows(target, ld, height, bias)

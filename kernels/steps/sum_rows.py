@@ -11,10 +11,11 @@ NO_NORM, GAIN_SHIFT, LAYER_NORM = range(3)
 
 
 class SumRows(NamedTuple):
-    """out = norm((a + b) + c), one rounding each; out may be one of the three.
+    """out = norm((a + b) + c), one rounding each, and its codes; out may be one of the three.
 
     out: float32 [rows, n]. a, b, c: float32 [rows, n]; rows that are not there are zero. norm: NO_NORM; GAIN_SHIFT, y =
-    x gain + shift; or LAYER_NORM, of gain and shift too (float32 [n]), with `eps` added to the variance.
+    x gain + shift; or LAYER_NORM, of gain and shift too (float32 [n]), with `eps` added to the variance. coded: what
+    `CodeRows` would make of out and `smooth`, coded rows; none where its address is 0.
     """
 
     out: Matrix
@@ -27,11 +28,14 @@ class SumRows(NamedTuple):
     gain: int = 0
     shift: int = 0
     eps: float = 0.0
+    coded: Matrix = Matrix(0, 0)
+    smooth: int = 0
 
 
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
+    from minidistil.kernels.simd.coding import code_row
     from minidistil.kernels.simd.layer_norm import normalize_row
     from minidistil.kernels.simd.memory import get_i32
     from minidistil.kernels.simd.rows import sum_row
@@ -61,5 +65,7 @@ def code() -> Callable:
                 sum_row(row_of(o.a, i), row_of(o.b, i), row_of(o.c, i), o.n, gain, o.shift, out)
                 if o.norm == LAYER_NORM:
                     normalize_row(out, out, o.n, o.gain, o.shift, o.eps, member.scratch)
+                if o.coded.address != 0:
+                    code_row(out, o.n, o.smooth, o.coded.address + i * o.coded.ld * 4)
 
     return sum_rows

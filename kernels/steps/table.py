@@ -26,6 +26,9 @@ OPERATIONS = (
     "pack",
     "multiply_adds",
     "read_memory",
+    "coded_product",
+    "code_rows",
+    "decode_rows",
 )
 """The operations of `run`: each is a file beside this one, and its place its number. In `some_name.py` are its
 operands, a NamedTuple `SomeName`, and `code`, which makes the part of `run` that computes it."""
@@ -92,18 +95,23 @@ class Rows(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """A weight matrix [n, k] in panels (layout.pack), and its bias, padded to whole panels."""
+    """A weight matrix [n, k] in panels (layout.pack), and its bias, padded to whole panels.
+
+    bf16: not zero where the weights are bfloat16 (and n at least NARROW); the bias is float32.
+    """
 
     weight: int
     bias: int
     k: int
     n: int
+    bf16: int = 0
 
     def beyond(self, n: int) -> Packed:
         """The same without its first n columns, which fill whole panels where others follow."""
         first = layout.panels(n)
-        weight = self.weight + first * self.k * layout.PANEL * 4
-        return Packed(weight, self.bias + first * layout.PANEL * 4, self.k, self.n - first * layout.PANEL)
+        columns = first * layout.PANEL
+        weight = self.weight + columns * self.k * (2 if self.bf16 else 4)
+        return self._replace(weight=weight, bias=self.bias + columns * 4, n=self.n - columns)
 
 
 class PackedInt8(NamedTuple):

@@ -17,6 +17,7 @@ from minidistil.weights.errors import CheckpointError
 from minidistil.weights.file_names import PACKED_FILE
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import Option
+from minidistil.weights.precision import Precision
 
 if TYPE_CHECKING:
     from minidistil.weights import Checkpoint
@@ -35,8 +36,8 @@ class RunOptions(TypedDict, total=False):
         Option('"engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.'),
     ]
     precision: Annotated[
-        str | None,
-        Option('"float32", "bfloat16" or "int8", of the weights; unset, int8 where the checkpoint has it, or float32.'),
+        Precision | None,
+        Option('"float32", "bfloat16" or "int8", of the weights; unset, int8 where the checkpoint is, else float32.'),
     ]
 
 

@@ -27,6 +27,7 @@ from minidistil.weights.model_weights import (
     Norm,
     whole,
 )
+from minidistil.weights.precision import precision_of
 
 if TYPE_CHECKING:
     from minidistil.weights.config import Config
@@ -163,6 +164,8 @@ def _faults(weights: ModelWeights, task: Task) -> list[str]:
     """What in the weights stands in the way of training them."""
     faults = []
     encoder = weights.encoder
+    if (precision := precision_of(weights)) != "float32":
+        faults.append(f'the weights are {precision}: load the model with precision="float32"')
     if type(encoder.embeddings) is not EmbeddingWeights:
         faults.append("the embeddings are MobileBERT's")
     elif encoder.embeddings.projection is not None:

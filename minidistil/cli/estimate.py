@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from minidistil.records.lines import display_name, read_lines
+
+if TYPE_CHECKING:
+    from minidistil.weights.precision import Precision
 
 T = TypeVar("T")
 
@@ -26,6 +29,7 @@ class Estimate:
 
     Attributes:
         file: its name.
+        precision: of the model's weights.
         texts: lines in it.
         seconds: for all of them, as fast as the sample went in the middle; and at its 10th and 90th percentile.
         seconds_p10, seconds_p90: see there.
@@ -39,6 +43,7 @@ class Estimate:
     """
 
     file: str
+    precision: str
     texts: int
     seconds: float
     seconds_p10: float
@@ -63,13 +68,15 @@ class Estimate:
         return (
             f"{self.file}: {self.texts:,} texts, of {self.tokens_median:.0f} tokens at the median and "
             f"{self.tokens_p95:.0f} at 95%{cut}\n"
-            f"{duration(self.seconds)} here{spread if self.measured > _CHUNK else ''}: "
+            f"{duration(self.seconds)} here in {self.precision}{spread if self.measured > _CHUNK else ''}: "
             f"{self.texts / self.seconds:,.0f} texts a second, measured on {self.measured:,}\n"
             f"{busy(self.cores_had, self.threads, self.load)}"
         )
 
 
-def estimate(folder: Path, file: str, encoding: str, threads: int | None) -> Estimate:
+def estimate(
+    folder: Path, file: str, encoding: str, threads: int | None, precision: Precision | None = None
+) -> Estimate:
     """Count the lines of a file, embed some from all parts of it for a few seconds, and say how long all would take.
 
     Time goes with operations, not with texts: the chunks that are measured say how long an operation takes, tokenizer
@@ -80,6 +87,7 @@ def estimate(folder: Path, file: str, encoding: str, threads: int | None) -> Est
         file: its name, "-" for standard input, or "example:NAME".
         encoding: of the text.
         threads: of the engine; None for what the process may use.
+        precision: of the weights; None as the checkpoint is.
 
     Raises:
         click.ClickException: a file that cannot be read, or that has no text.
@@ -92,7 +100,7 @@ def estimate(folder: Path, file: str, encoding: str, threads: int | None) -> Est
     texts, sample = thinned((line for _, line in read_lines(file, encoding)), _SAMPLE)
     if not sample:
         raise click.ClickException(f"{display_name(file)} has no lines, so that there is nothing to measure")
-    encoder, load = SentenceEncoder.from_folder(folder, threads=threads), load_average()
+    encoder, load = SentenceEncoder.from_folder(folder, threads=threads, precision=precision), load_average()
     engine: Any = encoder.model._backend
     limit = encoder.max_seq_length
     whole = np.array([sum(map(len, windows)) for windows in encoder.tokenizer.encode_windows(sample, limit)])
@@ -115,6 +123,7 @@ def estimate(folder: Path, file: str, encoding: str, threads: int | None) -> Est
     tokens_median, tokens_p95 = (float(q) for q in np.quantile(whole, (0.5, 0.95)))
     return Estimate(
         file=display_name(file),
+        precision=encoder.precision,
         texts=texts,
         seconds=median,
         seconds_p10=p10,

@@ -14,9 +14,11 @@ from minidistil.backends.choose import BACKENDS
 from minidistil.cli.kinds import MODEL, MODELS
 from minidistil.cli.text import check_encoding
 from minidistil.weights.locate import KNOWN_PACKAGES, OWN_MODEL
+from minidistil.weights.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from minidistil.sentences import SentenceEncoder
+    from minidistil.weights.precision import Precision
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
@@ -88,6 +90,21 @@ _backend_option = click.option(
     help="engine: compiled; exact: NumPy, the same bits, slow; blas: NumPy, nearly the same numbers.  "
     "[default: engine, or blas with a warning where it cannot run]",
 )
+
+
+def precision_option(several: bool = False) -> Decorator:
+    """Add --model-precision as `precision`; of `several`, a tuple."""
+    again = "May be given again, to compare." if several else ""
+    return click.option(
+        "--model-precision",
+        "precision",
+        type=click.Choice(PRECISIONS),
+        multiple=several,
+        help="Of the weights: bfloat16 takes half of the memory, int8 a quarter, and is the fastest; numbers change a "
+        f"little. {again} [default: int8 where the checkpoint is, else float32]",
+    )
+
+
 fetching_options = (
     click.option("--revision", help="Branch, tag or commit of a hub id."),
     click.option("--local-files-only", is_flag=True, help="Never ask the hub; what is cached must do."),
@@ -111,7 +128,8 @@ def model_option(default_sentence_model: bool, own_model: bool = False) -> Decor
 
 def model_options(default_sentence_model: bool, own_model: bool = False) -> Callable[[Command], Command]:
     """Add --model and how to run it; see `model_option`."""
-    return shared(model_option(default_sentence_model, own_model), threads_option(), _backend_option, *fetching_options)
+    how = (threads_option(), _backend_option, precision_option())
+    return shared(model_option(default_sentence_model, own_model), *how, *fetching_options)
 
 
 def checkpoint_options(command: Command) -> Command:
@@ -145,7 +163,13 @@ def traceback_option(command: Command) -> Command:
 
 
 def load_sentence_encoder(
-    model: str | None, *, threads: int | None, backend: str | None, revision: str | None, local_files_only: bool
+    model: str | None,
+    *,
+    threads: int | None,
+    backend: str | None,
+    precision: Precision | None,
+    revision: str | None,
+    local_files_only: bool,
 ) -> SentenceEncoder:
     """Load --model as what makes sentence embeddings: what its modules.json says, else mean pooling.
 
@@ -158,6 +182,7 @@ def load_sentence_encoder(
         sentence_model(model),
         threads=threads,
         backend=backend,
+        precision=precision,
         revision=revision,
         local_files_only=local_files_only,
     )

@@ -45,7 +45,14 @@ _LAYOUT = Layout({"embedding": list}, prefix="new_")
 @click.option("--prompt-name", help="Put the model's prompt of this name before each text.")
 @click.option("--normalize", is_flag=True, help="Scale the embeddings to length 1.")
 @click.option("--truncate-dim", type=click.IntRange(min=1), metavar="N", help="Keep the first N dimensions.")
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), default="float32", show_default=True)
+@click.option(
+    "--precision",
+    "numbers",
+    type=click.Choice(list(PRECISIONS)),
+    default="float32",
+    show_default=True,
+    help="Of the embeddings, as they are written.",
+)
 @click.option(
     "--ranges",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -64,7 +71,7 @@ def embed(
     prompt_name: str | None,
     normalize: bool,
     truncate_dim: int | None,
-    precision: str,
+    numbers: str,
     ranges: Path | None,
     restart: bool,
     shard: tuple[int, int] | None,
@@ -100,7 +107,7 @@ def embed(
         "prompt_name": prompt_name,
         "normalize_embeddings": normalize,
         "truncate_dim": truncate_dim,
-        "precision": precision,
+        "precision": numbers,
         "ranges": None if ranges is None else _load_ranges(ranges),
         "truncation": True,
     }

@@ -16,6 +16,7 @@ from minidistil.cli.options import (
     fetching_options,
     gathered,
     output_option,
+    precision_option,
     sentence_model,
     shared,
     threads_option,
@@ -24,6 +25,7 @@ from minidistil.cli.records import restart_option
 
 if TYPE_CHECKING:
     from minidistil.training import Trained
+    from minidistil.weights.precision import Precision
     from minidistil.weights.source import Source
 
 # Settings that have an option of their own: name -> kind, and what it is. --set takes all of them.
@@ -282,6 +284,7 @@ def distill(
     "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Parts of the data to choose --decay by."
 )
 @threads_option()
+@precision_option()
 @shared(*fetching_options)
 def train_frozen(
     data: str,
@@ -294,6 +297,7 @@ def train_frozen(
     decay: float | None,
     folds: int,
     threads: int | None,
+    precision: Precision | None,
     revision: str | None,
     local_files_only: bool,
 ) -> None:
@@ -320,6 +324,7 @@ def train_frozen(
         decay=decay,
         folds=folds,
         threads=threads,
+        precision=precision,
         show_progress=sys.stderr.isatty(),
     )
     if made.truncated:
@@ -331,7 +336,9 @@ def train_frozen(
         click.echo(f"decay {tried:<6g} held out in {folds} parts: accuracy {accuracy:.4f}  loss {loss:.4f}{chosen}")
     if made.held_out is not None:
         click.echo(f"\n{made.held_out}\n")
-    click.echo(f"{made.texts:,} texts, {len(made.labels)} labels; try: minidistil classify FILE -m {made.folder}")
+    again = "" if precision is None else f" --model-precision {precision}"
+    command = f"minidistil classify FILE -m {made.folder}{again}"
+    click.echo(f"{made.texts:,} texts, {len(made.labels)} labels; try: {command}")
 
 
 @train.command("curves", short_help="Draw the log of a run.")

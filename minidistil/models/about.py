@@ -10,6 +10,8 @@ import numpy as np
 
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import ModelWeights, Table, whole
+from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable
+from minidistil.weights.precision import Precision, precision_of
 
 _TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 
@@ -59,11 +61,13 @@ class About(NamedTuple):
         parameters: how many numbers they are, each once, wherever it is used.
         embeddings: how many of them stand in tables of embeddings.
         words: [V, E].
+        precision: of the weights.
     """
 
     parameters: int
     embeddings: int
     words: Table
+    precision: Precision
 
 
 def about(weights: ModelWeights, head: Any) -> About:
@@ -71,10 +75,10 @@ def about(weights: ModelWeights, head: Any) -> About:
     tables = weights.encoder.embeddings
     every = {id(array): array.size for array in _arrays((weights.encoder, weights.pooler if head is None else head))}
     in_tables = [array.size for name in _TABLES if (array := getattr(tables, name)) is not None]
-    return About(sum(every.values()), sum(in_tables), tables.word_embeddings)
+    return About(sum(every.values()), sum(in_tables), tables.word_embeddings, precision_of(weights))
 
 
-def outline(name: str, config: Config, head: str, parameters: int, computed: str) -> str:
+def outline(name: str, config: Config, head: str, facts: About, computed: str) -> str:
     """Return a model's architecture in a few lines, for people."""
     lines = [
         f"{config.model_type}: {config.n_layers} layers, {config.n_heads} heads, {config.dim} wide, feed-forward "
@@ -84,14 +88,20 @@ def outline(name: str, config: Config, head: str, parameters: int, computed: str
     if head:
         labelled = head in ("sequence_classification", "token_classification")
         lines.append(f"head: {head}" + (f" ({', '.join(config.id2label.values())})" if labelled else ""))
-    lines.append(f"{parameters:,} parameters, float32 on the CPU ({computed}), from {config.name_or_path!r}")
+    numbers = f"{facts.parameters:,} parameters, {facts.precision} on the CPU"
+    lines.append(f"{numbers} ({computed}), from {config.name_or_path!r}")
     return "\n".join([f"{name}(", *(f"  {line}" for line in lines), ")"])
 
 
 def _arrays(part: Any) -> Iterator[np.ndarray]:
-    """Every array within a part of the weights."""
+    """Every array of parameters within a part of the weights: scales, which came with the precision, are none."""
     if isinstance(part, np.ndarray):
         yield part
+    elif isinstance(part, (Int8Linear, BFloat16Linear)):
+        yield part.codes if isinstance(part, Int8Linear) else part.bits
+        yield part.bias
+    elif isinstance(part, NarrowTable):
+        yield part.codes
     elif isinstance(part, tuple):
         for one in part:
             yield from _arrays(one)

@@ -28,7 +28,8 @@ from minidistil.weights.by_reference import ByReference
 from minidistil.weights.config import Config, ConfigOptions, replaced
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import HubOptions, Option, spelled_out
-from minidistil.weights.precision import in_precision
+from minidistil.weights.precision import Precision, check_precision
+from minidistil.weights.quantization_config import KEY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +84,11 @@ def configured(checkpoint: Checkpoint, options: ModelOptions) -> Config:
     if given is not None and not isinstance(given, (Config, Mapping)):
         found = type(given).__name__
         raise TypeError(f"config must be a configuration of minidistil's, a dictionary or a path, got {found}")
-    raw = given.to_dict() if isinstance(given, Config) else checkpoint.config if given is None else given
+    raw = given.to_dict() if isinstance(given, Config) else checkpoint.config if given is None else dict(given)
+    if KEY in checkpoint.config:  # of the file, whoever describes the model
+        raw = {**raw, KEY: checkpoint.config[KEY]}
+    else:
+        raw = {name: value for name, value in raw.items() if name != KEY}
     return Config.from_dict(replaced(raw, options, folder), where=folder)
 
 
@@ -167,7 +172,8 @@ class Model(ByReference, Generic[Output]):
     def _load(cls: type[Loaded], checkpoint: Checkpoint, name_or_path: str, options: ModelOptions) -> Loaded:
         from minidistil.weights import read_model
 
-        threads, backend = options.get("threads"), options.get("backend")
+        threads, backend, precision = options.get("threads"), options.get("backend"), options.get("precision")
+        check_precision(precision)
         config = replace(configured(checkpoint, options), name_or_path=name_or_path or str(checkpoint.folder))
         if config.model_type not in cls.families:
             raise ValueError(
@@ -176,8 +182,12 @@ class Model(ByReference, Generic[Output]):
             )
         packed = packed_beside(backend, checkpoint) if options.get("config") is None else None
         # What is packed was checked when it was packed.
-        weights = read_model(checkpoint.with_config(config.raw), heads=cls.heads, check_finite=packed is None)
-        weights = in_precision(weights, options.get("precision"))
+        weights = read_model(
+            checkpoint.with_config(config.raw),
+            heads=cls.heads,
+            check_finite=packed is None,
+            precision=precision,
+        )
         pooled = options.get("add_pooling_layer")
         if pooled is False and not cls.heads:
             weights = replace(weights, pooler=None)
@@ -297,7 +307,8 @@ class Model(ByReference, Generic[Output]):
     def save_pretrained(self, save_directory: str | os.PathLike[str], **others: Unpack[SavingKeywords]) -> list[str]:
         """Write a copy of the checkpoint that the model was loaded from: config.json and all its weights.
 
-        Weights that are not safetensors become such. The files are whole, or nobody takes the folder for a checkpoint.
+        It is the checkpoint's own, in whatever `precision` it was loaded. Weights that are not safetensors become such.
+        The files are whole, or nobody takes the folder for a checkpoint.
 
         Args:
             save_directory: a folder, made where there is none.
@@ -383,7 +394,12 @@ class Model(ByReference, Generic[Output]):
 
     def __repr__(self) -> str:
         computed = type(self._backend).__name__.lower()
-        return outline(type(self).__name__, self.config, "".join(self.heads), self._about.parameters, computed)
+        return outline(type(self).__name__, self.config, "".join(self.heads), self._about, computed)
+
+    @property
+    def precision(self) -> Precision:
+        """That of the weights: "float32", "bfloat16" or "int8"; results are float32 in each."""
+        return self._about.precision
 
     @property
     def device(self) -> Device:
@@ -392,7 +408,7 @@ class Model(ByReference, Generic[Output]):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What is computed in: float32."""
+        """What results are, and what is computed between the products: float32, whatever the `precision`."""
         return np.dtype(np.float32)
 
     def cpu(self: Loaded) -> Loaded:

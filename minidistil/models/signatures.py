@@ -21,7 +21,7 @@ class SentenceValues(TypedDict):
 
 
 class EncodeOptions(EncodeKeywords, total=False):
-    """The options of `encode`, but for those that decide of the type: `output_value` and `precision`."""
+    """The options of `encode`, but for `output_value` and the embeddings' `precision`, which decide of the type."""
 
     convert_to_numpy: Literal[True]
     convert_to_tensor: Literal[False]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from minidistil.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
     from minidistil.sentences import SentenceEncoder
     from minidistil.tokenization import Tokenizer
+    from minidistil.weights.precision import Precision
     from minidistil.weights.source import Source
 
     _Model: TypeAlias = str | os.PathLike[str] | Model[Any] | SentenceEncoder | None
@@ -162,6 +163,7 @@ def pipeline(
     token: str | bool | None = None,
     threads: int | None = None,
     backend: str | None = None,
+    precision: Precision | None = None,
     device: Any = None,
     model_kwargs: dict[str, Any] | None = None,
     **options: Any,
@@ -182,6 +184,7 @@ def pipeline(
         token: hub credentials.
         threads: to compute with; None for OMP_NUM_THREADS where it is set, else what the process may use.
         backend: "engine", "exact" or "blas"; unset, the engine, or "blas" with a warning where it cannot run.
+        precision: "float32", "bfloat16" or "int8", of the weights; unset, int8 where the checkpoint is, else float32.
         device: None, -1 or "cpu", for code written for other libraries.
         model_kwargs: further options of loading the model.
         **options: of loading the model, such as `subfolder` and `config`; the task's own; and those of every pipeline:
@@ -211,7 +214,7 @@ def pipeline(
 
     # By name, not `**options: Unpack[LoadOptions]`: those are the task's, and any.
     said: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only or None}
-    said |= {"token": token, "threads": threads, "backend": backend}
+    said |= {"token": token, "threads": threads, "backend": backend, "precision": precision}
     said = {name: value for name, value in said.items() if value is not None}
     said |= {name: options.pop(name) for name in LoadOptions.__annotations__.keys() & options.keys()}
     said = checked_table(LoadOptions, "model_kwargs", model_kwargs) | without_foreign(LoadOptions, "pipeline", said)

@@ -364,8 +364,9 @@ class SentenceEncoder(ByReference, Prompted):
             show_progress_bar: show one on standard error.
             output_value: "sentence_embedding"; "token_embeddings" for the rows that are pooled; None for both, and the
                 token ids, in a dictionary per sentence.
-            precision: "float32"; "float16"; "int8" or "uint8", by `ranges`; "binary" or "ubinary" (see
-                `quantize_embeddings`).
+            precision: in which the embeddings are handed out: "float32"; "float16"; "int8" or "uint8", by `ranges`;
+                "binary" or "ubinary" (see `quantize_embeddings`). That of the model's weights is said when it is
+                loaded.
             convert_to_numpy: True; there is nothing else to convert to.
             convert_to_tensor: False.
             device: None or "cpu".
@@ -461,7 +462,7 @@ class SentenceEncoder(ByReference, Prompted):
     truncate_sentence_embeddings = truncate_embeddings
 
     def embedding_width(self, precision: str = "float32", truncate_dim: int | None = None) -> int:
-        """Return how many numbers `encode` writes for a sentence."""
+        """Return how many numbers `encode` writes for a sentence in a precision of embeddings."""
         full = self._modules.width
         return stored_width(min(full, truncate_dim or self.truncate_dim or full), precision)
 

@@ -19,6 +19,7 @@ from minidistil.weights.options import HubOptions, Option, checked_table
 if TYPE_CHECKING:
     from minidistil.models.base import Model
     from minidistil.weights.config import Config
+    from minidistil.weights.precision import Precision
 
 
 Self = TypeVar("Self", bound="Prompted")
@@ -115,8 +116,13 @@ class Prompted:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What is computed in: float32."""
+        """What results are, and what is computed between the products: float32, whatever the `precision`."""
         return self.model.dtype
+
+    @property
+    def precision(self) -> Precision:
+        """That of the model's weights, "float32", "bfloat16" or "int8"; that of embeddings is an option of `encode`."""
+        return self.model.precision
 
     def eval(self: Self) -> Self:
         """Return the model: it only ever evaluates. Here so that code written for PyTorch keeps working."""
@@ -154,7 +160,7 @@ class Prompted:
     def __repr__(self) -> str:
         kinds = [type(part).__name__.removesuffix("Part") for part in self.parts]
         lines = [f"  ({i}): {kind}" for i, kind in enumerate(kinds)]
-        lines[0] += f"({type(self.model).__name__})"
+        lines[0] += f"({type(self.model).__name__}, {self.precision})"
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
 
     def __bool__(self) -> bool:

@@ -100,7 +100,7 @@ def encode_to_file(
         show_progress_bar: show one on standard error.
         total: how many sentences there are, for the progress bar.
         truncation: as for `SentenceEncoder.encode`; "warn" warns once, at the end.
-        **options: `SentenceEncoder.encode`'s: `prompt_name`, `precision` with `ranges`, `truncate_dim`, ...
+        **options: `SentenceEncoder.encode`'s: `prompt_name`, `precision` (of the embeddings) with `ranges`, ...
 
     Returns:
         What was written.
@@ -259,6 +259,7 @@ def _circumstances(encoder: SentenceEncoder, kind: str, width: int, options: dic
     return {
         "format": kind,
         "model": encoder.digest(),
+        "model_precision": encoder.precision,
         "bits": bits_of(encoder.model),
         "max_seq_length": encoder.max_seq_length,
         "prompt": encoder.prompt_text(options.get("prompt"), options.get("prompt_name")),

@@ -21,6 +21,7 @@ from minidistil.sentences.encoder import SentenceEncoder
 from minidistil.training.data import read_labelled
 from minidistil.training.evaluation import Evaluation, evaluate_labels
 from minidistil.training.logistic import Features, fit, score
+from minidistil.weights.precision import Precision
 
 DECAYS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Tried one after another, as long as what was held out is told better; of columns of deviation 1."""
@@ -65,6 +66,7 @@ def fit_classifier(
     folds: int = 5,
     threads: int | None = None,
     backend: str | None = None,
+    precision: Precision | None = None,
     show_progress: bool = False,
     **options: Any,
 ) -> FrozenClassifier:
@@ -84,6 +86,8 @@ def fit_classifier(
         folds: parts of the data for that, each with its share of every label.
         threads: to compute embeddings with.
         backend: that computes them.
+        precision: of the encoder's weights, as for `load`; the folder gets the checkpoint's own, so say the same again
+            to whatever loads it.
         show_progress: show a bar on standard error.
         **options: of finding the checkpoint: `revision`, `local_files_only`, ...
 
@@ -100,7 +104,7 @@ def fit_classifier(
     if decay is None and fewest < 2:
         raise ValueError("a label has a single text, of which nothing can be held out: say decay, such as decay=0.1")
     other = None if held_out is None else read_labelled(held_out, text, label, names, complete=False)
-    encoder = _encoder(start, threads=threads, backend=backend, **options)
+    encoder = _encoder(start, threads=threads, backend=backend, precision=precision, **options)
 
     before = encoder.truncated
     features = Features(_embeddings(encoder, texts, show_progress))
@@ -117,7 +121,8 @@ def fit_classifier(
 
     evaluation = None
     if other is not None:
-        made = SentenceClassifier.from_folder(folder, threads=threads, backend=backend)
+        how: Any = {"threads": threads, "backend": backend, "precision": encoder.precision}
+        made = SentenceClassifier.from_folder(folder, **how)
         logits: np.ndarray = made.encode(other[0], truncation=True, show_progress_bar=show_progress)
         evaluation = evaluate_labels(other[1], logits, names)
     return FrozenClassifier(folder, names, len(texts), decay, tried, evaluation, cut)

@@ -33,6 +33,7 @@ from minidistil.weights.config import Config
 from minidistil.weights.errors import listing
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.named import named
+from minidistil.weights.precision import require_float32
 from minidistil.weights.small_files import is_there
 
 RUN_FOLDER = "training"
@@ -229,6 +230,8 @@ def _train(
     begun = teacher if start is None and teacher is not None else _read(start or "")
     if begun.folder.resolve() == out.resolve():
         raise ValueError(f"{out}: is what training starts from: name another folder for the result")
+    use = "what is trained" if start is not None else "a student made of its layers, where start names none,"
+    require_float32(begun.weights, begun.name, use)
     model = NewModel(begun.config, begun.weights)
     if start is None:
         model = make_student(model, layers)

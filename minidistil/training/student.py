@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minidistil.training.writing import WRITTEN, configuration
+from minidistil.training.writing import WRITTEN
 from minidistil.weights import open_checkpoint, read_model
 from minidistil.weights.config import Config
 from minidistil.weights.config_values import parse
@@ -31,6 +31,8 @@ from minidistil.weights.model_weights import (
     Norm,
     whole,
 )
+from minidistil.weights.precision import require_float32
+from minidistil.weights.writing import configuration
 
 if TYPE_CHECKING:
     from minidistil.backends.learning import Task
@@ -66,9 +68,10 @@ def make_student(teacher: str | os.PathLike[str] | NewModel, layers: int | Seque
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is faulty.
-        ValueError: another family, or layers that the teacher does not have.
+        ValueError: another family, weights that are not float32, or layers that the teacher does not have.
     """
     config, weights = teacher if isinstance(teacher, tuple) else _read(teacher)
+    require_float32(weights, config.name_or_path or "this teacher", "a student made of its layers")
     embeddings = weights.encoder.embeddings
     if config.model_type not in WRITTEN or not isinstance(embeddings, EmbeddingWeights):
         raise ValueError(f"students are made of {', '.join(WRITTEN)}; this teacher is of {config.model_type}")
@@ -277,4 +280,5 @@ def _put_together(config: Config, weights: ModelWeights) -> NewModel:
 
 def _read(teacher: str | os.PathLike[str]) -> NewModel:
     opened = open_checkpoint(teacher)
-    return NewModel(Config.from_dict(opened.config, where=opened.folder), read_model(opened))
+    config = Config.from_dict(opened.config, where=opened.folder, name_or_path=opened.source.name)
+    return NewModel(config, read_model(opened))

@@ -19,6 +19,7 @@ import numpy as np
 from minidistil.training.writing import WRITTEN, write_checkpoint
 from minidistil.weights import CheckpointError, EmbeddingWeights, Linear, ModelWeights, open_checkpoint, read_model
 from minidistil.weights.config import Config
+from minidistil.weights.precision import require_float32
 from minidistil.weights.saving import Content, as_json
 from minidistil.weights.small_files import parse_json
 
@@ -71,7 +72,7 @@ def cut_vocabulary(
 
     Raises:
         CheckpointError: there is no such checkpoint, it is faulty, or the folder cannot be written.
-        ValueError: another family or kind of tokenizer, or a size that is too small.
+        ValueError: another family or kind of tokenizer, weights that are not float32, or a size that is too small.
     """
     from minidistil.tokenization import Tokenizer
 
@@ -83,10 +84,13 @@ def cut_vocabulary(
     if len(tokenizer) > config.vocab_size:
         fault = f"its tokenizer has {len(tokenizer)} tokens, and its embeddings {config.vocab_size}"
         raise CheckpointError(opened.folder, fault)
+    weights = read_model(opened)
+    require_float32(weights, opened.source.name, "a smaller vocabulary")
     words = count_words(tokenizer, texts)
     kept = choose_pieces(tokenizer, words, size)
-    weights = cut_weights(read_model(opened), kept)
-    write_checkpoint(folder, cut_config(opened.config, kept), weights, cut_tokenizer(tokenizer, kept))
+    write_checkpoint(
+        folder, cut_config(opened.config, kept), cut_weights(weights, kept), cut_tokenizer(tokenizer, kept)
+    )
     return report(tokenizer, Tokenizer.from_pretrained(os.fspath(folder)), words)
 
 

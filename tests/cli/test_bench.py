@@ -20,7 +20,7 @@ def test_bench_tells_where_the_time_goes(capsys: pytest.CaptureFixture[str], dis
     result = run(capsys, "bench", str(distilbert_small), "--lengths", "4,30", "--threads", "1")
     assert result.status == 0, result.err
     for words in (
-        "1 thread: at most ",
+        "float32 on 1 thread: at most ",
         "of reading",
         " passes), ",
         "of its core's time",
@@ -38,7 +38,7 @@ def test_bench_as_json(capsys: pytest.CaptureFixture[str], distilbert_small: Pat
     result = run(capsys, "bench", str(distilbert_small), "--lengths", "16", "--batch", "3", "--threads", "2", "--json")
     facts = json.loads(result.out)
     (length,) = facts["lengths"]
-    assert (facts["threads"], facts["sentences"], length["tokens"]) == (2, 3, 48)
+    assert (facts["precision"], facts["threads"], facts["sentences"], length["tokens"]) == ("float32", 2, 3, 48)
     assert sum(kernel["share"] for kernel in length["kernels"]) == pytest.approx(1)
     assert {kernel["layer"] for kernel in length["kernels"]} == {None, 0, 1}
     assert length["milliseconds_p10"] <= length["milliseconds"] <= length["milliseconds_p90"]
@@ -82,7 +82,7 @@ def test_bench_estimates_a_file(
     out = run(capsys, "bench", str(sentence_small), str(file), "--threads", "1").out
     assert "texts.txt: 900 texts, of " in out
     assert " are cut at 64\n" in out
-    assert " here: " in out
+    assert " here in float32: " in out
 
 
 def test_bench_estimates_nothing_of_nothing(

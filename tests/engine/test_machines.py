@@ -16,6 +16,7 @@ from minidistil.kernels.code.target import target
 from tests.bits import digest
 from tests.engine.test_families import albert, every_activation
 from tests.engine.test_invariance import CONFIG, alone
+from tests.engine.test_narrow import everything
 from tests.heads import Head
 from tests.processes import python
 
@@ -34,9 +35,9 @@ def result(program: str = _PROGRAM, **environment: str | None) -> list[str]:
 
 
 def here() -> str:
-    """Digest of sentences, activations and heads as this process computes them."""
+    """Digest of sentences, activations, heads and models of narrow weights as this process computes them."""
     assert CONFIG["dim"] == 128
-    return digest(*alone(0, 40), *alone(1, 200), *albert(), *every_activation(), *heads())
+    return digest(*alone(0, 40), *alone(1, 200), *albert(), *every_activation(), *heads(), *everything())
 
 
 def heads() -> list[np.ndarray]:

@@ -19,6 +19,7 @@ from minidistil.weights.packing import pack_model
 from tests import build, steps, training_steps
 from tests.bits import assert_same_bits
 from tests.families import VARIATIONS
+from tests.narrow import PRECISIONS, narrow
 
 
 def own_kinds() -> list[str]:
@@ -27,10 +28,11 @@ def own_kinds() -> list[str]:
     return [*names, *[name for name in VARIATIONS if name.startswith("mobilebert")]]
 
 
+@pytest.mark.parametrize("precision", ["float32", *PRECISIONS, "int8, some kept"])
 @pytest.mark.parametrize("kind", own_kinds())
-def test_steps_that_run_side_by_side_touch_different_memory(kind: str) -> None:
-    values = VARIATIONS[kind]
-    config, weights = build.config(values), build.model_weights(values)
+def test_steps_that_run_side_by_side_touch_different_memory(kind: str, precision: str) -> None:
+    values, (precision, *kept) = VARIATIONS[kind], precision.split(", ")
+    config, weights = build.config(values), narrow(build.model_weights(values), precision, keep=3 * len(kept))
     generator = np.random.default_rng(0)
     lengths = (5, 1, 18)
     types = [np.arange(n) % 2 for n in lengths] if config.type_vocab_size > 1 else None
@@ -155,6 +157,7 @@ def test_shapes_that_do_not_fit_are_refused_when_a_pass_is_written() -> None:
 def test_parts_of_packed_weights_lie_where_they_are() -> None:
     w = Packed(1000, 500, 7, 3 * 144)
     assert w.beyond(128) == Packed(1000 + 3 * 48 * 7 * 4, 500 + 144 * 4, 7, 2 * 144)
+    assert w._replace(bf16=1).beyond(128) == Packed(1000 + 3 * 48 * 7 * 2, 500 + 144 * 4, 7, 2 * 144, 1)
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 48, 50])

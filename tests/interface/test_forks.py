@@ -27,6 +27,7 @@ from tests.processes import python, run
 warnings.simplefilter("ignore")
 children, uses = int(sys.argv[1]), {
     "encode": lambda: minidistil.load(sys.argv[3], threads=2).encode(["music", "wine"]),
+    "narrow": lambda: minidistil.load(sys.argv[3], threads=2, precision="int8").encode(["music", "wine"]),
     "exact": lambda: minidistil.load(sys.argv[3], backend="exact").encode("music"),
     "pipeline": lambda: minidistil.pipeline("fill-mask", model=sys.argv[3], threads=2)("music [MASK]"),
     "rerank": lambda: minidistil.CrossEncoder(sys.argv[3], threads=2).predict([("music", "wine")]),
@@ -48,6 +49,7 @@ assert statuses == [0] * children, statuses
     ("use", "model", "children"),
     [
         ("encode", "sentence_small", 12),
+        ("narrow", "sentence_small", 6),
         ("pipeline", "distilbert_small", 12),
         pytest.param("encode", "sentence_small", 200, marks=pytest.mark.slow),
         pytest.param("exact", "sentence_small", 100, marks=pytest.mark.slow),
@@ -78,6 +80,8 @@ sentences, words, reranker, folder = sys.argv[1:]
 ranges = [-1.0] * 128, [1.0] * 128
 for options in {"threads": 2}, {"backend": "exact"}, {"backend": "blas"}:
     minidistil.load(sentences, **options).encode(["music", "wine"], precision="int8", ranges=ranges)
+    for precision in "int8", "bfloat16":
+        minidistil.load(sentences, precision=precision, **options).encode(["music", "wine"])
 minidistil.pipeline("fill-mask", model=words, threads=2)("music [MASK]")
 minidistil.pipeline("feature-extraction", model=words, threads=2)("music")
 minidistil.CrossEncoder(reranker, threads=2).rank("music", ["wine", "rain"])

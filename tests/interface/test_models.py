@@ -7,6 +7,7 @@ import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from minidistil import (
 from minidistil.kernels.code import native
 from minidistil.models.inputs import prepare
 from minidistil.models.outputs import BaseModelOutput, BaseModelOutputWithPooling, MaskedLMOutput
+from minidistil.weights.precision import PRECISIONS, Precision
 from tests.bits import assert_same_bits
 from tests.interface.backends import INVARIANT, QUICK, assert_as_promised
 from tests.synthetic import (
@@ -153,8 +155,12 @@ def test_only_the_rows_asked_for_have_the_same_bits(masked_lm: DistilBertForMask
 
 
 @pytest.mark.parametrize("backend", INVARIANT)
-def test_a_sentence_alone_and_in_any_batch_has_the_same_bits(backend: str, distilbert_small: Path) -> None:
-    model = DistilBertForMaskedLM.from_pretrained(distilbert_small, backend=backend, threads=2)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_sentence_alone_and_in_any_batch_has_the_same_bits(
+    backend: str, precision: Precision, distilbert_small: Path
+) -> None:
+    how: Any = {"backend": backend, "threads": 2, "precision": precision}
+    model = DistilBertForMaskedLM.from_pretrained(distilbert_small, **how)
 
     @given(st.lists(st.integers(1, 24), min_size=2, max_size=5), st.integers(0, 2**32), st.booleans())
     @settings(max_examples=15 if backend == "engine" else 3, deadline=None)

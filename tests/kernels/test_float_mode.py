@@ -15,6 +15,7 @@ import pytest
 
 from minidistil._float_mode import default_mode
 from minidistil.kernels.code import emit, native
+from minidistil.kernels.code.target import cpu
 from tests import float_modes
 
 
@@ -51,7 +52,7 @@ def test_an_entry_computes_nothing_outside_the_default_mode() -> None:
     from minidistil.kernels.steps.run import run
 
     machine = emit.this_machine()
-    module = emit.closed_module(run, "its_name", machine)
+    module = emit.closed_module(run, "its_name", machine, cpu()[1])
     entry = machine.emit_assembly(module).partition("\nits_name:")[2].partition(".cfi_endproc")[0]
     assert re.findall(r"v?(?:ld|st)mxcsr|call", entry) == ["vstmxcsr", "vldmxcsr", "call", "vldmxcsr"]
     assert not re.search("%[xyz]mm", entry)

@@ -1,4 +1,4 @@
-"""The matrix product against `exact`: every remainder of rows, columns and blocks of k."""
+"""The matrix product against `exact`: every remainder of rows, columns and blocks of k; weights of both widths."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.table import Matrix, Packed
 from minidistil.kernels.steps.take import take
 from minidistil.weights.model_weights import Linear
+from minidistil.weights.narrow import rounded, widened
 from tests.bits import assert_same_bits
 from tests.kernels.values import normal, with_non_finite
 
+each_width = pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
+
 
 def packed(w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    weight = np.full((layout.panels(len(w)), w.shape[1], layout.PANEL), np.nan, np.float32)
+    """W float32, or bits uint16 of bfloat16, and its bias; nothing is there beyond them."""
+    weight = np.full((layout.panels(len(w)), w.shape[1], layout.PANEL), 0x7FC0, w.dtype)
     layout.pack(w, weight, target.sliver())
     bias = np.zeros(len(weight) * layout.PANEL, np.float32)
     bias[: len(b)] = b
     return weight, bias
 
 
-def check(m: int, n: int, k: int, non_finite: bool = False) -> None:
+def check(m: int, n: int, k: int, non_finite: bool = False, bf16: bool = False) -> None:
     x, w, b = normal(1, m, k), normal(2, n, k, scale=0.2), normal(3, n)
     if non_finite:
         x, w = with_non_finite(x, 4), with_non_finite(w, 5)
-    weight, bias = packed(w, b)
+    weight, bias = packed(rounded(w) if bf16 else w, b)
     out = np.full((m, len(bias)), np.nan, np.float32)
-    matrix = Packed(layout.address(weight), layout.address(bias), k, len(bias))
+    matrix = Packed(layout.address(weight), layout.address(bias), k, len(bias), int(bf16))
     take(Product(Matrix(layout.address(x), k), matrix, Matrix(layout.address(out), len(bias)), m))
-    want = exact.linear(x, Linear(w, b))
+    want = exact.linear(x, Linear(widened(rounded(w)) if bf16 else w, b))
     assert_same_bits(np.ascontiguousarray(out[:, :n]), want, f"M={m} N={n} K={k}")
     if not non_finite:
         assert not out[:, n:].any(), "columns of padding are zero"
@@ -44,27 +48,31 @@ def check(m: int, n: int, k: int, non_finite: bool = False) -> None:
         assert not np.isfinite(want).all()
 
 
-@pytest.mark.parametrize("m", range(1, 2 * tile.ROWS + 2))
-def test_every_number_of_rows(m: int) -> None:
-    check(m, 50, 64)
+@each_width
+@pytest.mark.parametrize("m", [*range(1, 2 * tile.ROWS + 2), 100])
+def test_every_number_of_rows(m: int, bf16: bool) -> None:
+    check(m, 50, 64, bf16=bf16)
 
 
+@each_width
 @pytest.mark.parametrize("n", [*range(1, 50), 95, 96, 97, 144])
-def test_every_width_of_the_last_panel(n: int) -> None:
-    check(5, n, 17)
+def test_every_width_of_the_last_panel(n: int, bf16: bool) -> None:
+    check(5, n, 17, bf16=bf16)
 
 
+@each_width
 @pytest.mark.parametrize(
     "k", [1, 2, 3, 15, 16, 17, 31, 64, 191, 192, 193, 194, 256, 301, 312, 382, 383, 384, 385, 400, 575, 576, 768, 1200]
 )
-def test_every_kind_of_block(k: int) -> None:
-    check(9, 49, k)
+@pytest.mark.parametrize("m", [1, 9])
+def test_every_kind_of_block(m: int, k: int, bf16: bool) -> None:
+    check(m, 49, k, bf16=bf16)
 
 
-@given(st.integers(1, 40), st.integers(1, 120), st.integers(1, 450), st.booleans())
-@settings(max_examples=40, deadline=None)
-def test_any_shape(m: int, n: int, k: int, non_finite: bool) -> None:
-    check(m, n, k, non_finite)
+@given(st.integers(1, 40), st.integers(1, 120), st.integers(1, 450), st.booleans(), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_any_shape(m: int, n: int, k: int, non_finite: bool, bf16: bool) -> None:
+    check(m, n, k, non_finite, bf16)
 
 
 @pytest.mark.parametrize("rows", range(1, tile.ROWS + 1))
@@ -94,17 +102,19 @@ def test_first_total_is_not_added_to_zero() -> None:
     assert not c.any()
 
 
+@each_width
 @pytest.mark.parametrize("rows", [1, 7, 143, 144, 145, 150, 289])
 @pytest.mark.parametrize("n", [5, 48, 130])
-def test_product_of_a_team(rows: int, n: int) -> None:
+def test_product_of_a_team(rows: int, n: int, bf16: bool) -> None:
     """Row blocks and panels as tasks, with a leading dimension and an odd width, give what one plain product gives."""
     k, ld = 24, 40
     x = np.full((rows, ld), np.nan, np.float32)
     x[:, :k] = normal(1, rows, k)
     w, b = normal(2, n, k), normal(3, n)
-    weight, bias = packed(w, b)
+    weight, bias = packed(rounded(w) if bf16 else w, b)
+    w = widened(rounded(w)) if bf16 else w
     want = exact.linear(np.ascontiguousarray(x[:, :k]), Linear(w, b))
-    own, matrix = Matrix(layout.address(x), ld), Packed(layout.address(weight), layout.address(bias), k, n)
+    own, matrix = Matrix(layout.address(x), ld), Packed(layout.address(weight), layout.address(bias), k, n, int(bf16))
     for bias_last in (True, False):
         exactly = np.full((rows, n), np.nan, np.float32)
         take(Product(own, matrix, Matrix(layout.address(exactly), n), rows, bias_last=int(bias_last)))

@@ -38,13 +38,23 @@ def places(k: int, columns: int, sliver: int) -> np.ndarray:
 
 
 def panels(weight: np.ndarray, sliver: int) -> np.ndarray:
-    """What packing must give: float32 [panels, k, PANEL]."""
+    """What packing must give, of float32 or uint16: [panels, k, PANEL]."""
     n, k = weight.shape
-    b = np.zeros((layout.panels(n) * layout.PANEL, k), np.float32)
+    b = np.zeros((layout.panels(n) * layout.PANEL, k), weight.dtype)
     b[:n] = weight
-    out = np.empty((layout.panels(n), k * layout.PANEL), np.float32)
+    out = np.empty((layout.panels(n), k * layout.PANEL), weight.dtype)
     out[:, places(k, layout.PANEL, sliver)] = b.reshape(len(out), layout.PANEL, k).transpose(0, 2, 1)
     return out.reshape(-1, k, layout.PANEL)
+
+
+def any_bits(seed: int, *shape: int) -> np.ndarray:
+    """uint16 of all kinds; as bfloat16, NaN among them."""
+    return np.random.default_rng([seed, *shape]).integers(0, 2**16, shape, np.uint16)
+
+
+def assert_same(got: np.ndarray, want: np.ndarray) -> None:
+    """float32 or uint16; a NaN keeps its bits."""
+    np.testing.assert_array_equal(got.view(np.uint16), want.view(np.uint16))
 
 
 def test_slivers_of_every_cpu() -> None:
@@ -56,20 +66,20 @@ def test_slivers_of_every_cpu() -> None:
 @pytest.mark.parametrize("k", K)
 def test_in_numpy(k: int, sliver: int) -> None:
     for n in (1, 11, 12, 13, 47, 48, 49, 97):
-        weight = awkward(1, n, k)
-        got = np.full((layout.panels(n), k, layout.PANEL), 7, np.float32)
-        layout.pack(weight, got, sliver)
-        assert_same_bits(got, panels(weight, sliver))
+        for weight in (awkward(1, n, k), any_bits(1, n, k)):
+            got = np.full((layout.panels(n), k, layout.PANEL), 7, weight.dtype)
+            layout.pack(weight, got, sliver)
+            assert_same(got, panels(weight, sliver))
 
 
 @every_n
 @pytest.mark.parametrize("k", K)
 def test_compiled(n: int, k: int) -> None:
-    weight = awkward(1, n, k)
-    got = np.full((layout.panels(n) + 1, k, layout.PANEL), 7, np.float32)
-    take(Pack(layout.address(weight), n, k, layout.address(got)))
-    assert_same_bits(got[:-1], panels(weight, target.sliver()))
-    assert (got[-1] == 7).all(), "written beyond the panels"
+    for bf16, weight in enumerate((awkward(1, n, k), any_bits(1, n, k))):
+        got = np.full((layout.panels(n) + 1, k, layout.PANEL), 7, weight.dtype)
+        take(Pack(layout.address(weight), n, k, layout.address(got), bf16))
+        assert_same(got[:-1], panels(weight, target.sliver()))
+        assert (got[-1] == 7).all(), "written beyond the panels"
 
 
 @every_n

@@ -145,10 +145,15 @@ NUMBERS: list[tuple[str, Any, Any]] = [
         (None, OLD),
         ("torch.float32", OLD),
         ("float16", FLOAT32),
-        ("bfloat16", FLOAT32),
         (np.dtype(np.float16), FLOAT32),
-        ("int8", "float32 only"),
+        ("int8", 'precision="int8" is another option'),
     )
+]
+# Of what has a precision: half of the bytes is what somebody wants who says so.
+NARROW: list[tuple[str, Any, Any]] = [
+    (name, value, lambda model: getattr(model, "model", model).precision == "bfloat16")
+    for name in ("dtype", "torch_dtype")
+    for value in ("bfloat16", "torch.bfloat16")
 ]
 DROPOUTS: list[tuple[str, Any, Any]] = [
     (name, 0.0, OLD)
@@ -159,6 +164,11 @@ DROPOUTS: list[tuple[str, Any, Any]] = [
 LOADING: list[tuple[str, Any, Any]] = [
     *HUB,
     *NUMBERS,
+    *NARROW,
+    ("precision", None, OLD),
+    ("precision", "float32", OLD),
+    ("precision", "int8", lambda model: getattr(model, "model", model).precision == "int8"),
+    ("precision", "int4", "precision must be one of float32, bfloat16, int8, got 'int4'"),
     *DROPOUTS,
     ("seq_classif_dropout", 0.2, OLD),
     ("qa_dropout", 0.1, OLD),
@@ -180,10 +190,10 @@ LOADING: list[tuple[str, Any, Any]] = [
     ("gradient_checkpointing", False, OLD),
     ("torchscript", False, OLD),
     ("load_in_8bit", False, OLD),
-    ("load_in_8bit", True, "float32 only"),
-    ("load_in_4bit", True, "float32 only"),
+    ("load_in_8bit", True, 'pass precision="int8"'),
+    ("load_in_4bit", True, 'pass precision="int8"'),
     ("quantization_config", None, OLD),
-    ("quantization_config", object(), "float32 only"),
+    ("quantization_config", object(), 'pass precision="int8"'),
     ("ignore_mismatched_sizes", False, OLD),
     ("ignore_mismatched_sizes", True, "no head is made up"),
     ("output_loading_info", False, OLD),
@@ -229,7 +239,8 @@ SENTENCES: list[tuple[str, Any, Any]] = [
     ),
     ("processor_kwargs", {"padding_side": "up"}, "padding_side = 'up'"),
     ("config_kwargs", {"use_cache": False}, OLD),
-    ("config_args", {"dtype": "int8"}, "float32 only"),
+    ("model_kwargs", {"torch_dtype": "bfloat16"}, lambda model: model.precision == "bfloat16"),
+    ("config_args", {"dtype": "int8"}, 'precision="int8" is another option'),
     ("subfolder", "", OLD),
     ("trust_remote_code", True, OLD),
 ]
@@ -262,6 +273,7 @@ ROWS: dict[str, list[tuple[str, Any, Any]]] = {
         *HUB,
         *NUMBERS,
         *DROPOUTS,
+        ("dtype", "bfloat16", FLOAT32),
         ("pretrained_model_name_or_path", None, OLD),
         ("attn_implementation", "eager", OLD),
         ("use_cache", False, OLD),
@@ -408,9 +420,10 @@ PIPELINES: list[tuple[str, Any, Any]] = [
     ("batch_size", 2, OLD),
     ("padding", True, OLD),
 ]
-ROWS["pipe"] = PIPELINES
+ROWS["pipe"] = [*PIPELINES, ("dtype", "bfloat16", FLOAT32)]
 ROWS["TextClassificationPipeline"] = [
     *PIPELINES,
+    ("dtype", "bfloat16", FLOAT32),
     ("device", -1, OLD),
     ("device", "cpu", OLD),
     ("device", 0, CPU),
@@ -429,7 +442,8 @@ ROWS["pipeline"] = [
     ("model_kwargs", {}, OLD),
     ("model_kwargs", {"attn_implementation": "eager", "low_cpu_mem_usage": True}, OLD),
     ("model_kwargs", {"id2label": {0: "a", 1: "b"}}, lambda pipe: pipe(TEXTS)[0]["label"] in "ab"),
-    ("model_kwargs", {"load_in_8bit": True}, "model_kwargs.load_in_8bit=True.: minidistil computes in float32 only"),
+    ("model_kwargs", {"load_in_8bit": True}, "model_kwargs.load_in_8bit=True.: minidistil has an int8 of its own"),
+    ("model_kwargs", {"dtype": "bfloat16"}, lambda pipe: pipe.model.precision == "bfloat16"),
     ("config", None, OLD),
     ("id2label", {0: "a", 1: "b"}, lambda pipe: pipe(TEXTS)[0]["label"] in "ab"),
     ("subfolder", "below", OLD),
@@ -520,7 +534,8 @@ def test_every_keyword_has_a_row_and_stands_on_the_page(call: str) -> None:
     rows = {keyword for other, rows in ROWS.items() if CALLS[other].keywords is table for keyword, _, _ in rows}
     hints = get_type_hints(table, globalns={}, include_extras=True)
     rules = {name: get_args(hint)[1] for name, hint in hints.items()}
-    foreign = {name for name, rule in rules.items() if isinstance(rule, (_keywords.Neutral, _keywords.SameAs))}
+    kinds = (_keywords.Neutral, _keywords.SameAs, _keywords.Chooses)
+    foreign = {name for name, rule in rules.items() if isinstance(rule, kinds)}
     assert foreign - rows == set()
     page = PAGE.read_text(encoding="utf-8")
     assert [name for name in hints if f"`{name}" not in page] == []

@@ -79,6 +79,38 @@ def _(at: Any) -> None:
     assert "pooler_output" not in minidistil.AutoModel.from_pretrained(at("bert"), **options)([[2, 3]])
 
 
+@row("`from_pretrained(name, dtype=torch.bfloat16)`")
+def _(at: Any) -> None:
+    load = minidistil.AutoModel.from_pretrained
+    half = load(at("bert"), dtype="torch.bfloat16")([[2, 3]]).last_hidden_state
+    assert np.array_equal(load(at("bert"), precision="bfloat16")([[2, 3]]).last_hidden_state, half)
+    assert half.dtype == np.float32
+    assert np.any(half != load(at("bert"))([[2, 3]]).last_hidden_state)
+
+
+@row(
+    "`from_pretrained(name, quantization_config=...)`, `load_in_8bit=True`, "
+    "`torch.ao.quantization.quantize_dynamic(model)`"
+)
+def _(at: Any) -> None:
+    for keyword in ({"quantization_config": object()}, {"load_in_8bit": True}):
+        with pytest.raises(ValueError, match='pass precision="int8"'):
+            minidistil.AutoModel.from_pretrained(at("bert"), **keyword)
+    assert minidistil.AutoModel.from_pretrained(at("bert"), precision="int8").precision == "int8"
+
+
+@row('`SentenceTransformer(name, model_kwargs={"torch_dtype": "bfloat16"})`, `backend="onnx"` with a quantized file')
+def _(at: Any) -> None:
+    told = minidistil.SentenceTransformer(at("sentences"), model_kwargs={"torch_dtype": "bfloat16"})
+    assert told.precision == "bfloat16"
+    assert np.array_equal(
+        told.encode(TEXTS), minidistil.SentenceTransformer(at("sentences"), precision="bfloat16").encode(TEXTS)
+    )
+    assert minidistil.SentenceTransformer(at("sentences"), precision="int8").encode(TEXTS).dtype == np.float32
+    with pytest.raises(ValueError, match="takes the checkpoint as it is"):
+        minidistil.SentenceTransformer(at("sentences"), backend="onnx")
+
+
 @row('`tokenizer(texts, return_tensors="pt")`')
 def _(at: Any) -> None:
     tokenizer = minidistil.AutoTokenizer.from_pretrained(at("bert"))

@@ -20,6 +20,7 @@ from tests.project.make_stubs import LAZY, stubs
 
 ROOT = Path(__file__).resolve().parents[2]
 
+_PRECISION = "Literal['float32'] | Literal['bfloat16'] | Literal['int8']"
 # A line of user code, and what mypy says it is, without `minidistil.` and what an array is made of.
 REVEALED = {
     'DistilBertForMaskedLM.from_pretrained("x")': "models.classes.DistilBertForMaskedLM",
@@ -36,6 +37,8 @@ REVEALED = {
     'AutoTokenizer.from_pretrained("x")("a text")': "tokenization.encoding.BatchEncoding",
     'XLMRobertaTokenizerFast.from_pretrained("x")': "tokenization.tokenizer.Tokenizer",
     'load("x")': "sentences.encoder.SentenceEncoder | Any",
+    'AutoModel.from_pretrained("x", precision="int8").precision': _PRECISION,
+    'CrossEncoder("x", precision=None).precision': _PRECISION,
     'SentenceTransformer("x").similarity([[1.0]], [[1.0]])': "ndarray",
     "util.cos_sim([1.0], [1.0])": "ndarray",
     "__version__": "str",
@@ -46,6 +49,8 @@ REFUSED = {
     "minidistil.TFBertModel": 'Module has no attribute "TFBertModel"',
     'minidistil.BertModel.from_pretrained("x", revison="main")': 'Unexpected keyword argument "revison"',
     'minidistil.load("x", threads="2")': 'has incompatible type "str"; expected "int | None"',
+    'minidistil.load("x", precision="int4")': """has incompatible type "Literal['int4']"; expected "Literal['""",
+    'minidistil.SentenceTransformer("x", precision="half")': """incompatible type "Literal['half']"; expected "Lit""",
     'minidistil.AutoTokenizer.from_pretrained("x", local_files_only="yes")': 'incompatible type "str"; expected "bool"',
 }
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import minidistil
 from minidistil import CrossEncoder, TruncationWarning
+from minidistil.weights.precision import PRECISIONS, Precision
 from tests.bits import assert_same_bits
 from tests.interface.backends import INVARIANT
 from tests.sentences.folders import write_reranker
@@ -52,8 +53,9 @@ def test_scores_are_the_models_logits_through_a_sigmoid(reader: CrossEncoder) ->
 
 
 @pytest.mark.parametrize("backend", INVARIANT)
-def test_a_pair_has_the_same_bits_in_any_company(reranker_small: Path, backend: str) -> None:
-    reader = CrossEncoder(reranker_small, backend=backend, threads=2)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_pair_has_the_same_bits_in_any_company(reranker_small: Path, backend: str, precision: Precision) -> None:
+    reader = CrossEncoder(reranker_small, backend=backend, threads=2, precision=precision)
     text = st.lists(st.sampled_from(_WORDS), max_size=9).map(" ".join)
 
     @given(st.lists(st.tuples(text, text), min_size=2, max_size=8), st.integers(1, 3))

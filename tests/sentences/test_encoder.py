@@ -19,6 +19,7 @@ import minidistil
 from minidistil import SentenceEncoder, TruncationWarning
 from minidistil.sentences import comparison, normalize, pool, similarity
 from minidistil.sentences.pooling import _sum_rows
+from minidistil.weights.precision import PRECISIONS, Precision
 from tests.bits import assert_same_bits
 from tests.interface.backends import INVARIANT
 from tests.synthetic_tokenizer import _WORDS
@@ -76,8 +77,9 @@ def test_embeddings_are_the_normalized_means_of_the_models_rows(encoder: Sentenc
 
 
 @pytest.mark.parametrize("backend", INVARIANT)
-def test_a_sentence_has_the_same_bits_in_any_company(backend: str, sentence_small: Path) -> None:
-    encoder = minidistil.load(sentence_small, backend=backend, threads=2)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_sentence_has_the_same_bits_in_any_company(backend: str, precision: Precision, sentence_small: Path) -> None:
+    encoder = minidistil.load(sentence_small, backend=backend, threads=2, precision=precision)
 
     @given(st.lists(st.lists(st.sampled_from(_WORDS), max_size=14), min_size=2, max_size=9), st.integers(1, 4))
     @settings(max_examples=12 if backend == "engine" else 3, deadline=None)

@@ -101,7 +101,11 @@ FAULTS: dict[str, tuple[Callable[[dict, Tensors], None], list[str]]] = {
     ),
     "rank": (put(Q_LIN, np.ones(64, "f4")), [f"{Q_LIN} is [64], expected [8, 8] (dim, dim)"]),
     "scalar": (put(Q_LIN, np.float32(1).reshape(())), [f"{Q_LIN} is [], expected [8, 8] (dim, dim)"]),
-    "integers": (put(Q_LIN, np.ones((8, 8), "i1")), [f"{Q_LIN} is stored as I8; weights are read from F64, F32"]),
+    "integers": (put(Q_LIN, np.ones((8, 8), "i2")), [f"{Q_LIN} is stored as I16; weights are read from F64, F32"]),
+    "whole numbers": (
+        put(Q_LIN, np.ones((8, 8), "i1")),
+        [f"tensors stored as I8, and config.json has no quantization_config to say what they are (1): {Q_LIN}"],
+    ),
     "NaN": (spoil(Q_LIN, np.nan, np.inf, -np.inf), ["NaN or infinity in 1 tensors", f"{Q_LIN} (3 of 64 values)"]),
     "NaN in two": (
         all_of(spoil(Q_LIN, np.nan), spoil("vocab_projector.bias", np.nan)),

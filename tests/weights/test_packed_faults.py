@@ -130,8 +130,11 @@ def test_something_else(folder: Path, want: np.ndarray, replace: Callable[[Path]
 # -- made up: a header that is right in itself -----------------------------------------------------------------------
 
 
-def craft(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], Any], pad: int = 64) -> None:
-    """Change metadata and places, or what the header says of the block, and put all digests right."""
+def craft(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], Any], beyond: int = 0) -> None:
+    """Change metadata and places, or what the header says of the block, and put all digests right.
+
+    The block begins so many bytes beyond the start of a cache line.
+    """
     data = path.read_bytes()
     end = header_of(path)
     header = json.loads(data[8:end])
@@ -144,7 +147,7 @@ def craft(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], Any], p
     header.update(metadata.pop("tensors", {}))
     metadata |= {"content": checksum(data[end:]), "header": "0" * 64}
     text = json.dumps(header).encode()
-    text += b" " * (-(len(text) + 8) % pad)
+    text += b" " * ((beyond - len(text) - 8) % 64)
     head = len(text).to_bytes(8, "little") + text
     digest = hashlib.blake2b(head, digest_size=32).hexdigest().encode()
     path.write_bytes(head.replace(b"0" * 64, digest) + data[end:])
@@ -155,8 +158,8 @@ def test_what_is_crafted_rightly_is_read(folder: Path) -> None:
     open_packed(open_checkpoint(folder))
 
 
-def set_place(start: object, shape: object) -> Callable:
-    return lambda metadata, places: places.update({"layer.0.lin1.bias": [start, shape]})
+def set_place(start: object, shape: object, dtype: object = "F32") -> Callable:
+    return lambda metadata, places: places.update({"layer.0.lin1.bias": [start, shape, dtype]})
 
 
 def set_text(**values: object) -> Callable:
@@ -182,7 +185,13 @@ def set_text(**values: object) -> Callable:
         set_place(16, 480),
         set_place(16, [1] * 40),
         set_place(16, None),
-        lambda metadata, places: places.update(a=[max(start for start, _ in places.values()), [2000]]),
+        set_place(16, [480], "F16"),
+        set_place(16, [480], 4),
+        set_place(16, [480], ["F32"]),
+        set_place(16, [480], None),
+        lambda metadata, places: places.update(a=[max(start for start, _, _ in places.values()), [2000], "F32"]),
+        lambda metadata, places: places.update(a=[max(start for start, _, _ in places.values()), [1 << 13], "I8"]),
+        lambda metadata, places: places.update(a=[16, [480]]),
         set_text(places="{}x"),
         set_text(places="[1, 2]"),
         set_text(places="[" * 100_000),
@@ -219,8 +228,9 @@ def test_another_tensor_than_the_block(folder: Path, want: np.ndarray, kind: str
         "halves of lines": {},
         "none": {"__metadata__": 0},
     }[kind]
-    craft(path, lambda metadata, places: metadata.update(tensors=tensors), pad=96 if kind == "halves of lines" else 64)
-    assert header_of(path) % 64 == (32 if kind == "halves of lines" else 0)
+    beyond = 32 if kind == "halves of lines" else 0
+    craft(path, lambda metadata, places: metadata.update(tensors=tensors), beyond=beyond)
+    assert header_of(path) % 64 == beyond
     refused(folder, r"is damaged|is no file of packed weights")
     loads(folder, want, r"is damaged|is no file of packed weights")
 
@@ -230,10 +240,11 @@ def test_another_tensor_than_the_block(folder: Path, want: np.ndarray, kind: str
     [
         lambda metadata, places: places.pop("layer.0.lin1.bias"),
         lambda metadata, places: places["layer.0.lin1.weight"][1].reverse(),
-        lambda metadata, places: places.update({"vocab_projector.bias": [0, [48]]}),
+        lambda metadata, places: places.update({"vocab_projector.bias": [0, [48], "F32"]}),
+        lambda metadata, places: places["layer.0.lin1.weight"].__setitem__(2, "I32"),
         lambda metadata, places: places.clear(),
     ],
-    ids=["absent", "shape", "short", "none"],
+    ids=["absent", "shape", "short", "type", "none"],
 )
 def test_arrays_that_are_not_the_models_are_packed_anew(folder: Path, want: np.ndarray, change: Callable) -> None:
     craft(folder / PACKED_FILE, change)
@@ -241,10 +252,10 @@ def test_arrays_that_are_not_the_models_are_packed_anew(folder: Path, want: np.n
     assert_same_bits(minidistil.load(folder, threads=1)(IDS).logits, want)
 
 
-@pytest.mark.parametrize("layout", ["1, panels of 48", "2, panels of 48", "3, slivers of 48", 2, None])
+@pytest.mark.parametrize("layout", ["1, panels of 48", "3, panels of 48", "4, slivers of 48", 2, None])
 def test_another_version(folder: Path, want: np.ndarray, layout: object) -> None:
     craft(folder / PACKED_FILE, lambda metadata, places: metadata.update(layout=layout))
-    here = f"2, slivers of {target.sliver()}"
+    here = f"3, slivers of {target.sliver()}"
     message = f"has layout {layout}, read on this CPU is '{here}': run `minidistil pack` again"
     refused(folder, message)
     loads(folder, want, message)
@@ -258,7 +269,7 @@ def test_of_a_cpu_with_another_tile(folder: Path, want: np.ndarray) -> None:
             patch.setattr(target, "sliver", lambda sliver=sliver: sliver)
             save_packed(pack_model(read_model(opened)), opened)
             there = open_packed(opened)
-        message = f"has layout 2, slivers of {sliver}, read on this CPU is '2, slivers of {here}'"
+        message = f"has layout 3, slivers of {sliver}, read on this CPU is '3, slivers of {here}'"
         refused(folder, message)
         loads(folder, want, message)
         assert not is_packed_from(there, read_model(opened))

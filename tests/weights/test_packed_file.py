@@ -45,7 +45,7 @@ def test_packed_arrays_hold_the_weights(folder: Path) -> None:
     projector = packed["vocab_projector.weight"].transpose(0, 2, 1).reshape(-1, 128)
     assert_same_bits(projector[:1200], weights.masked_lm.vocab_projector.weight)
     assert packed.block.ctypes.data % 64 == 0
-    assert all(start % 16 == 0 for start, _ in packed.places.values())
+    assert all(start % 16 == 0 for start, _, _ in packed.places.values())
 
 
 def test_a_mapped_file_is_what_was_packed(folder: Path) -> None:

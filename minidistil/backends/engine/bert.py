@@ -8,11 +8,10 @@ from minidistil.backends.engine.planner import (
     WANTED,
     WANTED_ROWS,
     WORD_IDS,
-    WORDS,
     Array,
     Planner,
 )
-from minidistil.kernels.steps.table import Rows, Variable
+from minidistil.kernels.steps.table import Variable
 from minidistil.weights.model_weights import EmbeddingWeights, LayerWeights, MaskedLMWeights
 
 HIDDEN, LOGITS = Variable("hidden states"), Variable("logits")
@@ -22,10 +21,10 @@ def embed(p: Planner, w: EmbeddingWeights) -> Array:
     """What enters the first layer: [T] -> [T, D]."""
     D, E = p.config.dim, p.config.embedding_size
     stream = p.buffer("x", D)
-    terms = [Rows(WORDS, E, WORD_IDS)]
+    terms = [p.words(w.word_embeddings, WORD_IDS)]
     if w.token_type_embeddings is not None:
-        terms.append(p.look_up(w.token_type_embeddings, TYPE_IDS))
-    terms.append(p.look_up(w.position_embeddings, POSITION_IDS))
+        terms.append(p.look_up("token types", w.token_type_embeddings, TYPE_IDS))
+    terms.append(p.look_up("positions", w.position_embeddings, POSITION_IDS))
     norm = p.norm("embeddings.layer_norm", w.layer_norm)
     if w.projection is None:
         return p.sum("embeddings", *terms, into=stream, norm=norm)

@@ -20,6 +20,7 @@ from minidistil.kernels.code import native
 from minidistil.kernels.layout import address
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import EmbeddingWeights, MobileEmbeddingWeights, ModelWeights
+from minidistil.weights.narrow import NarrowTable
 from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
 
 # A pass has so many floating point operations and tokens at most (or one sentence). Enough that the weights' way from
@@ -63,7 +64,7 @@ class Engine(Operations):
         self._embeddings = weights.encoder.embeddings
         check_tables(config, self._embeddings)
         words = self._embeddings.word_embeddings
-        self._words = address(words if isinstance(words, np.ndarray) else words.codes)
+        self._words = address(words) if isinstance(words, np.ndarray) else 0  # 0: their plans know where they are
         if packed is None or not is_packed_from(packed, weights):
             packed = pack_model(weights)
         self._packed = packed
@@ -185,7 +186,8 @@ class Engine(Operations):
         if maps is not None:
             values |= {f"attentions {i}": address(layer) for i, layer in enumerate(maps)}
             values["attention places"] = address(places)
-        encoding = self.plan.encode(Asked(states is not None, attentions, rows is not None))
+        asked = Asked(states is not None, attentions, rows is not None, embeds is not None and self._words == 0)
+        encoding = self.plan.encode(asked)
         keep = (batch, types, inputs, wanted, last, states, maps, places, clock)
         self._take(encoding, values, T, int(lengths.max()), keep)
         return () if maps is None or places is None else self._split(maps, places, lengths)
@@ -284,6 +286,17 @@ def check_tables(config: Config, embeddings: EmbeddingWeights | MobileEmbeddingW
         table = getattr(embeddings, name)
         if table is None:
             continue
-        if len(table) < max(rows, 1) or table.dtype != np.float32 or not table.flags.c_contiguous:
-            found = f"{table.dtype} {list(table.shape)}{'' if table.flags.c_contiguous else ' with strides'}"
-            raise ValueError(f"{name} must be float32 of at least {rows} rows, contiguous, got {found}")
+        numbers, kind, word = table, "float32", "float32"
+        if isinstance(table, NarrowTable):
+            kind, word = ("uint16", "bits of bfloat16, uint16,") if table.scale is None else ("int8", "int8")
+            numbers, scale = table.codes, table.scale
+            if scale is not None and (
+                scale.dtype != np.float32 or scale.shape != table.shape[:1] or not scale.flags.c_contiguous
+            ):
+                raise ValueError(f"{name}: its scale must be float32 [{len(table)}], contiguous, got {_found(scale)}")
+        if len(numbers) < max(rows, 1) or numbers.dtype != kind or not numbers.flags.c_contiguous:
+            raise ValueError(f"{name} must be {word} of at least {rows} rows, contiguous, got {_found(numbers)}")
+
+
+def _found(array: np.ndarray) -> str:
+    return f"{array.dtype} {list(array.shape)}{'' if array.flags.c_contiguous else ' with strides'}"

@@ -13,11 +13,10 @@ from minidistil.backends.engine.planner import (
     WANTED,
     WANTED_ROWS,
     WORD_IDS,
-    WORDS,
     Array,
     Planner,
 )
-from minidistil.kernels.steps.table import Rows, Variable
+from minidistil.kernels.steps.table import Variable
 from minidistil.weights.model_weights import MobileEmbeddingWeights, MobileLayerWeights
 
 NEXT_IDS, PREVIOUS_IDS = Variable("next_ids"), Variable("previous_ids")
@@ -29,16 +28,17 @@ def embed(p: Planner, w: MobileEmbeddingWeights) -> Array:
     columns = 3 * E if w.trigrams else E
     stream = p.buffer("x", D)
     x = stream if w.projection is None else p.buffer("hidden", columns)
+    positions = p.look_up("positions", w.position_embeddings, POSITION_IDS)
+    types = p.look_up("token types", w.token_type_embeddings, TYPE_IDS)
+    words = w.word_embeddings
     if w.trigrams:  # the next, the own and the previous word's, side by side
-        p.sum("embeddings", Rows(WORDS, E, NEXT_IDS), into=x.slice(0, E), meets=False)
-        p.sum("embeddings", Rows(WORDS, E, WORD_IDS), into=x.slice(E, E), meets=False)
-        p.sum("embeddings", Rows(WORDS, E, PREVIOUS_IDS), into=x.slice(2 * E, E))
+        p.put_words(words, NEXT_IDS, into=x.slice(0, E), meets=False)
+        p.put_words(words, WORD_IDS, into=x.slice(E, E), meets=False)
+        p.put_words(words, PREVIOUS_IDS, into=x.slice(2 * E, E))
     else:
-        p.sum("embeddings", Rows(WORDS, E, WORD_IDS), into=x)
+        p.put_words(words, WORD_IDS, into=x)
     if w.projection is not None:
         x = p.linear("projection", x, p.weight("embeddings.projection"), into=stream)  # [T, E or 3 E] -> [T, D]
-    positions = p.look_up(w.position_embeddings, POSITION_IDS)
-    types = p.look_up(w.token_type_embeddings, TYPE_IDS)
     norm = p.norm("embeddings.layer_norm", w.layer_norm)
     return p.sum("embedding norm", x, positions, types, into=x, norm=norm)  # [T, D]
 

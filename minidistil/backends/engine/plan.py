@@ -10,8 +10,6 @@ import numpy as np
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.engine import bert, mobile_bert
 from minidistil.backends.engine.planner import LAST, PLAIN, Array, Asked, Planned, Planner, state
-from minidistil.kernels.steps.narrow_product import NarrowProduct
-from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.table import Steps
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import (
@@ -66,6 +64,7 @@ class Stage(NamedTuple):
         layer: in which layer, or None.
         steps: which they are.
         weights: how many weights they read; every token is multiplied with each of them.
+        weight_bytes: how many bytes these take.
         attends: whether it is the attention.
     """
 
@@ -73,6 +72,7 @@ class Stage(NamedTuple):
     layer: int | None
     steps: slice
     weights: int
+    weight_bytes: int
     attends: bool
 
 
@@ -114,21 +114,22 @@ class Plan:
         for i, step in enumerate(planned):
             following = planned[i + 1] if i + 1 < len(planned) else None
             if following is None or (step.name, step.layer) != (following.name, following.layer):
-                weights = sum(s.weights for s in planned[first : i + 1])
-                yield Stage(step.name, step.layer, slice(first, i + 1), weights, step.attends)
+                own = planned[first : i + 1]
+                weights, size = sum(s.weights for s in own), sum(s.weight_bytes for s in own)
+                yield Stage(step.name, step.layer, slice(first, i + 1), weights, size, step.attends)
                 first = i + 1
 
     def token_operations(self) -> float:
-        """Floating point operations of a pass's products on one token."""
+        """Operations of a pass's products on one token, two for a multiplication and its addition."""
         return 2.0 * sum(step.weights for step in self.encode().planned)
 
     def weight_bytes(self) -> int:
         """Bytes of packed weights that a pass reads, those that several layers share counted once."""
         read: dict[int, int] = {}
         for step in self.encode().planned:
-            if isinstance(step.operands, Product | NarrowProduct):
-                read[step.operands.w.weight] = step.weights
-        return 4 * sum(read.values())
+            if step.weight_bytes:
+                read[step.operands.w.weight] = step.weight_bytes
+        return sum(read.values())
 
     def _encode(self, p: Planner) -> None:
         """Embeddings, all layers, and the last hidden states to the caller."""

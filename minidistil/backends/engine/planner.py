@@ -3,23 +3,30 @@
 An `Array` stands for activations: where they will lie, how wide they are and how many rows they have, though the
 address and the number of rows only a call can tell. What is computed goes `into` an array, which is returned with its
 rows.
+
+A product of whole numbers reads coded rows. The planner has them made: by the step that has just summed the rows, or by
+one of their own; once for all products that read the same, until the array is written again.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidistil.kernels import layout
 from minidistil.kernels.steps.attend import Attend
+from minidistil.kernels.steps.code_rows import CodeRows
+from minidistil.kernels.steps.coded_product import CodedProduct
+from minidistil.kernels.steps.decode_rows import DecodeRows
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.sum_rows import GAIN_SHIFT, LAYER_NORM, NO_NORM, SumRows
-from minidistil.kernels.steps.table import Matrix, Number, Packed, Rows, Steps, Variable
+from minidistil.kernels.steps.table import Matrix, Number, Packed, PackedInt8, Rows, Steps, Variable
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import NoNorm, Norm, Table
+from minidistil.weights.narrow import NarrowTable
 from minidistil.weights.packing import PackedWeights
 
 # What every call tells. T tokens; of them R are wanted of the last layer; B sentences.
@@ -45,11 +52,19 @@ ATTENTION_PLACES = Variable("attention places")
 
 
 class Asked(NamedTuple):
-    """What a call wants besides the last hidden states; `some`: those of the wanted rows only, and nothing else."""
+    """What a call wants, and what it brings.
+
+    Attributes:
+        states: the hidden states, besides the last.
+        attentions: the probabilities of attention.
+        some: the last hidden states of the wanted rows only, and nothing else.
+        embeds: the words' embeddings are the caller's rows, where a table in fewer bits would be decoded.
+    """
 
     states: bool = False
     attentions: bool = False
     some: bool = False
+    embeds: bool = False
 
 
 PLAIN = Asked()
@@ -107,6 +122,17 @@ class Scaling(NamedTuple):
     eps: float = 0.0
 
 
+class Weight(NamedTuple):
+    """A product's weights as they are packed, and the address of what its input is multiplied by before it is coded."""
+
+    packed: Packed | PackedInt8
+    smooth: int = 0
+
+    def beyond(self, n: int) -> Weight:
+        """The same without its first n columns."""
+        return self._replace(packed=self.packed.beyond(n))
+
+
 class Planned(NamedTuple):
     """A step of a pass.
 
@@ -116,15 +142,24 @@ class Planned(NamedTuple):
         name: what is computed.
         layer: in which layer, or None.
         weights: how many weights it reads; every row is multiplied with each of them.
+        weight_bytes: how many bytes these take.
         attends: whether it is the attention.
     """
 
-    operands: NamedTuple
+    operands: Any
     meets: bool
     name: str
     layer: int | None
     weights: int = 0
+    weight_bytes: int = 0
     attends: bool = False
+
+
+class _Coded(NamedTuple):
+    """A coded copy of an array: which, and what the array was multiplied by."""
+
+    of: Array
+    smooth: int
 
 
 class Planner:
@@ -144,6 +179,8 @@ class Planner:
         self.steps: list[Planned] = []
         self.buffers: dict[str, int] = {}
         self._packed = packed
+        self._coded: dict[_Coded, Matrix] = {}
+        self._sums: dict[str | int, int] = {}  # a buffer -> the step that summed what lies there now
 
     def table(self) -> Steps:
         """The steps, for `run`."""
@@ -159,16 +196,37 @@ class Planner:
         """An array of the caller's, contiguous."""
         return Array(Matrix(variable, columns), (columns,), exact=True)
 
-    def weight(self, name: str) -> Packed:
+    def weight(self, name: str) -> Weight:
         """A product's weights by their packed name."""
-        panels, k, panel = self._packed.places[f"{name}.weight"][1]
-        return Packed(self._packed.address(f"{name}.weight"), self._packed.address(f"{name}.bias"), k, panels * panel)
+        place, address = self._packed.places[f"{name}.weight"], self._packed.address
+        n = place.shape[0] * layout.PANEL
+        weight, bias = address(f"{name}.weight"), address(f"{name}.bias")
+        if place.dtype != "I8":
+            return Weight(Packed(weight, bias, place.shape[1], n, int(place.dtype == "U16")))
+        scale, sums, limited = (address(f"{name}.{kind}") for kind in ("scale", "sums", "limited"))
+        smooth = address(f"{name}.smooth") if f"{name}.smooth" in self._packed else 0
+        return Weight(PackedInt8(weight, scale, bias, sums, limited, place.shape[1] * 4, n), smooth)
 
-    def look_up(self, table: Table, ids: Variable) -> Rows:
-        """Rows of a table of embeddings, which lies where the weights have it, by number."""
-        if not isinstance(table, np.ndarray):
-            raise NotImplementedError  # TODO
-        return Rows(layout.address(table), table.shape[1], ids)
+    def look_up(self, name: str, table: Table, ids: Variable) -> Rows:
+        """Rows of a table of embeddings by number: where they lie, or in a buffer of this name if they are decoded."""
+        if isinstance(table, np.ndarray):  # which lies where the weights have it
+            return Rows(layout.address(table), table.shape[1], ids)
+        rows = self.buffer(name, table.shape[1])
+        self._decode(table, ids, rows, "embeddings")
+        return Rows(*rows.matrix, 0)
+
+    def words(self, table: Table, ids: Variable) -> Rows:
+        """The words' embeddings by number, or the caller's in their place."""
+        if isinstance(table, np.ndarray) or self.asked.embeds:
+            return Rows(WORDS, table.shape[1], ids)
+        return self.look_up("words", table, ids)
+
+    def put_words(self, table: Table, ids: Variable, *, into: Array, meets: bool = True) -> Array:
+        """The same, into an array."""
+        if isinstance(table, np.ndarray) or self.asked.embeds:
+            return self.sum("embeddings", self.words(table, ids), into=into, meets=meets)
+        self._decode(table, ids, into, "embeddings", meets)
+        return into
 
     def norm(self, name: str, w: Norm | NoNorm) -> Scaling:
         """A norm by its packed name."""
@@ -179,7 +237,7 @@ class Planner:
         self,
         name: str,
         x: Array,
-        w: Packed,
+        w: Weight,
         *,
         into: Array,
         activation: str = "linear",
@@ -187,11 +245,24 @@ class Planner:
         meets: bool = True,
     ) -> Array:
         """activation(x W^T + b): [M, K] -> [M, N], the first N columns of W."""
-        if x.columns != w.k or into.padded > layout.padded_columns(w.n):
-            raise ValueError(f"{name}: {x.columns} to {into.columns} columns by weights of {w.k} to {w.n}")
-        kind = layout.ACTIVATIONS[activation]
-        step = Product(x.matrix, w._replace(n=into.padded), into.matrix, x.rows, kind, int(bias_last))
-        self._add(step, name, meets, weights=w.k * into.columns)
+        packed, kind = w.packed, layout.ACTIVATIONS[activation]
+        # Whole numbers are packed in fours of k, the last of them zeros where k is no multiple.
+        k = x.columns if isinstance(packed, Packed) else -(-x.columns // 4) * 4
+        if k != packed.k or into.padded > layout.padded_columns(packed.n):
+            raise ValueError(f"{name}: {x.columns} to {into.columns} columns by weights of {packed.k} to {packed.n}")
+        weights = x.columns * into.columns
+        if isinstance(packed, Packed):
+            packed = packed._replace(n=into.padded)
+            step: NamedTuple = Product(x.matrix, packed, into.matrix, x.rows, kind, int(bias_last))
+            size = 2 if packed.bf16 else 4
+        else:
+            if bias_last:
+                raise ValueError(f"{name}: a product of whole numbers has its bias added within")
+            coded = self._code(name, x, w.smooth)
+            packed = packed._replace(k=x.columns, n=into.padded)
+            step = CodedProduct(coded, packed, into.matrix, x.rows, kind, layout.DOT_EXACT)
+            size = 1
+        self._add(step, name, meets, into, weights, weights * size)
         return replace(into, rows=x.rows)
 
     def attend(self, q: Array, k: Array, v: Array, *, into: Array) -> Array:
@@ -203,7 +274,7 @@ class Planner:
             *(q.matrix, k.matrix, v.matrix, into.matrix),
             *(heads, head_dim, 1 / math.sqrt(head_dim), SENTENCES, OFFSETS, offsets, BIAS, BIAS_HEADS, *maps),
         )
-        self._add(step, "attention", True, attends=True)
+        self._add(step, "attention", True, into, attends=True)
         return replace(into, rows=q.rows)
 
     def sum(
@@ -216,6 +287,8 @@ class Planner:
         meets: bool = True,
     ) -> Array:
         """norm((a + b) + c), or a alone, or a + b, in this order: [M, N] each; M is `rows` where no array tells it."""
+        if any(isinstance(step.operands, DecodeRows) and not step.meets for step in self.steps[-1:]):
+            self.steps[-1] = self.steps[-1]._replace(meets=True)  # tables are decoded side by side; now they are read
         for term in terms:
             if isinstance(term, Array):
                 rows = term.rows
@@ -224,8 +297,52 @@ class Planner:
         places = [Rows(*term.matrix, 0) if isinstance(term, Array) else term for term in terms]
         a, b, c = (*places, *[Rows(0, 0, 0)] * (3 - len(places)))
         step = SumRows(into.matrix, a, b, c, rows, into.columns, *(norm or Scaling(NO_NORM)))
-        self._add(step, name, meets)
+        self._add(step, name, meets, into)
+        self._sums[_buffer(into)] = len(self.steps) - 1
         return replace(into, rows=rows)
 
-    def _add(self, step: NamedTuple, name: str, meets: bool, weights: int = 0, attends: bool = False) -> None:
-        self.steps.append(Planned(step, meets, name, self.layer, weights, attends))
+    def _decode(self, table: Table, ids: Variable, into: Array, name: str, meets: bool = False) -> None:
+        assert isinstance(table, NarrowTable)
+        codes, scale = layout.address(table.codes), layout.address(table.scale)
+        self._add(DecodeRows(into.matrix, codes, scale, ids, TOKENS, table.shape[1]), name, meets, into)
+
+    def _code(self, name: str, x: Array, smooth: int) -> Matrix:
+        """Coded rows of x * smooth, which the product of this name is the first to read, or one before it."""
+        if (found := self._coded.get(_Coded(x, smooth))) is not None:
+            return found
+        # A buffer for each copy of what lies in a buffer, so that it is written and read when that is.
+        copies = sum(_buffer(coded.of) == _buffer(x) for coded in self._coded)
+        place, ld = f"codes of {_buffer(x)}{f' {copies + 1}' * (copies > 0)}", layout.coded_row(x.columns)
+        self.buffers[place] = max(ld, self.buffers.get(place, 0))
+        out = Matrix(Variable(place), ld)
+        summed = self._sums.get(_buffer(x), -1)
+        own = self.steps[summed].operands if summed >= 0 else None
+        if own is not None and (own.out, own.n, own.rows, own.coded.address) == (x.matrix, x.columns, x.rows, 0):
+            self.steps[summed] = self.steps[summed]._replace(operands=own._replace(coded=out, smooth=smooth))
+        else:
+            last = self.steps[-1] if self.steps else None
+            beside = last is not None and not last.meets and last.name == name
+            self._add(CodeRows(x.matrix, out, x.rows, x.columns, smooth), name if beside else f"{name}: codes", True)
+        self._coded[_Coded(x, smooth)] = out
+        return out
+
+    def _add(
+        self,
+        step: NamedTuple,
+        name: str,
+        meets: bool,
+        into: Array | None = None,
+        weights: int = 0,
+        weight_bytes: int = 0,
+        attends: bool = False,
+    ) -> None:
+        if into is not None:  # what was known of the numbers there
+            self._sums.pop(_buffer(into), None)
+            self._coded = {coded: out for coded, out in self._coded.items() if _buffer(coded.of) != _buffer(into)}
+        self.steps.append(Planned(step, meets, name, self.layer, weights, weight_bytes, attends))
+
+
+def _buffer(x: Array) -> str | int:
+    """Of what an array is a part: a buffer's name, or an address."""
+    address = x.matrix.address
+    return address.name if isinstance(address, Variable) else address

@@ -34,7 +34,7 @@ class Share:
         name: what is computed.
         layer: which layer, or None for what comes before and after them.
         seconds: median over the passes.
-        operations: floating point operations of its products, two a multiply-add; 0 for other kernels.
+        operations: of its products, two a multiply-add, of whole numbers too; 0 for other kernels.
         weights: bytes of packed weights that it reads.
     """
 
@@ -141,7 +141,7 @@ def measure_roofs(threads: int, buffer: int = _BUFFER) -> Roofs:
 
 
 def pass_operations(engine: Engine, lengths: np.ndarray) -> float:
-    """Floating point operations of the encoder's products on sentences of these lengths, int [B]."""
+    """Operations of the encoder's products on sentences of these lengths, int [B]: two a multiply-add."""
     products = float(lengths.sum()) * engine.plan.token_operations()
     return products + engine.config.n_layers * _attention_operations(engine, lengths)
 
@@ -150,7 +150,7 @@ def _share(engine: Engine, batch: PackedBatch, stage: Stage, seconds: float) -> 
     operations = 2.0 * batch.tokens * stage.weights
     if stage.attends:
         operations = _attention_operations(engine, np.diff(batch.offsets))
-    return Share(stage.name, stage.layer, seconds, operations, 4.0 * stage.weights)
+    return Share(stage.name, stage.layer, seconds, operations, float(stage.weight_bytes))
 
 
 def _attention_operations(engine: Engine, lengths: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from minidistil.kernels.steps.pack import Pack
 from minidistil.kernels.steps.sum_rows import SumRows
 from minidistil.kernels.steps.table import Matrix, Packed, Rows
 from minidistil.kernels.steps.training.pack_columns import PackColumns
-from minidistil.weights.packing import PackedWeights, aligned_zeros
+from minidistil.weights.packing import PackedWeights, Place, aligned_zeros
 
 WORDS = "embeddings.word_embeddings.weight"
 """What a projector to the vocabulary is tied to."""
@@ -104,8 +104,8 @@ def _products(parameters: Parameters) -> Iterator[tuple[str, tuple[Module, ...]]
 
 
 def _block(shapes: Mapping[str, tuple[int, ...]]) -> PackedWeights:
-    places, size = dict[str, tuple[int, tuple[int, ...]]](), 0
+    places, size = dict[str, Place](), 0
     for name, shape in shapes.items():
-        places[name] = size, shape
+        places[name] = Place(size, shape)
         size += -(-math.prod(shape) // _LINE) * _LINE
     return PackedWeights(aligned_zeros(size), places, target.sliver())

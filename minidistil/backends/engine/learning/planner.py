@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from minidistil.backends.engine.learning.copies import Copies
-from minidistil.backends.engine.planner import OFFSETS, SENTENCES, TOKENS, WANTED, WANTED_ROWS, Array, Planner
+from minidistil.backends.engine.planner import OFFSETS, SENTENCES, TOKENS, WANTED, WANTED_ROWS, Array, Planner, Weight
 from minidistil.backends.learning import Chances, chance_of
 from minidistil.backends.parameters import Parameters
 from minidistil.kernels import layout
 from minidistil.kernels.layout import address
 from minidistil.kernels.steps.narrow_product import NARROW, NarrowProduct
-from minidistil.kernels.steps.table import Matrix, Number, Steps, Variable
+from minidistil.kernels.steps.table import Matrix, Number, Packed, Steps, Variable
 from minidistil.kernels.steps.training.activate_rows import ActivateRows
 from minidistil.kernels.steps.training.activation_backward import ActivationBackward
 from minidistil.kernels.steps.training.attend_backward import AttendBackward
@@ -130,9 +130,11 @@ class LearningPlanner(Planner):
 
     def product(self, name: str, x: Array, at: str, *, into: Array) -> Array:
         """x W^T + b of the product `at`: [M, K] -> [M, N]; few columns are summed in an order of their own."""
-        w, n = self.weight(at), into.columns
+        weight, n = self.weight(at), into.columns
         if n >= NARROW:
-            return self.linear(name, x, w, into=into)
+            return self.linear(name, x, weight, into=into)
+        w = weight.packed
+        assert isinstance(w, Packed)
         self._add(NarrowProduct(x.matrix, w._replace(n=n), into.matrix, x.rows), name, True, weights=w.k * n)
         return replace(into, rows=x.rows)
 
@@ -145,7 +147,7 @@ class LearningPlanner(Planner):
             self._add(gradient, f"{name} dW", False, weights=n * k)
             self._add(ColumnSums(own, dy.rows, n, self._gradient(module.bias)), f"{name} db", False)
             first += n
-        return self.linear(f"{name} dX", dy, self._copies.backward[at], into=into)
+        return self.linear(f"{name} dX", dy, Weight(self._copies.backward[at]), into=into)
 
     # Rows
 

@@ -1,0 +1,85 @@
+"""Quantized models for tests, made without care: a scale for each row of its greatest number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidistil.weights import ModelWeights, open_checkpoint, read_model
+from minidistil.weights.config import Config
+from minidistil.weights.model_weights import AnyLinear, LayerWeights, Table, whole
+from minidistil.weights.named import modules
+from minidistil.weights.narrow import Int8Linear, NarrowTable
+from minidistil.weights.precision import _changed
+from minidistil.weights.small_files import read_object
+from minidistil.weights.writing import _arrays, write_quantized
+from tests import synthetic
+
+Arrays = dict[str, np.ndarray]
+
+
+def in_int8(weights: ModelWeights) -> ModelWeights:
+    """Every product and table that may be int8."""
+    return _changed(weights, linear, table)
+
+
+def linear(w: AnyLinear) -> AnyLinear:
+    return Int8Linear(*_rows(w.weight), w.bias)
+
+
+def table(x: Table) -> Table:
+    return NarrowTable(*_rows(whole(x)))
+
+
+def smoothed(weights: ModelWeights) -> ModelWeights:
+    """The same, where the inputs of the products of layers are multiplied by something before, of MobileBERT's none."""
+    made: dict[int, LayerWeights] = {}  # layers may be shared
+
+    def layer(part: Any) -> LayerWeights:
+        smooths = {name: _smooth(getattr(part, name)) for name in ("q_lin", "out_lin", "lin1", "lin2")}
+        smooths |= dict.fromkeys(("k_lin", "v_lin"), smooths["q_lin"])
+        linears: Any = {name: replace(getattr(part, name), smooth=smooth) for name, smooth in smooths.items()}
+        return made.setdefault(id(part), replace(part, **linears))
+
+    layers = tuple(layer(part) for part in weights.encoder.layers)
+    return replace(weights, encoder=replace(weights.encoder, layers=layers))
+
+
+def _smooth(w: AnyLinear) -> np.ndarray:
+    return np.linspace(0.5, 2, w.weight.shape[1], dtype=np.float32)
+
+
+def _rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scale = np.maximum(np.abs(x).max(axis=1), np.float32(1e-6)) / np.float32(127)
+    return np.rint(x / scale[:, None]).astype(np.int8), scale
+
+
+def source(folder: Path, config: dict, **options: Any) -> ModelWeights:
+    """Synthetic weights of a configuration."""
+    return read_model(open_checkpoint(synthetic.write_checkpoint(folder, config)), **options)
+
+
+def write(folder: Path, config: dict, weights: ModelWeights | None = None) -> Path:
+    """A quantized checkpoint of a configuration, of synthetic weights or of these."""
+    if weights is None:
+        weights = in_int8(source(folder / "source", config))
+    return write_quantized(folder / "int8", Config.from_dict(config), weights)
+
+
+def stored(folder: Path) -> tuple[dict[str, Any], Arrays]:
+    """config.json and tensors of a checkpoint, copied, to be changed."""
+    opened = open_checkpoint(folder)
+    return read_object(folder / "config.json"), {name: opened.read_stored(name).copy() for name in opened.names}
+
+
+def arrays(weights: ModelWeights) -> Arrays:
+    """Every array of a model: canonical module and kind -> itself."""
+    return {f"{module}.{kind}": x for module, part in modules(weights) for kind, x in _arrays(part).items()}
+
+
+def bits(weights: ModelWeights) -> dict[str, tuple[Any, ...]]:
+    """The same by content."""
+    return {name: (x.dtype, x.shape, x.tobytes()) for name, x in arrays(weights).items()}

@@ -144,6 +144,7 @@ def _subject(model: Model[Any]) -> Subject:
         config.dim,
         config.vocab_size,
         model.num_parameters(),
+        model.precision,
     )
 
 

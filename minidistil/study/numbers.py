@@ -20,7 +20,7 @@ from minidistil.study.recorder import Made, context_edges
 from minidistil.study.tables import shortest
 from minidistil.study.tracing import Trace
 from minidistil.weights.model_weights import Linear
-from minidistil.weights.narrow import BFloat16Linear, Int8Linear, widened
+from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, widened
 
 f32 = np.float32
 Index = tuple[int, ...]
@@ -70,19 +70,37 @@ def _weight_row(w: Any, column: int) -> np.ndarray:
     return widened(w.bits[column]) if isinstance(w, BFloat16Linear) else w.weight[column]
 
 
-# How each kind is told. Each recomputes the cell from what it shows.
-
-
-def _look_up(trace: Trace, name: str, at: Index, made: Made) -> Origin:
+def row_of_table(trace: Trace, name: str, token: int) -> int:
+    """Which row of its table of embeddings a token has."""
     ids = {
         "embeddings.word": trace.batch.input_ids,
         "embeddings.position": trace.batch.position_ids,
         "embeddings.token_type": trace.batch.token_type_ids,
     }[name]
-    row = 0 if ids is None else int(ids[at[0]])
+    return 0 if ids is None else int(ids[token])
+
+
+def scale_of_row(made: Made, row: int) -> Any:
+    """What the whole numbers of a table's row are multiplied by; None where they are none."""
+    whole = isinstance(made.weights, NarrowTable) and made.weights.scale is not None
+    return made.weights.scale[row] if whole else None
+
+
+# How each kind is told. Each recomputes the cell from what it shows.
+
+
+def _look_up(trace: Trace, name: str, at: Index, made: Made) -> Origin:
+    row = row_of_table(trace, name, at[0])
     table = Operand(made.weights_name, (row,), made.weights[row])
-    formula = f"{made.weights_name}[{row}, {at[1]}]"
-    return _told(trace, name, at, "look-up", formula, table.values[at[1]], [table])
+    formula, steps, value = f"{made.weights_name}[{row}, {at[1]}]", [], table.values[at[1]]
+    if (scale := scale_of_row(made, row)) is not None:
+        code = f32(made.weights.codes[row, at[1]])
+        steps = [
+            _step("code", f"{made.weights_name}.weight[{row}, {at[1]}]", code),
+            _step("scale", f"{made.weights_name}.weight_scale[{row}]", scale),
+        ]
+        value = code * scale
+    return _told(trace, name, at, "look-up", formula, value, [table], steps=steps)
 
 
 def _sum(trace: Trace, name: str, at: Index, made: Made) -> Origin:
@@ -134,9 +152,7 @@ def _whole_numbers(trace: Trace, name: str, at: Index, made: Made) -> Origin:
     steps = [
         _step("scale of the row", f"(largest - smallest number of the row{smoothed}, zero among them) / 255", scale),
         _step("zero point", "the code of 0 in this row", f32(zero)),
-        _step(
-            "sum", f"sum of code * weight - zero point * sum of weights = {dot} - {zero} * {weights}, exactly", whole
-        ),
+        _step("sum", f"sum of code * weight - zero point * sum of weights = {dot} - {zero} * {weights}", whole),
         _step("scale of the weights", f"{called}.weight_scale[{column}]", w.scale[column]),
         _step("scale", "scale of the row * scale of the weights", both),
         _step("bias", f"{called}.bias[{column}]", bias),

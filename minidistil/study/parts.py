@@ -18,7 +18,8 @@ import numpy as np
 class Subject:
     """The model that is explained: its name without a path, its class, its family and its sizes.
 
-    `head` is the head's name in the weights ("masked_lm"), or "" for an encoder alone.
+    `head` is the head's name in the weights ("masked_lm"), or "" for an encoder alone; `precision` is the weights':
+    "float32", "bfloat16" or "int8".
     """
 
     name: str
@@ -30,6 +31,7 @@ class Subject:
     width: int
     vocabulary: int
     parameters: int
+    precision: str
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from minidistil.study.answers import focus_of
-from minidistil.study.numbers import origin, weights_of_column
+from minidistil.study.numbers import origin, row_of_table, scale_of_row, weights_of_column
 from minidistil.study.parts import Attention, Check, Kept, Matrix, Numbers, Portion
 from minidistil.study.tables import clearest_heads
 from minidistil.study.tracing import Trace
@@ -147,7 +147,7 @@ def _of_token(found: Trace, token: int, parameters: bool = False) -> Iterator[Po
                 if parameters and made.kind in ("layer norm", "gain and shift"):
                     kept += _parameters(found, name)
             elif row.size <= _WIDE:
-                kept.append(Kept(name, "row", token, row))
+                kept += [Kept(name, "row", token, row), *_table_scale(found, name, token)]
         if kept:
             yield Portion(tuple(kept), tuple(checks))
 
@@ -164,6 +164,16 @@ def _parameters(found: Trace, name: str) -> list[Kept]:
     w, called = found.made[name].weights, found.made[name].weights_name
     kept = [Kept(f"{called}.weight", "vector", 0, w.weight), Kept(f"{called}.bias", "vector", 0, w.bias)]
     return [*kept, Kept(f"{called}.eps", "vector", 0, np.array([w.eps], np.float32))] if isinstance(w, Norm) else kept
+
+
+def _table_scale(found: Trace, name: str, token: int) -> list[Kept]:
+    """The scale of a row of a table in whole numbers."""
+    made = found.made[name]
+    if made.kind != "look-up":
+        return []
+    row = row_of_table(found, name, token)
+    scale = scale_of_row(made, row)
+    return [] if scale is None else [Kept(f"{made.weights_name}.weight_scale", "weight", row, np.array([scale]))]
 
 
 def _of_head(found: Trace, layer: int, head: int) -> Portion:

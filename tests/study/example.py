@@ -24,7 +24,9 @@ def example(
     draw = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
     probabilities = _softmax(3 * draw(layers, heads, n, n))
     return Explanation(
-        parts.Subject("example", "ExampleForMaskedLM", "distilbert", "masked_lm", layers, heads, WIDTH, 1000, 123_456),
+        parts.Subject(
+            "example", "ExampleForMaskedLM", "distilbert", "masked_lm", layers, heads, WIDTH, 1000, 123_456, "float32"
+        ),
         (text if text is not None else " ".join(tokens[1:-1]),),
         tuple(_pieces(tokens)),
         parts.Attention(

@@ -141,6 +141,16 @@ def test_page_of_every_family_and_head_opens_without_a_word(shown: Any, load: An
     check_cells(page, passed, whole=class_name(key) in WHOLE)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+@pytest.mark.parametrize("key", [MASKED_LM[0], MASKED_LM[5]], ids=class_name)
+def test_page_of_narrow_weights_traces_what_they_compute(shown: Any, load: Any, key: Any, precision: str) -> None:
+    model = load(key, threads=1, precision=precision)
+    page = shown(explain(model, TEXT))
+    check_cells(page, trace(model, TEXT), whole=False)
+    assert f'precision="{precision}"' in page.evaluate("document.querySelector('#story .python').textContent")
+    assert page.said == []
+
+
 def check_cells(page: Browser, passed: Any, whole: bool) -> None:
     """Every cell that the page has, held against the pass: its value's bits, and those of all that it is made of."""
     token = page.evaluate("pass.token")

@@ -161,12 +161,18 @@ const pass = (() => {
     }
   }
   const tellers = {
-    "look-up": ({ told, name, t, c, weights, operand }) => {
+    "look-up": ({ told, name, t, c, weights, step, operand }) => {
       const id = { "embeddings.word": data.pieces[t].id, "embeddings.position": data.pieces[t].position, "embeddings.token_type": data.pieces[t].token_type }[name];
       told.formula = `${weights}[${id}, ${c}]`;
       const table = row(name, t);
       operand(weights, [id], table);
+      const scale = stored(`${weights}.weight_scale`, "weight", id);
       told.recomputed = table && table[c];
+      if (!table || !scale) return;
+      const code = rint(table[c] / scale[0]);
+      step("code", `${weights}.weight[${id}, ${c}]`, code);
+      step("scale", `${weights}.weight_scale[${id}]`, scale[0]);
+      told.recomputed = f32(code * scale[0]);
     },
     sum: ({ told, of, t, c, step }) => {
       told.formula = of.join(" + ");
@@ -315,7 +321,7 @@ const pass = (() => {
     patched: ({ told }) => { told.formula = "put in the place of what was computed"; },
   };
 
-  const line = (name, index) => `minidistil.study.origin(minidistil.trace(minidistil.load(${JSON.stringify(data.subject.name)}), ${data.texts.map((text) => JSON.stringify(text)).join(", ")}), ${JSON.stringify(name)}, (${index.join(", ")}))`;
+  const line = (name, index) => `minidistil.study.origin(minidistil.trace(minidistil.load(${JSON.stringify(data.subject.name)}${data.subject.precision === "float32" ? "" : `, precision="${data.subject.precision}"`}), ${data.texts.map((text) => JSON.stringify(text)).join(", ")}), ${JSON.stringify(name)}, (${index.join(", ")}))`;
   const traced = (name) => {
     const { kind, weights } = matrices.get(name);
     const which = { product: ".weight", "narrow product": ".weight", "whole-number product": ".weight", bias: ".bias" }[kind];

@@ -90,9 +90,10 @@ def pack_model(weights: ModelWeights) -> PackedWeights:
     """Pack every product of a model.
 
     A product `name` [N, K] gives `name.weight` float32 [panels(N), K, PANEL] and `name.bias` [panels(N) * PANEL], zero
-    beyond N; in bfloat16 the weight is uint16. In int8 it is int8 [panels(N), ceil(K / 4), PANEL, 4], and there are
-    `name.scale` and `name.sums` (int32, of each column's weights), as long as the bias, `name.limited` int32
-    [panels(N)] and, where its input is smoothed, `name.smooth` float32 [K] (layout.pack_int8, layout.limited).
+    beyond N; in bfloat16 the weight is uint16, where K allows that (layout.in_pairs). In int8 it is int8 [panels(N),
+    ceil(K / 4), PANEL, 4], and there are `name.scale` and `name.sums` (int32, of each column's weights), as long as the
+    bias, `name.limited` int32 [panels(N)] and, where its input is smoothed, `name.smooth` float32 [K]
+    (layout.pack_int8, layout.limited).
 
     Queries, keys and values become one product `layer.{i}.qkv` (MobileBERT's queries and keys one, `layer.{i}.qk`),
     each padded to whole panels. LayerNorms keep their shape. The embedding tables are not packed: they are read by row.
@@ -228,7 +229,9 @@ def _numbers(linear: AnyLinear) -> np.ndarray:
     """[N, K] as they are stored."""
     if isinstance(linear, Int8Linear):
         return linear.codes
-    return linear.bits if isinstance(linear, BFloat16Linear) else linear.weight
+    if isinstance(linear, BFloat16Linear) and layout.in_pairs(linear.bits.shape[1]):
+        return linear.bits
+    return linear.weight
 
 
 class _Projection:

@@ -323,7 +323,7 @@ def test_one_product_of_mobilebert(tmp_path: Path) -> None:
         read_model(open_checkpoint(files.write_model(tmp_path / "queries", config, arrays)))
 
 
-@pytest.mark.parametrize("K", [MOST_COLUMNS + 1])
+@pytest.mark.parametrize("K", [MOST_COLUMNS, MOST_COLUMNS + 1])
 def test_the_most_columns(tmp_path: Path, K: int) -> None:
     """Sums of more would not fit 32 bits."""
     values = {**files.DISTILBERT_BARE, "hidden_dim": K, "n_layers": 1, "dim": 2, "n_heads": 1}
@@ -419,7 +419,12 @@ class TestWriting:
         """And what belongs to this one is there, under its name."""
         folder = tmp_path / "int8"
         folder.mkdir()
-        for name in ("pytorch_model.bin", "minidistil-packed.safetensors", "modules.json"):
+        for name in (
+            "pytorch_model.bin",
+            "minidistil-packed.safetensors",
+            "minidistil-packed.int8.safetensors",
+            "modules.json",
+        ):
             (folder / name).write_bytes(b"old")
         made = quantized.in_int8(quantized.source(tmp_path / "source", files.DISTILBERT))
         others = {"README.md": b"# A card\n", "1_Pooling/config.json": b"{}"}

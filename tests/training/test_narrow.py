@@ -18,7 +18,8 @@ from minidistil.training.student import NewModel, make_student, new_head
 from minidistil.training.teacher import Teacher
 from minidistil.training.vocabulary import cut_vocabulary
 from minidistil.training.writing import write_checkpoint
-from minidistil.weights.precision import Precision, in_precision
+from minidistil.weights.conversion import in_precision
+from minidistil.weights.precision import Precision
 from minidistil.weights.writing import write_quantized
 from tests.bits import assert_same_bits
 from tests.training.models import TASKS, read, write

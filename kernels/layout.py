@@ -6,6 +6,8 @@ float32 field lies in the low half of its slot. Addresses are bytes; 0 stands fo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 PANEL = 48
@@ -189,7 +191,9 @@ def limited(weight: np.ndarray) -> np.ndarray:
 def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
     """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL]; what products/packing.py does faster.
 
-    Bits of bfloat16, uint16 [N, K], go into uint16 in the same way.
+    Bits of bfloat16, uint16 [N, K], go into uint16 of the same shape. They are cut in the same way, but the k of a
+    sliver lie in pairs (`in_pairs`): the two numbers that a column has for k and k + 1, k even, are side by side, as
+    the halves of one word, from which either becomes a float32 by one instruction.
 
     Panel p is a matrix B [K, PANEL] whose column j is row p * PANEL + j of W, zero beyond N. In memory it is cut as the
     products read it: into blocks of k of `chain_length(K)`, the last one shorter where K is no multiple; a block into
@@ -205,6 +209,13 @@ def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
     for p, panel in enumerate(out):
         b = np.zeros((k, PANEL), weight.dtype)
         b[:, : n - p * PANEL] = weight[p * PANEL : (p + 1) * PANEL].T
-        blocks = (b[first : first + chain_length(k)] for first in range(0, k, chain_length(k)))
+        blocks: Iterable[np.ndarray] = (b[first : first + chain_length(k)] for first in range(0, k, chain_length(k)))
+        if weight.dtype == np.uint16:
+            blocks = (block.reshape(-1, 2, PANEL).transpose(0, 2, 1) for block in blocks)
         slivers = [block[:, j : j + sliver].ravel() for block in blocks for j in range(0, PANEL, sliver)]
         panel[:] = np.concatenate(slivers).reshape(k, PANEL)
+
+
+def in_pairs(k: int) -> bool:
+    """Whether every block of a sum of length k (`chain_length`) is even, as it must be for packed bfloat16."""
+    return k % 2 == 0 and chain_length(k) % 2 == 0

@@ -92,9 +92,10 @@ def pack_model(weights: ModelWeights, tables: bool = False) -> PackedWeights:
     """Pack every product of a model, and its tables of embeddings where they are wanted.
 
     A product `name` [N, K] gives `name.weight` float32 [panels(N), K, PANEL] and `name.bias` [panels(N) * PANEL], zero
-    beyond N; in bfloat16 the weight is uint16. In int8 it is int8 [panels(N), ceil(K / 4), PANEL, 4], and there are
-    `name.scale` and `name.sums` (int32, of each column's weights), as long as the bias, `name.limited` int32
-    [panels(N)] and, where its input is smoothed, `name.smooth` float32 [K] (layout.pack_int8, layout.limited).
+    beyond N; in bfloat16 the weight is uint16, where K allows that (layout.in_pairs). In int8 it is int8 [panels(N),
+    ceil(K / 4), PANEL, 4], and there are `name.scale` and `name.sums` (int32, of each column's weights), as long as the
+    bias, `name.limited` int32 [panels(N)] and, where its input is smoothed, `name.smooth` float32 [K]
+    (layout.pack_int8, layout.limited).
 
     Queries, keys and values become one product `layer.{i}.qkv` (MobileBERT's queries and keys one, `layer.{i}.qk`),
     each padded to whole panels. LayerNorms keep their shape. Tables keep theirs too, as they are read by row, in their
@@ -145,10 +146,12 @@ def first_places(layers: Sequence[LayerWeights | MobileLayerWeights]) -> list[in
 
 
 def numbers(linear: AnyLinear) -> np.ndarray:
-    """[N, K] as they are stored."""
+    """[N, K] as they are packed."""
     if isinstance(linear, Int8Linear):
         return linear.codes
-    return linear.bits if isinstance(linear, BFloat16Linear) else linear.weight
+    if isinstance(linear, BFloat16Linear) and layout.in_pairs(linear.bits.shape[1]):
+        return linear.bits
+    return linear.weight
 
 
 def aligned_zeros(size: int) -> np.ndarray:

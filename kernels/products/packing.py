@@ -13,46 +13,63 @@ from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL
 from minidistil.kernels.products.gemm import chain_length
 from minidistil.kernels.products.tile import SLIVER
-from minidistil.kernels.simd.memory import get_f32, get_u16, load, load_first, set_f32, set_u16
+from minidistil.kernels.simd.memory import get_f32, get_i32, load, load_first, pointer, set_f32, set_i32
 from minidistil.kernels.simd.values import F32x16, first_lanes
 
 _PIECE = math.gcd(SLIVER, 16)  # so many of sixteen columns lie side by side, whatever the first of them
 
-_F32, _I16, _I32, _I64 = ir.FloatType(), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+@kernel
+def pack_rows(x, ld, n, k, out, columns):
+    """x float32 [n, k], rows `ld` apart, into the first n columns of a packed B [k, columns], both by address.
+
+    Columns beyond n become zero; `columns` is a multiple of sixteen. See `layout.pack`, where they are PANEL.
+    """
+    block, end = chain_length(k), (n + 15) // 16 * 16
+    for start in range(0, k, block):
+        part, length = out + start * columns * 4, min(block, k - start)
+        whole = length - length % 16
+        for j in range(0, n, 16):
+            row, count = x + (j * ld + start) * 4, n - j
+            for i in range(0, whole, 16):
+                _transpose16_into_block(row + i * 4, ld * 4, count, part, length, columns, i, j)
+            for i in range(whole, length):
+                for c in range(16):
+                    value = get_f32(row, c * ld + i) if c < count else np.float32(0.0)
+                    set_f32(part, place(i, j + c, length, columns), value)
+        for i in range(length if end < columns else 0):
+            for c in range(end, columns):
+                set_f32(part, place(i, c, length, columns), np.float32(0.0))
+
+
+@kernel
+def pack_bfloat16(x, n, k, out):
+    """x uint16 [n, k], contiguous, into a panel uint16 [k, PANEL], both by address; see `layout.pack`.
+
+    Two k lie side by side in x and in the panel, and move as one word of four bytes.
+    """
+    block = chain_length(k)
+    for start in range(0, k, block):
+        height = min(block, k - start) // 2
+        for j in range(0, PANEL, 16):
+            row, count = x + (j * k + start) * 2, n - j
+            whole = height - height % 16 if count > 0 else 0
+            for i in range(0, whole, 16):
+                _transpose16_into_block(row + i * 4, k * 2, count, out, height, PANEL, i, j)
+            for i in range(whole, height):
+                for c in range(16):
+                    word = get_i32(row, c * (k // 2) + i) if c < count else np.int32(0)
+                    set_i32(out, place(i, j + c, height, PANEL), word)
+        out += height * PANEL * 4
 
 
 @kernel
 def place(k, j, length, columns):
-    """Position of element (k, j) in a block of `length` k and so many columns, in elements from its start."""
+    """Position of element (k, j) in a block of `length` k and so many columns, in elements of four bytes."""
     sliver = j // SLIVER * SLIVER
     return sliver * length + k * min(SLIVER, columns - sliver) + j - sliver
-
-
-def _rows_packer(size, get, put, zero, transpose_into_block):
-    """`pack_rows` for elements of `size` bytes."""
-
-    @kernel
-    def pack(x, ld, n, k, out, columns):
-        """x [n, k], rows `ld` apart, into the first n columns of a packed B [k, columns], both by address.
-
-        Columns beyond n become zero; `columns` is a multiple of sixteen. See `layout.pack`, where they are PANEL.
-        """
-        block, end = chain_length(k), (n + 15) // 16 * 16
-        for start in range(0, k, block):
-            part, length = out + start * columns * size, min(block, k - start)
-            whole = length - length % 16
-            for j in range(0, n, 16):
-                row, count = x + (j * ld + start) * size, n - j
-                for i in range(0, whole, 16):
-                    transpose_into_block(row + i * size, ld, count, part, length, columns, i, j)
-                for i in range(whole, length):
-                    for c in range(16):
-                        put(part, place(i, j + c, length, columns), get(row, c * ld + i) if c < count else zero)
-            for i in range(length if end < columns else 0):
-                for c in range(end, columns):
-                    put(part, place(i, c, length, columns), zero)
-
-    return pack
 
 
 @kernel
@@ -83,47 +100,41 @@ def transpose(x, ld, n, k, out, ld_out):
     whole = k - k % 16
     for i in range(0, n, 16):
         for j in range(0, whole, 16):
-            _transpose16(x + (i * ld + j) * 4, ld, n - i, out + (j * ld_out + i) * 4, ld_out)
+            _transpose16(x + (i * ld + j) * 4, ld * 4, n - i, out + (j * ld_out + i) * 4, ld_out)
         for r in range(i, min(i + 16, n)):
             for j in range(whole, k):
                 set_f32(out, j * ld_out + r, get_f32(x, r * ld + j))
 
 
 @intrinsic
-def _transpose16(typing_context, source, ld_source, count, target, ld_target):
-    """Target float32 [16, 16] from source [16, 16], transposed, by their addresses; `count` as below."""
+def _transpose16(typing_context, source, apart, count, target, ld_target):
+    """Target float32 [16, 16] from source [16, 16], transposed, by their addresses; the others as below."""
 
     def emit(context, builder, sig, args):
-        source, ld_source, count, target, ld_target = args
-        for i, row in enumerate(_transposed(builder, _F32, source, ld_source, count)):
-            _store(builder, row, target, builder.mul(ld_target, _int(i)))
+        source, apart, count, target, ld_target = args
+        for i, row in enumerate(_transposed(builder, source, apart, count)):
+            place = pointer(builder, target, builder.mul(ld_target, _int(i)), row.type)
+            builder.store(row, place).align = 4
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), emit
 
 
-def _transpose16_into_block(element):
-    @intrinsic
-    def transpose_into_block(typing_context, source, ld_source, count, block, length, columns, k, j):
-        """Elements (k to k + 15, j to j + 15) of a block (see `place`) from source [16, 16], transposed.
+@intrinsic
+def _transpose16_into_block(typing_context, source, apart, count, block, length, columns, k, j):
+    """Elements (k to k + 15, j to j + 15) of a block (see `place`) from source float32 [16, 16], transposed.
 
-        Source and block are addresses. Only `count` rows of the source are there (1 to 16, or more); the others are
-        zeros.
-        """
+    Source and block are addresses, rows of the source `apart` bytes apart. Only `count` of them are there (1 to 16, or
+    more); the others are zeros. What moves is bits: of four bytes, whatever they mean.
+    """
 
-        def emit(context, builder, sig, args):
-            source, ld_source, count, block, length, columns, k, j = args
-            for i, row in enumerate(_transposed(builder, element, source, ld_source, count)):
-                _store_across(builder, row, block, length, columns, builder.add(k, _int(i)), j)
-            return context.get_dummy_value()
+    def emit(context, builder, sig, args):
+        source, apart, count, block, length, columns, k, j = args
+        for i, row in enumerate(_transposed(builder, source, apart, count)):
+            _store_across(builder, row, block, length, columns, builder.add(k, _int(i)), j)
+        return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 8), emit
-
-    return transpose_into_block
-
-
-pack_rows = _rows_packer(4, get_f32, set_f32, np.float32(0.0), _transpose16_into_block(_F32))
-pack_bfloat16_rows = _rows_packer(2, get_u16, set_u16, np.uint16(0), _transpose16_into_block(_I16))
+    return types.void(*[types.intp] * 8), emit
 
 
 @intrinsic
@@ -140,16 +151,15 @@ def store_packed(typing_context, block, length, columns, k, j, value):
     return None
 
 
-def _transposed(builder, element, source, ld_source, count):
-    """The columns of a block [16, 16] of such elements at an address, of which `count` rows are there."""
-    vector = ir.VectorType(element, 16)
-    last, zeros = builder.sub(count, _int(1)), ir.Constant(vector, [ir.Constant(element, 0)] * 16)
+def _transposed(builder, source, apart, count):
+    """The columns of float32 [16, 16] at an address, of which `count` rows are there."""
+    last, zeros = builder.sub(count, _int(1)), ir.Constant(F32x16.llvm, [0.0] * 16)
     rows = []
     for i in range(16):
         there = builder.icmp_signed("<=", _int(i), last)
-        start = builder.mul(ld_source, builder.select(there, _int(i), last))
-        row = builder.load(_pointer(builder, source, start, vector))
-        row.align = _bytes(element)
+        start = builder.add(source, builder.mul(apart, builder.select(there, _int(i), last)))
+        row = builder.load(builder.inttoptr(start, F32x16.llvm.as_pointer()))
+        row.align = 4
         rows.append(builder.select(there, row, zeros))
     # Swap the off-diagonal halves of blocks of 2, 4, 8 and 16.
     for step in (1, 2, 4, 8):
@@ -172,22 +182,9 @@ def _store_across(builder, row, block, length, columns, k, j):
         width = builder.select(builder.icmp_signed("<", left, _int(SLIVER)), left, _int(SLIVER))
         place = builder.add(builder.mul(sliver, length), builder.sub(column, sliver))
         lanes = ir.Constant(ir.VectorType(_I32, _PIECE), list(range(first, first + _PIECE)))
+        at = builder.add(place, builder.mul(k, width))
         piece = row if _PIECE == 16 else builder.shuffle_vector(row, row, lanes)
-        _store(builder, piece, block, builder.add(place, builder.mul(k, width)))
-
-
-def _store(builder, row, address, position):
-    """Lanes to element `position` after a byte address."""
-    builder.store(row, _pointer(builder, address, position, row.type)).align = _bytes(row.type.element)
-
-
-def _pointer(builder, address, position, vector):
-    elements = builder.inttoptr(address, vector.element.as_pointer())
-    return builder.bitcast(builder.gep(elements, [position]), vector.as_pointer())
-
-
-def _bytes(element):
-    return 2 if element is _I16 else 4
+        builder.store(piece, pointer(builder, block, at, piece.type)).align = 4
 
 
 def _int(value: int) -> ir.Constant:

@@ -22,7 +22,7 @@ ROWS = TILE.rows  # most rows of a tile
 VECTORS = TILE.vectors  # most vectors of a tile
 SLIVER = TILE.sliver  # most columns of a tile
 
-_I8, _I16, _I32, _I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _F32 = ir.FloatType()
 
 
@@ -32,7 +32,7 @@ def tile(typing_context, rows, vectors, size, a, lda, b, c, ldc, bias, k, block,
 
     Args:
         rows: 1 to ROWS; vectors: 1 to VECTORS; the tile is `rows` x `vectors * LANES`.
-        size: bytes of an element of B: 4, or 2 where they are bfloat16; then `vectors` is VECTORS.
+        size: bytes of an element of B: 4, or 2 where they are bfloat16; then `vectors` is VECTORS, `block` is even.
         a: address of A float32 [rows, k], rows `lda` elements apart.
         b: address of B float32 or bfloat16 [k, vectors * LANES], contiguous.
         c: address of C float32 [rows, vectors * LANES], rows `ldc` apart; overwritten.
@@ -78,20 +78,30 @@ def tile_function(module: ir.Module, largest: Tile) -> ir.Function:
     return function
 
 
+_End = tuple[ir.Block, list[list[Any]]]  # where a loop is left, and its accumulators there
+
+
 class _TileCode:
     """Code of one tile shape."""
 
     def __init__(
         self, builder: ir.IRBuilder, shape: Tile, size: int, a, lda, b, c, ldc, bias, k, block, later, ahead, ahead_step
     ) -> None:
-        self.builder, self.lanes, self.rows, self.vectors, self.step = builder, *shape
+        self.builder, self.lanes, self.rows, self.vectors, step = builder, *shape
+        least = 1 if size == 4 else 2  # of bfloat16, two k lie in a word
+        self.steps = (step, least) if step > least and (size == 4 or step == self.lanes) else (least,)
         self.vector = ir.VectorType(_F32, self.lanes)
         rows = self.rows
         pointer = _F32.as_pointer()
         start = builder.inttoptr(a, pointer)
         self.a_rows = [builder.gep(start, [builder.mul(lda, _int(i))]) for i in range(rows)]
         self.size, self.width = size, self.vectors * self.lanes
-        self.b = builder.inttoptr(b, pointer if size == 4 else _I16.as_pointer())
+        self.b = self.b_again = builder.inttoptr(b, pointer)
+        if size == 2 and self.lanes == 8:
+            # An address that LLVM does not know to be the same: it would hold a word for its second half, in a register
+            # that is needed for a sum. Reading it again takes none.
+            same = builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [b], side_effect=False)
+            self.b_again = builder.inttoptr(same, pointer)
         self.c, self.ldc = builder.inttoptr(c, pointer), ldc
         self.bias_address, self.bias = bias, builder.inttoptr(bias, pointer)
         self.k, self.block, self.later = k, block, later
@@ -127,39 +137,46 @@ class _TileCode:
         """acc = fma(a[i, k], b[k, j], acc) for k from first_k to end_k; returns the accumulators' last values."""
         builder, start = self.builder, self.builder.block
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        zeros = [[zero] * self.vectors for _ in range(self.rows)]
-        if self.step == 1:
-            return self._loop(1, before, first_k, zeros, end_k, after)
+        totals = [[zero] * self.vectors for _ in range(self.rows)]
+        if len(self.steps) == 1:
+            return self._merge(self._loop(self.steps[0], before, first_k, totals, end_k, after), after)
 
-        # Whole steps, then what is left, k by k; either may be none.
-        steps, between, rest = (builder.append_basic_block(name) for name in ("steps", "between", "rest"))
-        end_steps = builder.sub(end_k, builder.srem(builder.sub(end_k, first_k), _int(self.step)))
-        builder.cbranch(builder.icmp_signed("<", first_k, end_steps), steps, between)
-        builder.position_at_end(steps)
-        totals = self._loop(self.step, start, first_k, zeros, end_steps, between)
-        builder.position_at_end(between)
-        so_far = self._merge((start, zeros), (steps, totals))
-        builder.cbranch(builder.icmp_signed("<", end_steps, end_k), rest, after)
-        builder.position_at_end(rest)
-        totals = self._loop(1, between, end_steps, so_far, end_k, after)
-        builder.position_at_end(after)
-        return self._merge((between, so_far), (rest, totals))
+        # Whole steps, then what is left; either may be none.
+        k = first_k
+        for step in self.steps:
+            loop, between, end = builder.append_basic_block("steps"), after, end_k
+            if step != self.steps[-1]:
+                between = builder.append_basic_block("between")
+                end = builder.sub(end_k, builder.srem(builder.sub(end_k, k), _int(step)))
+            builder.cbranch(builder.icmp_signed("<", k, end), loop, between)
+            builder.position_at_end(loop)
+            ends = self._loop(step, start, k, totals, end, between)
+            totals = self._merge([(start, totals), *ends], between)
+            start, k = between, end
+        return totals
 
     def _loop(
         self, step: int, before: ir.Block, first_k: Any, start: list[list[Any]], end_k: Any, after: ir.Block
-    ) -> list[list[Any]]:
-        """Chains from `start` over at least one step of k, in the block where the builder stands."""
+    ) -> list[_End]:
+        """Chains from `start` over at least one step of k, in the block where the builder stands; how it is left."""
         builder, loop = self.builder, self.builder.block
         k = builder.phi(_I64)
         k.add_incoming(first_k, before)
         accumulators = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
         totals: list[list[Any]] = accumulators
+        ends: list[_End] = []
         # A step as long as a vector reads A in vectors: one load for so many k, and sums that multiply by a lane of it.
         by_lane = step == self.lanes
         a = [self._load(self.a_rows[i], k) for i in range(self.rows)] if by_lane else []
         for s in range(step):
-            row_b = builder.gep(self.b, [builder.mul(builder.add(k, _int(s)) if s else k, _int(self.width))])
-            panel = [self._load_b(row_b, _int(j * self.lanes)) for j in range(self.vectors)]
+            if s == 1 and step == 2:
+                # It always is there, which LLVM does not know. So it cannot mix both k's instructions, as it does with
+                # those of one block: it reads both ahead, and there are no registers for that.
+                second = builder.append_basic_block("second")
+                builder.cbranch(builder.icmp_signed("<", builder.add(k, _int(1)), end_k), second, after)
+                ends.append((builder.block, totals))
+                builder.position_at_end(second)
+            panel = self._panel(k, s)
             self._prefetch_ahead(builder.add(k, _int(s)) if s else k)
             rows = []
             for i in range(self.rows):
@@ -174,16 +191,19 @@ class _TileCode:
         for i in range(self.rows):
             for j in range(self.vectors):
                 accumulators[i][j].add_incoming(start[i][j], before)
-                accumulators[i][j].add_incoming(totals[i][j], loop)
+                accumulators[i][j].add_incoming(totals[i][j], builder.block)
         next_k = builder.add(k, _int(step))
-        k.add_incoming(next_k, loop)
+        k.add_incoming(next_k, builder.block)
         builder.cbranch(builder.icmp_signed("<", next_k, end_k), loop, after)
-        return totals
+        return [*ends, (builder.block, totals)]
 
-    def _merge(self, *incoming: tuple[ir.Block, list[list[Any]]]) -> list[list[Any]]:
-        """The accumulators at the start of a block, by the block that was left for it."""
+    def _merge(self, ends: list[_End], after: ir.Block) -> list[list[Any]]:
+        """Go on in a block with the accumulators of whichever was left for it."""
+        self.builder.position_at_end(after)
+        if len(ends) == 1:
+            return ends[0][1]
         merged = [[self.builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
-        for block, values in incoming:
+        for block, values in ends:
             for i in range(self.rows):
                 for j in range(self.vectors):
                     merged[i][j].add_incoming(values[i][j], block)
@@ -234,15 +254,19 @@ class _TileCode:
         value.align = 4
         return value
 
-    def _load_b(self, start: Any, position: Any) -> Any:
-        """Lanes of B; a bfloat16 is the upper half of its float32."""
+    def _panel(self, k: Any, s: int) -> list[Any]:
+        """Row k + s of B. Of bfloat16, k is even, and two rows lie in one: in the halves of its words (layout.pack)."""
+        builder, lanes = self.builder, self.lanes
+        first = s if self.size == 4 else s // 2
+        place = builder.mul(k, _int(self.width * self.size // 4))
+        row = builder.gep(builder.gep(self.b_again if s % 2 else self.b, [place]), [_int(first * self.width)])
+        panel = [self._load(row, _int(j * lanes)) for j in range(self.vectors)]
         if self.size == 4:
-            return self._load(start, position)
-        builder, wide = self.builder, ir.VectorType(_I32, self.lanes)
-        source = builder.bitcast(builder.gep(start, [position]), ir.VectorType(_I16, self.lanes).as_pointer())
-        bits = builder.load(source)
-        bits.align = 2
-        return builder.bitcast(builder.shl(builder.zext(bits, wide), ir.Constant(wide, [16] * self.lanes)), self.vector)
+            return panel
+        words = ir.VectorType(_I32, lanes)
+        half, count = (builder.and_, 0xFFFF0000) if s % 2 else (builder.shl, 16)
+        bits = [half(builder.bitcast(x, words), ir.Constant(words, [count] * lanes)) for x in panel]
+        return [builder.bitcast(x, self.vector) for x in bits]
 
     def _store(self, value: Any, position: Any) -> None:
         target_pointer = self.builder.bitcast(self.builder.gep(self.c, [position]), self.vector.as_pointer())

@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from minidistil.kernels.simd.values import F32x8, F32x16, Float32Vector, M1x16
 
-_F32, _I16, _I32, _I64 = ir.FloatType(), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+_F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, position: ir.Value, pointee: ir.Type) -> ir.Value:
@@ -110,8 +110,6 @@ def _scalar(element: types.Type, llvm: ir.Type, store_it: bool) -> Callable:
 
 get_f32 = _scalar(types.float32, _F32, False)
 set_f32 = _scalar(types.float32, _F32, True)
-get_u16 = _scalar(types.uint16, _I16, False)
-set_u16 = _scalar(types.uint16, _I16, True)
 get_i32 = _scalar(types.int32, _I32, False)
 set_i32 = _scalar(types.int32, _I32, True)
 get_i64 = _scalar(types.int64, _I64, False)

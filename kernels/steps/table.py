@@ -97,7 +97,7 @@ class Rows(NamedTuple):
 class Packed(NamedTuple):
     """A weight matrix [n, k] in panels (layout.pack), and its bias, padded to whole panels.
 
-    bf16: not zero where the weights are bfloat16 (and n at least NARROW); the bias is float32.
+    bf16: not zero where the weights are bfloat16 (k one of layout.in_pairs, n at least NARROW); the bias is float32.
     """
 
     weight: int

@@ -40,31 +40,43 @@ _LABEL = re.compile(r"^(\.L\w+):")
 _BRANCH = re.compile(r"^(?:b\.\w+|b|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,|j\w+)\s+(\.L\w+)")
 
 
-def loops(assembly: str) -> Iterator[list[str]]:
-    """The instructions of every loop that is one straight line."""
-    label, body = "", []
+def loops(assembly: str, exits: int = 0) -> Iterator[list[str]]:
+    """The instructions of every loop that is one straight line, but for so many ways out of it."""
+    label, left, body = "", 0, []
     for line in map(str.strip, assembly.splitlines()):
         if found := _LABEL.match(line):
-            label, body = found[1], []
+            label, left, body = found[1], 0, []
         elif line and line[0] not in "./#@" and not line.endswith(":"):
             body.append(line)
             if found := _BRANCH.match(line):
-                if found[1] == label:
+                if found[1] != label and left < exits:
+                    left += 1
+                    continue
+                if found[1] == label and left == exits:
                     yield body
-                label, body = "", []
+                label, left, body = "", 0, []
 
 
-def inner_loop(assembly: str, tile: Tile) -> list[str]:
-    """The loop over k of the largest tile: it reads, and has as many multiply-adds as accumulators times steps."""
-    wanted = tile.rows * tile.vectors * tile.step
-    reading = [loop for loop in loops(assembly) if any(re.search(r"\[x|\(%", line) for line in loop)]
-    found = [loop for loop in reading if len(multiply_adds(loop)) == wanted]
+def inner_loop(assembly: str, tile: Tile, bf16: bool = False) -> list[str]:
+    """The loop over k of the largest tile: it reads, and has as many multiply-adds as accumulators times steps.
+
+    bf16: the one that reads bfloat16; where it takes two k in a turn, it may be left between them.
+    """
+    pairs = bf16 and tile.step != tile.lanes
+    wanted = tile.rows * tile.vectors * (2 if pairs else tile.step)
+    reading = [loop for loop in loops(assembly, int(pairs)) if any(re.search(r"\[x|\(%", line) for line in loop)]
+    found = [loop for loop in reading if len(multiply_adds(loop)) == wanted and bool(shifts(loop)) == bf16]
     assert len(found) == 1, f"{len(found)} loops with {wanted} multiply-adds"
     return found[0]
 
 
 def multiply_adds(loop: list[str]) -> list[str]:
     return [line for line in loop if line.startswith(("fmla", "vfmadd"))]
+
+
+def shifts(loop: list[str]) -> list[str]:
+    """What makes a float32 of the lower half of a word."""
+    return [line for line in loop if line.startswith(("shl", "vpslld"))]
 
 
 def calls(assembly: str) -> set[str]:

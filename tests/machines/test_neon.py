@@ -52,6 +52,20 @@ def test_the_tile_fits_the_registers(cpu: str) -> None:
     assert len(loop) <= 1.5 * len(sums)
 
 
+@pytest.mark.parametrize("cpu", ["neoverse-n1", "neoverse-v2", "apple-m1"])
+def test_bfloat16_takes_one_instruction_a_vector(cpu: str) -> None:
+    needs_the_target()
+    loop = cross.inner_loop(cross.tile_assembly(NEON, any_machine(cross.AARCH64, cpu)), NEON, bf16=True)
+    sums = cross.multiply_adds(loop)
+    assert all(re.match(r"fmla\s+v\d+\.4s, v\d+\.4s, v\d+\.s\[[0-3]\]", line) for line in sums), "by a lane, no copies"
+    assert len({line.split()[1] for line in sums}) == NEON.rows * NEON.vectors, "every accumulator has its register"
+    assert not [line for line in loop if "[sp" in line], "no register goes to the stack"
+    assert not [line for line in loop if line.startswith(("mov", "dup", "str", "stp", "bl"))]
+    assert len(cross.shifts(loop)) == NEON.vectors * 2
+    assert len([line for line in loop if line.startswith("and")]) == NEON.vectors * 2
+    assert len(loop) <= 1.6 * len(sums)
+
+
 # The entries ----------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ MOST_COLUMNS = 65_000
 
 _AT_A_TIME = 1 << 14  # numbers that are rounded together, in the cache
 _INFINITY = 0x7F800000  # bits of float32
-_EXPONENT = np.uint16(0x7F80)
+_EXPONENT = np.uint16(0x7F80)  # of bfloat16, all ones where it is no number
 
 
 @dataclass(frozen=True)

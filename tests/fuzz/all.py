@@ -8,6 +8,7 @@ TARGETS = {
     target.name: target
     for target in (
         targets.Safetensors,
+        targets.Quantized,
         targets.TorchFile,
         targets.Shards,
         targets.ConfigFile,

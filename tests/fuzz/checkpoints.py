@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from minidistil.weights import open_checkpoint, read_model
+from minidistil.weights.writing import write_quantized
 from tests.fuzz import byte_text, json_text
 from tests.pipelines.tokenizers import write_bytes_tokenizer, write_pieces_tokenizer
 from tests.sentences import folders
 from tests.synthetic import MOBILEBERT_SMALL, tensors, write_tensors
 from tests.synthetic_tokenizer import write_tokenizer
+from tests.weights import quantized as narrow
 from tests.weights.files import BERT, DISTILBERT, bfloat16, old_torch_bytes, safetensors_bytes, torch_bytes
 from tests.zoo.vocabularies import sentencepiece_model
 
@@ -105,6 +108,18 @@ def sharded(torch: bool = False) -> dict[str, Files]:
         index = {"metadata": {"total_size": sum(x.nbytes for x in arrays.values())}, "weight_map": weight_map}
         files[f"{stem}.{ending}.index.json"] = json.dumps(index).encode()
         found[f"{family} in shards of {ending}"] = files
+    return found
+
+
+def quantized(folder: Path) -> dict[str, Files]:
+    """Every family in int8, some smoothed; `folder` is to write them in."""
+    found = {}
+    for family, (config, arrays) in models().items():
+        whole = read_model(open_checkpoint(write_tensors(folder / family, config, arrays)))
+        made = narrow.in_int8(whole)
+        if config["model_type"] != "mobilebert":
+            found[f"{family} smoothed"] = read(write_quantized(folder / f"{family}-s", config, narrow.smoothed(made)))
+        found[f"{family} int8"] = read(write_quantized(folder / f"{family}-8", config, made))
     return found
 
 

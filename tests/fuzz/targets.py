@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 
 import minidistil
 from minidistil.models.base import Model
@@ -142,6 +143,78 @@ class Safetensors(_Files):
     def mutate(self, files: Files, rng: random.Random, told: list[str]) -> bool:
         _change(files, "model.safetensors", formats.mutate_safetensors, rng, told)
         return rng.random() < 0.01
+
+
+class Quantized(_Files):
+    """Weights in int8: what config.json says of them, their scales, and the tensors."""
+
+    name = "quantized"
+
+    def make(self, folder: Path) -> dict[str, Files]:
+        return checkpoints.quantized(folder)
+
+    def mutate(self, files: Files, rng: random.Random, told: list[str]) -> bool:
+        change = rng.randrange(10)
+        if change < 4:
+            _change(files, "config.json", self._said_otherwise, rng, told)
+        elif change == 4:
+            _change(files, "config.json", checkpoints.mutate_json, rng, told)
+        elif change < 7:
+            _change(files, "model.safetensors", self._other_tensors, rng, told)
+        else:
+            _change(files, "model.safetensors", formats.mutate_safetensors, rng, told)
+        return rng.random() < 0.01
+
+    def _said_otherwise(self, content: bytes, rng: random.Random) -> tuple[bytes, str]:
+        """Another value somewhere within quantization_config."""
+        try:
+            tree = json_text.parse(content)
+            said = json_text.find(tree, "quantization_config")
+            if not isinstance(said, json_text.Pairs):
+                raise ValueError
+        except (ValueError, TypeError, RecursionError):  # an earlier change did it
+            return byte_text.mutate(content, rng)
+        if rng.random() < 0.1:
+            json_text.set_key(tree, "quantization_config", json_text.odd_value(rng))
+            told = "another quantization_config"
+        elif rng.random() < 0.3:
+            names = ("Linear", "Embedding", "classifier", "re:.*", "embeddings.word_embeddings", "vocab_projector", "")
+            json_text.set_key(said, "ignore", [rng.choice(names) for _ in range(rng.choice((0, 1, 2, 300)))])
+            told = "others are ignored"
+        else:
+            told = json_text.mutate(said, rng)
+        return json_text.dump(tree), f"quantization_config: {told}"
+
+    def _other_tensors(self, content: bytes, rng: random.Random) -> tuple[bytes, str]:
+        """Scales of other numbers, shapes or types, and tensors that are gone or have another's content."""
+        try:
+            table = safetensors.numpy.load(content)
+        except Exception:  # an earlier change did it
+            return byte_text.mutate(content, rng)
+        scales = [name for name in table if name.endswith(("weight_scale", "input_smooth"))]
+        name = rng.choice(scales if rng.random() < 0.7 and scales else sorted(table))
+        array, change = table[name], rng.randrange(8)
+        if change == 0:
+            del table[name]
+        elif change == 1:
+            table[rng.choice((f"{name}_zero_point", f"x.{name}", name.replace("weight_scale", "input_smooth")))] = array
+        elif change == 2:
+            table[name] = array.reshape(-1)[: rng.choice((1, 2, array.size, array.size))].copy()
+        elif change == 3:
+            table[name] = array.T.copy()
+        elif change == 4:
+            with np.errstate(all="ignore"):
+                table[name] = array.astype(rng.choice((np.int8, np.float16, np.float64, np.int32, np.uint8)))
+        elif change == 5:
+            other = rng.choice(sorted(table))
+            table[name] = table[other]
+        elif change == 6 and array.dtype == np.int8:
+            table[name] = np.full_like(array, rng.choice((-128, 127, 0, -1)))
+        elif array.size:
+            with np.errstate(all="ignore"):
+                odd = np.array(rng.choice((0, -1, np.nan, np.inf, 1e-45, 3e38, 1e36, 1e-38, -0.0))).astype(array.dtype)
+            array.reshape(-1)[rng.randrange(array.size)] = odd
+        return safetensors.numpy.save(table), f"tensors: change {change} of {name}"
 
 
 class TorchFile(_Files):

@@ -170,6 +170,11 @@ def pack_int8(weight: np.ndarray, out: np.ndarray) -> None:
     out.view(np.uint32)[..., 0] = weight.view(np.uint32).reshape(len(out), PANEL, -1).transpose(0, 2, 1)
 
 
+def unpack_int8(packed: np.ndarray, n: int, k: int) -> np.ndarray:
+    """W int8 [N, K] of what `pack_int8` made of it."""
+    return np.ascontiguousarray(packed.transpose(0, 2, 1, 3).reshape(len(packed) * PANEL, -1)[:n, :k])
+
+
 def limited(weight: np.ndarray) -> np.ndarray:
     """Which panels of W int8 [N, K] have limited pairs (see PAIR): int32 [panels(N)], 1 or 0."""
     n, k = weight.shape

@@ -6,7 +6,7 @@ embeddings. Norms, biases and the other heads stay float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -26,12 +26,13 @@ from minidistil.weights.model_weights import (
     whole,
 )
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, rounded
+from minidistil.weights.quantization_config import KEY
 from minidistil.weights.quantizing import quantized
 
 Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-_TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 _LINEARS = (Linear, BFloat16Linear, Int8Linear)
 
 
@@ -47,7 +48,7 @@ def precision_of(weights: ModelWeights) -> Precision:
         found.add("float32" if isinstance(x, np.ndarray) else "bfloat16" if x.scale is None else "int8")
         return x
 
-    _changed(weights, linear, table)
+    changed(weights, linear, table)
     return "int8" if "int8" in found else "bfloat16" if "bfloat16" in found else "float32"
 
 
@@ -62,10 +63,15 @@ def in_precision(weights: ModelWeights, precision: str | None) -> ModelWeights:
     if precision is None or precision == found != "bfloat16":
         return weights
     if precision == "bfloat16":  # also of a model that is partly so: others are rounded
-        return _changed(weights, _bfloat16, _bfloat16_table)
+        return changed(weights, _bfloat16, _bfloat16_table)
     if found != "float32":
-        weights = _changed(weights, lambda w: Linear(w.weight, w.bias), whole)
+        weights = changed(weights, lambda w: Linear(w.weight, w.bias), whole)
     return quantized(weights) if precision == "int8" else weights
+
+
+def stored_precision(config: Mapping[str, Any]) -> Precision:
+    """The precision that a model has where none is asked for: int8 where its config.json says so, else float32."""
+    return "float32" if config.get(KEY) is None else "int8"
 
 
 def check_precision(precision: str | None) -> None:
@@ -108,7 +114,7 @@ def _rounded(x: np.ndarray) -> np.ndarray:
     return bits
 
 
-def _changed(
+def changed(
     weights: ModelWeights, linear: Callable[[AnyLinear], AnyLinear], table: Callable[[Table], Table]
 ) -> ModelWeights:
     """Weights of which every product is another, and every table; what stands in several places does so again."""
@@ -131,12 +137,12 @@ def _changed(
         return part
 
     def each(part: Any) -> Any:
-        changed = {field.name: parts(getattr(part, field.name)) for field in fields(part)}
+        values = {field.name: parts(getattr(part, field.name)) for field in fields(part)}
         if isinstance(part, (EmbeddingWeights, MobileEmbeddingWeights)):
-            for name in _TABLES:
+            for name in TABLES:
                 if getattr(part, name) is not None:
-                    changed[name] = once(getattr(part, name), table)
-        return replace(part, **changed)
+                    values[name] = once(getattr(part, name), table)
+        return replace(part, **values)
 
     def head(part: MaskedLMWeights) -> MaskedLMWeights:
         return replace(part, vocab_transform=parts(part.vocab_transform), vocab_projector=projector(part))

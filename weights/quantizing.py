@@ -22,6 +22,9 @@ from minidistil.weights.narrow import Int8Linear, NarrowTable
 
 GREATEST = 127
 
+VERSION = 1
+"""Counted up whenever the same float32 weights become other whole numbers: packed files note which made theirs."""
+
 
 def quantized(
     weights: ModelWeights, ranges: Mapping[str, np.ndarray] | None = None, keep: Collection[str] = ()

@@ -112,7 +112,9 @@ def tile_module(kinds: Mapping[int, Dots], machine: Any, features: str) -> Any:
     module = binding.parse_assembly(str(code))
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     module.verify()
-    passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2))
+    tuning = binding.create_pipeline_tuning_options(speed_level=2)
+    tuning.loop_unrolling = False  # a turn is long enough
+    passes = binding.create_pass_builder(machine, tuning)
     passes.getModulePassManager().run(module, passes)
     return module
 
@@ -125,9 +127,10 @@ def _tiles(module: ir.Module, name: str, dots: Dots, features: str) -> ir.Functi
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 12), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    if dots.features:
-        every = ",".join(filter(None, (features, dots.features)))
-        set.add(function.attributes, f'"target-features"="{every}"')  # llvmlite knows no attributes with values
+    every = ",".join(filter(None, (features, dots.features)))
+    for key, value in (("target-features", every if dots.features else ""), ("tune-cpu", dots.order)):
+        if value:
+            set.add(function.attributes, f'"{key}"="{value}"')  # llvmlite itself knows none that have values
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     rows, *arguments = function.args
     end = builder.append_basic_block("end")

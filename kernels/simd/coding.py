@@ -16,7 +16,6 @@ from minidistil.kernels.simd.values import (
     bits,
     broadcast,
     first_lanes,
-    fma,
     maximum,
     negative,
     splat,
@@ -44,20 +43,18 @@ def code_row(x, n, smooth, out):
     """
     whole, mask = n - n % 16, first_lanes(n % 16)
     none = splat(f32(0.0))
-    low, high, odd = none, none, none
+    low, high, size = none, none, none
     for j in range(0, whole, 16):
         y = load(x, j) * load(smooth, j) if smooth != 0 else load(x, j)
-        low, high = where(y < low, y, low), where(high < y, y, high)
-        odd = fma(y, none, odd)  # 0, or NaN where y is not finite
+        low, high, size = where(y < low, y, low), where(high < y, y, high), larger(size, y)
     if whole < n:
         y = load_first(x, whole, mask)
         if smooth != 0:
             y = y * load_first(smooth, whole, mask)
-        low, high = where(y < low, y, low), where(high < y, y, high)
-        odd = fma(y, none, odd)
+        low, high, size = where(y < low, y, low), where(high < y, y, high), larger(size, y)
     greatest, least = maximum(high), maximum(negative(low))  # both at least zero
     width = np.float64(greatest) + np.float64(least)
-    finite = tree_sum(odd) == f32(0.0)
+    finite = tree_sum(size * none) == f32(0.0)
     codes = out + CODES
     if not finite or width < SMALLEST_RANGE:
         set_f32(out, 0, f32(1.0) if finite else f32(np.nan))
@@ -126,6 +123,20 @@ def _codes(builder, x):
     most = ir.Constant(I32x16.llvm, [LEVELS] * 16)
     least = builder.select(builder.icmp_unsigned("<", x, most), x, most)
     return builder.trunc(least, ir.VectorType(_I8, 16))
+
+
+@intrinsic
+def larger(typing_context, x, y):
+    """The larger of two magnitudes, lane by lane; infinity is above all numbers, and NaN above infinity."""
+
+    def emit(context, builder, sig, args):
+        magnitude = ir.Constant(I32x16.llvm, [0x7FFFFFFF] * 16)
+        a, b = (builder.and_(builder.bitcast(value, I32x16.llvm), magnitude) for value in args)
+        return builder.bitcast(builder.select(builder.icmp_signed(">", a, b), a, b), F32x16.llvm)
+
+    if x == y == F32x16:
+        return x(x, y), emit
+    return None
 
 
 def _floats(builder, x):

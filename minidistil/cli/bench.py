@@ -17,6 +17,7 @@ from minidistil.cli.options import (
     precision_option,
     threads_option,
 )
+from minidistil.records.lines import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from minidistil.backends.engine.profile import Roofs, Share
@@ -82,6 +83,8 @@ def bench(
     opened = open_checkpoint(checkpoint, **fetching)
     config = Config.from_dict(opened.config, where=opened.folder)
     wanted: list[Precision | None] = list(dict.fromkeys(precision)) or [None]
+    if file == STANDARD_INPUT and len(wanted) > 1:
+        raise click.UsageError("standard input can be read once: give a FILE, or one --model-precision")
     if file is not None:
         estimates = [estimate(opened.folder, file, encoding, threads, one) for one in wanted]
         if as_json:
@@ -130,9 +133,9 @@ def _bench(
     from minidistil.backends.engine import Engine
     from minidistil.backends.engine.profile import measure_roofs
     from minidistil.weights import read_model
-    from minidistil.weights.precision import in_precision, precision_of
+    from minidistil.weights.precision import precision_of
 
-    weights = in_precision(read_model(opened, heads=()), precision)
+    weights = read_model(opened, heads=(), precision=precision)
     engine = Engine(config, weights, threads=threads)
     load = load_average()
     roofs = measure_roofs(engine.threads, engine.plan.weight_bytes())

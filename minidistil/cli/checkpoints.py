@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minidistil.weights.precision import Precision
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-_FLOATS = ("F64", "F32", "F16", "BF16")
+_NUMBERS = ("F64", "F32", "F16", "BF16", "I8")
 
 
 @click.command(short_help="Show what a checkpoint holds.")
@@ -44,11 +44,13 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
     """
     from minidistil.kernels.code.native import description
     from minidistil.weights import open_checkpoint, read_model
+    from minidistil.weights.precision import precision_of
     from minidistil.weights.read_model import HEADS
 
     opened = open_checkpoint(checkpoint, **fetching)
     weights = read_model(opened)
     facts = _facts(opened)
+    facts["precision"] = precision_of(weights)
     facts["heads_found"] = [name for name in HEADS if getattr(weights, name) is not None]
     facts["machine_code"] = description()
     if as_json:
@@ -162,10 +164,12 @@ def _packed(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     from minidistil.sentences.files import read_sentence_files
     from minidistil.weights.config import Config
+    from minidistil.weights.quantized_tensors import SCALE, SMOOTH
 
     config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
     tensors = [_tensor(checkpoint, name) for name in checkpoint.names]
-    numbers = [t for t in tensors if t["dtype"] in _FLOATS]
+    beside = f".{SCALE}", f".{SMOOTH}"  # what whole numbers are multiplied by: no parameters
+    numbers = [t for t in tensors if t["dtype"] in _NUMBERS and not t["name"].endswith(beside)]
     parameters = sum(prod(t["shape"]) for t in numbers)
     return {
         "folder": str(checkpoint.folder),
@@ -222,6 +226,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         "parameters": f"{facts['parameters']:,}",
         "stored": f"{_megabytes(facts['stored_bytes'])} as {', '.join(facts['stored_as'])}",
         "as float32": _megabytes(facts["float32_bytes"]),
+        "computed in": f"{facts['precision']}, unless asked for another precision",
         "machine code": facts["machine_code"],
     }
     for key, value in rows.items():

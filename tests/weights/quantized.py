@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from minidistil.weights import ModelWeights, open_checkpoint, read_model
+from minidistil.weights.changing import changed
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import AnyLinear, LayerWeights, Table, whole
 from minidistil.weights.named import modules
 from minidistil.weights.narrow import Int8Linear, NarrowTable
-from minidistil.weights.precision import changed
 from minidistil.weights.small_files import read_object
 from minidistil.weights.writing import _arrays, write_quantized
 from tests import synthetic

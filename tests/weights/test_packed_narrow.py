@@ -16,13 +16,13 @@ import minidistil
 from minidistil.kernels import layout
 from minidistil.kernels.code import target
 from minidistil.weights import CheckpointError, open_checkpoint, packed_model, packing, quantizing, read_model
+from minidistil.weights.conversion import in_precision
 from minidistil.weights.file_names import PACKED_FILES
 from minidistil.weights.model_weights import LayerWeights, ModelWeights
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable
 from minidistil.weights.packed_file import compare_packed, open_packed, pack_checkpoint, packed_path, save_packed
 from minidistil.weights.packed_model import as_packed
 from minidistil.weights.packing import is_packed_from, pack_again, pack_model
-from minidistil.weights.precision import in_precision
 from tests import build
 from tests.bits import assert_same_bits
 from tests.families import VARIATIONS

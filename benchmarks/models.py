@@ -96,19 +96,18 @@ def export(models: Models) -> None:
     _onnx(States().eval(), models.onnx)
 
 
-def pack(models: Models) -> None:
-    """Make `models.packed`, of links to the checkpoint's files and the packed encoder."""
-    from minidistil.weights import open_checkpoint, read_model
-    from minidistil.weights.packed_file import save_packed
-    from minidistil.weights.packing import pack_model
+def pack(checkpoint: Path, target: Path) -> None:
+    """Make `target`, of links to a checkpoint's files and what `minidistil pack` writes beside it."""
+    from minidistil.weights import open_checkpoint
+    from minidistil.weights.packed_file import pack_checkpoint, save_packed
 
-    models.packed.mkdir(exist_ok=True)
-    for file in models.folder.iterdir():
-        link = models.packed / file.name
+    target.mkdir(exist_ok=True)
+    for file in checkpoint.iterdir():
+        link = target / file.name
         if not link.exists():
             link.symlink_to(file.resolve())
-    checkpoint = open_checkpoint(models.packed)
-    save_packed(pack_model(read_model(checkpoint, heads=())), checkpoint)
+    opened = open_checkpoint(target)
+    save_packed(pack_checkpoint(opened), opened)
 
 
 def _checkpoint(folder: Path) -> None:

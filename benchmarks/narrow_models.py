@@ -65,7 +65,7 @@ def prepare(models: Models, names: Iterable[str], calibration: Sentences | None 
     missing: dict[str, str] = {}
     sentences = seeded_mixture(64, seed=1).sentences if calibration is None else calibration
     for name in names:
-        recipe = None if name.startswith("minidistil") else RECIPES.get(name)
+        recipe = RECIPES.get(name)
         if recipe is None:
             continue
         absent = [module for module in recipe.needs if importlib.util.find_spec(module) is None]
@@ -88,13 +88,15 @@ def prepare(models: Models, names: Iterable[str], calibration: Sentences | None 
 def _minidistil_int8(models: Models, target: Path, sentences: Sentences) -> None:
     from minidistil import quantize
 
-    quantize(models.folder, target)
+    quantize(models.folder, target, measure=False)
 
 
 def _minidistil_bfloat16(models: Models, target: Path, sentences: Sentences) -> None:
-    from minidistil import AutoModel
+    from minidistil.weights import open_checkpoint, read_model
+    from minidistil.weights.writing import write_quantized
 
-    AutoModel.from_pretrained(models.folder, precision="bfloat16").save_pretrained(target)
+    checkpoint = open_checkpoint(models.folder)
+    write_quantized(target, checkpoint.config, read_model(checkpoint, precision="bfloat16"))
 
 
 def _onnxruntime(models: Models, target: Path, *, per_channel: bool) -> None:

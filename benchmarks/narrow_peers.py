@@ -44,10 +44,11 @@ class MinidistilBFloat16AtLoad(Minidistil):
 
 
 class MinidistilBFloat16(MinidistilInt8):
-    """This project on a checkpoint saved in bfloat16; it computes in float32."""
+    """This project on a checkpoint stored in bfloat16; it computes in float32."""
 
     precision = "bfloat16"
     name = "minidistil-bfloat16"
+    options: Mapping[str, Any] = {"precision": "bfloat16"}
 
 
 class MinidistilInt8AtLoad(Minidistil):

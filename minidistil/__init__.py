@@ -32,6 +32,7 @@ _names = LazyNames(
         "pipelines.text_classification": ("TextClassificationPipeline",),
         "pipelines.token_classification": ("TokenClassificationPipeline",),
         "pipelines.zero_shot_classification": ("ZeroShotClassificationPipeline",),
+        "quantization.quantize": ("quantize",),
         "sentences": (
             "CrossEncoder",
             "SentenceClassifier",

@@ -71,6 +71,7 @@ from minidistil.pipelines.token_classification import TokenClassificationPipelin
 from minidistil.pipelines.zero_shot_classification import (
     ZeroShotClassificationPipeline as ZeroShotClassificationPipeline,
 )
+from minidistil.quantization.quantize import quantize as quantize
 from minidistil.sentence_transformers.standing import stand_in as stand_in
 from minidistil.sentences import CrossEncoder as CrossEncoder
 from minidistil.sentences import SentenceClassifier as SentenceClassifier

@@ -1,37 +1,23 @@
-"""The precisions that a model's weights can have, and a model in another one than its file has.
+"""The precisions that a model's weights can have, and which one they have.
 
-What changes is what most of the bytes are: the products of the encoder and of the vocabulary, and the tables of
+What differs is what most of the bytes are: the products of the encoder and of the vocabulary, and the tables of
 embeddings. Norms, biases and the other heads stay float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from minidistil.weights.model_weights import (
-    AnyLinear,
-    EmbeddingWeights,
-    Linear,
-    MaskedLMWeights,
-    MobileEmbeddingWeights,
-    ModelWeights,
-    Table,
-    is_tied,
-    projection,
-    whole,
-)
-from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, rounded
-from minidistil.weights.quantizing import quantized
+from minidistil.weights.changing import changed
+from minidistil.weights.model_weights import AnyLinear, ModelWeights, Table
+from minidistil.weights.narrow import BFloat16Linear, Int8Linear
+from minidistil.weights.quantization_config import KEY
 
 Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-
-_TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
-_LINEARS = (Linear, BFloat16Linear, Int8Linear)
 
 
 def precision_of(weights: ModelWeights) -> Precision:
@@ -46,25 +32,13 @@ def precision_of(weights: ModelWeights) -> Precision:
         found.add("float32" if isinstance(x, np.ndarray) else "bfloat16" if x.scale is None else "int8")
         return x
 
-    _changed(weights, linear, table)
+    changed(weights, linear, table)
     return "int8" if "int8" in found else "bfloat16" if "bfloat16" in found else "float32"
 
 
-def in_precision(weights: ModelWeights, precision: str | None) -> ModelWeights:
-    """The same model in a precision; None for the one that it has.
-
-    Raises:
-        ValueError: no such precision, or one that such a model cannot have.
-    """
-    check_precision(precision)
-    found = precision_of(weights)
-    if precision is None or precision == found != "bfloat16":
-        return weights
-    if precision == "bfloat16":  # also of a model that is partly so: others are rounded
-        return _changed(weights, _bfloat16, _bfloat16_table)
-    if found != "float32":
-        weights = _changed(weights, lambda w: Linear(w.weight, w.bias), whole)
-    return quantized(weights) if precision == "int8" else weights
+def stored_precision(config: Mapping[str, Any]) -> Precision:
+    """The precision that a model has where none is asked for: int8 where its config.json says so, else float32."""
+    return "float32" if config.get(KEY) is None else "int8"
 
 
 def check_precision(precision: str | None) -> None:
@@ -89,58 +63,3 @@ def require_float32(weights: ModelWeights, whose: str, use: str) -> None:
         raise ValueError(
             f"{whose} has {found} weights, and {use} needs float32: take the checkpoint that they were made of"
         )
-
-
-def _bfloat16(w: AnyLinear) -> BFloat16Linear:
-    return w if isinstance(w, BFloat16Linear) else BFloat16Linear(rounded(w.weight), w.bias)
-
-
-def _bfloat16_table(table: Table) -> NarrowTable:
-    if isinstance(table, NarrowTable) and table.scale is None:
-        return table
-    return NarrowTable(rounded(whole(table)))
-
-
-def _changed(
-    weights: ModelWeights, linear: Callable[[AnyLinear], AnyLinear], table: Callable[[Table], Table]
-) -> ModelWeights:
-    """Weights of which every product is another, and every table; what stands in several places does so again."""
-    made: dict[int, Any] = {}
-
-    def once(part: Any, make: Callable[[Any], Any]) -> Any:
-        if id(part) not in made:
-            made[id(part)] = make(part)
-        return made[id(part)]
-
-    def parts(part: Any) -> Any:
-        if isinstance(part, _LINEARS):
-            return once(part, linear)
-        if isinstance(part, tuple):
-            return tuple(map(parts, part))
-        if isinstance(part, MaskedLMWeights):
-            return once(part, head)
-        if is_dataclass(part) and not isinstance(part, (type, NarrowTable)):
-            return once(part, each)
-        return part
-
-    def each(part: Any) -> Any:
-        changed = {field.name: parts(getattr(part, field.name)) for field in fields(part)}
-        if isinstance(part, (EmbeddingWeights, MobileEmbeddingWeights)):
-            for name in _TABLES:
-                if getattr(part, name) is not None:
-                    changed[name] = once(getattr(part, name), table)
-        return replace(part, **changed)
-
-    def head(part: MaskedLMWeights) -> MaskedLMWeights:
-        return replace(part, vocab_transform=parts(part.vocab_transform), vocab_projector=projector(part))
-
-    def projector(part: MaskedLMWeights) -> AnyLinear:
-        """The projection onto the vocabulary, which is the words' table as a rule."""
-        words = weights.encoder.embeddings.word_embeddings
-        if is_tied(part.vocab_projector, words):
-            return projection(once(words, table), part)
-        if part.extension is not None:
-            return Linear(part.vocab_projector.weight, part.vocab_projector.bias)
-        return once(part.vocab_projector, linear)
-
-    return replace(weights, encoder=parts(weights.encoder), masked_lm=parts(weights.masked_lm))

@@ -1,70 +1,245 @@
-"""From float32 to whole numbers: which scale each row of a weight gets, and what its input is multiplied by before."""
+"""A float32 model in int8: which products and tables, what their inputs are multiplied by before, in which steps.
+
+Inputs that come out of a norm have a few columns that are many times as large as all others, and a row of codes has one
+step for all of its columns. So column j of such an input is divided by s[j], and that of the weight multiplied:
+
+    s[j] = sqrt(greatest magnitude in column j of the input / in column j of the weight)
+
+after "SmoothQuant" (Xiao et al., 2022), with its exponent of a half; others, and smoothing the context and what leaves
+the activation, gained nothing (docs/quantization.md). Products of one input are smoothed together.
+
+The same bytes on every CPU and with every NumPy: see codes.py and ranges.py. Here everything is done element by
+element, by operations that IEEE 754 rounds in one way.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import numpy as np
 
+from minidistil.weights._storage import release_pages
+from minidistil.weights.changing import changed
+from minidistil.weights.codes import coded
+from minidistil.weights.errors import listing
 from minidistil.weights.model_weights import (
     AnyLinear,
     LayerWeights,
-    Linear,
+    MobileLayerWeights,
     ModelWeights,
-    Table,
     is_tied,
-    projection,
     whole,
 )
 from minidistil.weights.narrow import Int8Linear, NarrowTable
+from minidistil.weights.ranges import estimated_ranges
 
-GREATEST = 127
+VERSION = 1
+"""Of what is made of the same weights: whoever keeps it knows whether it would be made again."""
+
+# Not the few token types: their errors are the same in every token, and cost more than all of the words'.
+_NARROW_TABLES = ("word_embeddings", "position_embeddings")
+_LEAST = np.float32(2.0**-10)  # of the greatest of all columns: what is below is taken for so much
+_BOUND = 2.0**40  # of a factor and of its reciprocal
+
+
+class Product(NamedTuple):
+    """A product of the encoder or the vocabulary; several linears where they are one, of one input.
+
+    Attributes:
+        name: as it is packed, such as `layer.0.qkv`.
+        linears: with weights [N, K].
+        normed: whether its input comes out of a norm.
+    """
+
+    name: str
+    linears: tuple[AnyLinear, ...]
+    normed: bool
+
+
+VERSION = 1
+"""Counted up whenever the same float32 weights become other whole numbers: packed files note which made theirs."""
 
 
 def quantized(
-    weights: ModelWeights, ranges: Mapping[str, np.ndarray] | None = None, keep: Collection[str] = ()
+    weights: ModelWeights,
+    ranges: Mapping[str, np.ndarray] | None = None,
+    keep: Collection[str] = (),
+    *,
+    smooth: bool = True,
+    limit_pairs: bool = True,
 ) -> ModelWeights:
     """A model in int8: the products of its encoder and vocabulary, and its tables of embeddings.
 
     Args:
         weights: float32.
-        ranges: of the input of a product, by its name as it is packed, the greatest magnitude in each column: float32
-            [K]; None for what follows from the weights.
-        keep: names of products, or beginnings of them, that stay float32.
+        ranges: of the input of a product, by its name, the greatest magnitude in each column: float32 [K]; None for
+            what a rough pass over some words says.
+        keep: names of products and tables that stay float32, as `kept` takes them.
+        smooth: whether inputs are smoothed.
+        limit_pairs: whether codes are such that AVX2's fastest product is exact.
+
+    Raises:
+        ValueError: `keep` has a name that nothing has; or weights or ranges that are not finite.
     """
-    layers: list[Any] = []
-    for layer in weights.encoder.layers:
-        assert isinstance(layer, LayerWeights)
-        names = ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2")
-        products: Any = {name: quantize_linear(getattr(layer, name)) for name in names}
-        layers.append(replace(layer, **products))
-    embeddings: Any = weights.encoder.embeddings
-    tables = ("word_embeddings", "position_embeddings", "token_type_embeddings")
-    narrow = {name: quantize_table(table) for name in tables if (table := getattr(embeddings, name)) is not None}
-    encoder = replace(weights.encoder, embeddings=replace(embeddings, **narrow), layers=tuple(layers))
+    found = products(weights)
+    tables_found = tables(weights)
+    float32 = kept(keep, [*(product.name for product in found), *tables_found])
+    if smooth and ranges is None:
+        estimated = estimated_ranges(weights)
+        known = {p.name: estimated[id(p.linears[0])] for p in found if id(p.linears[0]) in estimated}
+    else:
+        known = dict(ranges or {})
+    made: dict[int, AnyLinear | NarrowTable] = {}
+    for product in found:
+        if product.name not in float32:
+            columns = known.get(product.name) if smooth and product.normed else None
+            new = quantize_product(product.linears, columns, limit_pairs=limit_pairs)
+            made |= {id(w): one for w, one in zip(product.linears, new, strict=True)}
+    for name, table in tables_found.items():
+        if name not in float32:
+            # The words are the projection onto the vocabulary too, as a rule.
+            limited = limit_pairs and name.endswith("word_embeddings")
+            made[id(table)] = NarrowTable(*coded(whole(table), limit_pairs=limited))
+    return changed(
+        weights,
+        lambda w: made.get(id(w), w),  # type: ignore[arg-type, return-value]
+        lambda table: made.get(id(table), table),  # type: ignore[arg-type, return-value]
+    )
+
+
+def quantize_product(
+    linears: Collection[AnyLinear], columns: np.ndarray | None = None, *, limit_pairs: bool = True
+) -> tuple[Int8Linear, ...]:
+    """Products of one input in int8.
+
+    Args:
+        linears: float32 [N, K].
+        columns: float32 [K], the greatest magnitude in each column of the input, or None not to smooth it.
+        limit_pairs: as in `quantized`.
+    """
+    factor = None if columns is None else _factors(columns, [w.weight for w in linears])
+    smooth = None if factor is None else np.float32(1) / factor
+    made = []
+    for w in linears:
+        weight = w.weight if factor is None else w.weight * factor
+        codes, scale = coded(weight, limit_pairs=limit_pairs)
+        made.append(Int8Linear(codes, scale, w.bias, smooth))
+        release_pages(w.weight)
+    return tuple(made)
+
+
+def products(weights: ModelWeights) -> list[Product]:
+    """Every product that becomes int8, in the order of the forward pass; layers that share their weights once."""
+    found: list[Product] = []
+    embeddings = weights.encoder.embeddings
+    if embeddings.projection is not None:
+        normed = not isinstance(weights.encoder.layers[0], MobileLayerWeights)  # whose projection comes first
+        found.append(Product("embeddings.projection", (embeddings.projection,), normed))
+    seen: set[int] = set()
+    for i, layer in enumerate(weights.encoder.layers):
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        of_layer = _mobile_layer(layer) if isinstance(layer, MobileLayerWeights) else _layer(layer)
+        found += [product._replace(name=f"layer.{i}.{product.name}") for product in of_layer]
     head = weights.masked_lm
     if head is not None:
-        tied = is_tied(head.vocab_projector, embeddings.word_embeddings)
-        made = projection(narrow["word_embeddings"], head) if tied else quantize_linear(head.vocab_projector)
-        head = replace(head, vocab_transform=quantize_linear(head.vocab_transform), vocab_projector=made)
-    return replace(weights, encoder=encoder, masked_lm=head)
+        found.append(Product("vocab_transform", (head.vocab_transform,), True))
+        # Else it is a table's; or, extended, one that stays float32.
+        if not is_tied(head.vocab_projector, embeddings.word_embeddings) and head.extension is None:
+            found.append(Product("vocab_projector", (head.vocab_projector,), True))
+    return found
 
 
-def quantize_linear(w: AnyLinear) -> Int8Linear:
-    """Whole numbers of a product's weight, with a scale for each of its N rows."""
-    assert isinstance(w, Linear)
-    codes, scale = _rows(w.weight)
-    return Int8Linear(codes, scale, w.bias)
+def tables(weights: ModelWeights) -> dict[str, np.ndarray | NarrowTable]:
+    """Every table that becomes int8, by name: `embeddings.word_embeddings` and that of positions."""
+    embeddings = weights.encoder.embeddings
+    return {f"embeddings.{name}": getattr(embeddings, name) for name in _NARROW_TABLES}
 
 
-def quantize_table(table: Table) -> NarrowTable:
-    """Whole numbers of a table, with a scale for each row."""
-    return NarrowTable(*_rows(whole(table)))
+def kept(keep: Collection[str], names: Collection[str]) -> set[str]:
+    """Those of the names that stay float32.
+
+    Args:
+        keep: each a name, or consecutive parts of one (`lin2`, `layer.4`), with the wildcards of the shell; `q_lin`,
+            `k_lin` and `v_lin` are parts of what is one product.
+        names: of products and tables.
+
+    Raises:
+        ValueError: naming all that match nothing, and what there is.
+    """
+    if isinstance(keep, str):
+        raise TypeError("keep must be a list of names, got one str")
+    found: set[str] = set()
+    unknown = []
+    for pattern in keep:
+        matching = {name for name in names if _matches(pattern, name)}
+        found |= matching
+        if not matching:
+            unknown.append(pattern)
+    if unknown:
+        none = f"keep has {listing(map(repr, unknown))}, which nothing is called"
+        raise ValueError(f"{none}; there are {', '.join(_kinds(names))}")
+    return found
 
 
-def _rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    most = np.abs(x).max(axis=1)
-    scale = np.where(most > 0, most / np.float32(GREATEST), np.float32(1))
-    return np.rint(x / scale[:, None]).astype(np.int8), scale
+def _matches(pattern: str, name: str) -> bool:
+    parts = name.split(".")
+    spelled = [parts]
+    if parts[-1] in _TOGETHER:
+        spelled += [[*parts[:-1], one] for one in _TOGETHER[parts[-1]]]
+    return any(
+        fnmatchcase(".".join(some[first:end]), pattern)
+        for some in spelled
+        for first in range(len(some))
+        for end in range(first + 1, len(some) + 1)
+    )
+
+
+_TOGETHER = {"qkv": ("q_lin", "k_lin", "v_lin"), "qk": ("q_lin", "k_lin")}
+
+
+def _kinds(names: Collection[str]) -> list[str]:
+    """Names with N in the place of their numbers, each once."""
+    return list(dict.fromkeys(".".join("N" if part.isdigit() else part for part in name.split(".")) for name in names))
+
+
+def _layer(w: LayerWeights) -> list[Product]:
+    return [
+        Product("qkv", (w.q_lin, w.k_lin, w.v_lin), True),
+        Product("out_lin", (w.out_lin,), False),
+        Product("lin1", (w.lin1,), True),
+        Product("lin2", (w.lin2,), False),
+    ]
+
+
+def _mobile_layer(w: MobileLayerWeights) -> list[Product]:
+    found = []
+    for name in ("input_bottleneck", "attention_bottleneck"):
+        if (part := getattr(w, name)) is not None:
+            found.append(Product(name, (part.linear,), True))
+    found.append(Product("v_lin", (w.v_lin,), True))
+    found.append(Product("qk", (w.q_lin, w.k_lin), True))
+    found.append(Product("out_lin", (w.out_lin,), False))
+    for n, network in enumerate(w.feed_forwards):
+        found.append(Product(f"feed_forwards.{n}.lin1", (network.lin1,), True))
+        found.append(Product(f"feed_forwards.{n}.lin2", (network.lin2,), False))
+    if w.output_bottleneck is not None:
+        found.append(Product("output_bottleneck", (w.output_bottleneck.linear,), True))
+    return found
+
+
+def _factors(columns: np.ndarray, weights: list[np.ndarray]) -> np.ndarray | None:
+    """What columns of weights [N, K] are multiplied by, and those of their input divided: float32 [K]."""
+    if not np.isfinite(columns).all():
+        raise ValueError("ranges of inputs must be finite")
+    reach = np.abs(columns, dtype=np.float32)
+    weight = np.zeros_like(reach)
+    for w in weights:
+        np.maximum(weight, np.maximum(w.max(axis=0, initial=0), -w.min(axis=0, initial=0)), out=weight)
+    if not reach.max(initial=0) > 0 or not weight.max(initial=0) > 0:
+        return None
+    reach, weight = (np.maximum(x, x.max() * _LEAST).astype(np.float64) for x in (reach, weight))
+    return np.clip(np.sqrt(reach / weight), 1 / _BOUND, _BOUND).astype(np.float32)

@@ -14,6 +14,7 @@ from minidistil.cli.explain import explain
 from minidistil.cli.labels import classify, zero_shot
 from minidistil.cli.masks import fill_mask
 from minidistil.cli.options import traceback_option
+from minidistil.cli.quantize import quantize
 from minidistil.cli.rerank import rerank
 from minidistil.cli.sentences import embed, search
 from minidistil.cli.training import distill, train
@@ -61,6 +62,7 @@ COMMANDS = (
     verify,
     warmup,
     pack,
+    quantize,
     bench,
     train,
     distill,

@@ -16,9 +16,10 @@ import pytest
 import minidistil
 from minidistil.weights import CheckpointError, Linear, ModelWeights, open_checkpoint, read_model
 from minidistil.weights.config import Config
+from minidistil.weights.conversion import in_precision
 from minidistil.weights.model_weights import is_tied
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, rounded, widened
-from minidistil.weights.precision import in_precision, precision_of
+from minidistil.weights.precision import precision_of
 from tests import families, synthetic
 from tests.weights import files, quantized
 from tests.weights.quantized import arrays, bits

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from minidistil.weights._storage import release_pages
 from minidistil.weights.changing import changed
 from minidistil.weights.model_weights import AnyLinear, Linear, ModelWeights, Table, whole
 from minidistil.weights.narrow import BFloat16Linear, NarrowTable, rounded
@@ -27,10 +30,16 @@ def in_precision(weights: ModelWeights, precision: str | None) -> ModelWeights:
 
 
 def _bfloat16(w: AnyLinear) -> BFloat16Linear:
-    return w if isinstance(w, BFloat16Linear) else BFloat16Linear(rounded(w.weight), w.bias)
+    return w if isinstance(w, BFloat16Linear) else BFloat16Linear(_rounded(w.weight), w.bias)
 
 
 def _bfloat16_table(table: Table) -> NarrowTable:
     if isinstance(table, NarrowTable) and table.scale is None:
         return table
-    return NarrowTable(rounded(whole(table)))
+    return NarrowTable(_rounded(whole(table)))
+
+
+def _rounded(x: np.ndarray) -> np.ndarray:
+    bits = rounded(x)
+    release_pages(x)  # or the whole file would stay in memory beside what is made of it
+    return bits

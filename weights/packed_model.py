@@ -19,7 +19,7 @@ from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, r
 from minidistil.weights.packing import PackedWeights, is_packed_from, numbers, parts
 
 
-def as_packed(packed: PackedWeights, weights: ModelWeights) -> ModelWeights | None:
+def as_packed(packed: PackedWeights, weights: ModelWeights, precision: str) -> ModelWeights | None:
     """A model in the precision in which it is packed; None where some of it is not there.
 
     Tables are the packed ones. The numbers of a product are made when they are looked at, which the engine never does.
@@ -27,6 +27,7 @@ def as_packed(packed: PackedWeights, weights: ModelWeights) -> ModelWeights | No
     Args:
         packed: `pack_model`'s with tables, of these weights in another precision.
         weights: as the checkpoint has them.
+        precision: of what is packed.
     """
     made: dict[int, Any] = {}
     try:
@@ -36,7 +37,7 @@ def as_packed(packed: PackedWeights, weights: ModelWeights) -> ModelWeights | No
                 if isinstance(source, (np.ndarray, NarrowTable)):
                     made[id(source)] = _table(packed, part.name, source)
                 else:
-                    made[id(source)] = _product(packed, part.name, source, panel)
+                    made[id(source)] = _product(packed, part.name, source, panel, precision)
                     panel += layout.panels(len(source.bias))
         model = changed(weights, lambda linear: made[id(linear)], lambda table: made[id(table)])
         return model if is_packed_from(packed, model) else None
@@ -54,14 +55,14 @@ def _table(packed: PackedWeights, name: str, source: Table) -> Table:
     return table if table.dtype == np.float32 else NarrowTable(table, scale)
 
 
-def _product(packed: PackedWeights, name: str, w: AnyLinear, panel: int) -> AnyLinear:
+def _product(packed: PackedWeights, name: str, w: AnyLinear, panel: int, precision: str) -> AnyLinear:
     """A product whose columns begin with a panel of the packed one."""
     shape, panels = numbers(w).shape, packed[f"{name}.weight"]
     n, k = shape
-    if panels.dtype == np.float32:
-        return w if isinstance(w, Linear) else Linear(_later(shape, np.float32, lambda: w.weight), w.bias)
-    if panels.dtype == np.uint16:
+    if precision == "bfloat16":
         return BFloat16Linear(_later(shape, np.uint16, lambda: rounded(w.weight)), w.bias)
+    if panels.dtype != np.int8:  # also of a model in int8, of which a product may be kept in float32
+        return w if isinstance(w, Linear) else Linear(_later(shape, np.float32, lambda: w.weight), w.bias)
     own = panels[panel : panel + layout.panels(n)]
     scale = packed[f"{name}.scale"][panel * layout.PANEL :][:n]
     smooth = packed[f"{name}.smooth"] if f"{name}.smooth" in packed.places else None

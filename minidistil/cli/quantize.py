@@ -23,6 +23,7 @@ from minidistil.cli.options import (
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--texts",
+    "calibration",
     type=TEXT_FILE,
     help="Texts like those that the model is for, lines or a table; 128 of them show how far the inputs of products "
     "reach.  [default: the weights alone tell, nearly as well]",
@@ -47,7 +48,7 @@ from minidistil.cli.options import (
 def quantize(
     checkpoint: str,
     out: Path,
-    texts: str | None,
+    calibration: str | None,
     column: str,
     keep: tuple[str, ...],
     no_smooth: bool,
@@ -73,7 +74,7 @@ def quantize(
     made = work(
         find(checkpoint, **fetching),
         out,
-        texts=texts,
+        texts=calibration,
         text=column,
         keep=keep,
         smooth=not no_smooth,

@@ -182,10 +182,10 @@ class Model(ByReference, Generic[Output]):
             )
         packed = packed_beside(backend, checkpoint, precision) if options.get("config") is None else None
         read, weights = checkpoint.with_config(config.raw), None
-        if packed is not None and precision not in (None, stored_precision(checkpoint.config)):
+        if packed is not None and precision and precision != stored_precision(checkpoint.config):
             from minidistil.weights.packed_model import as_packed
 
-            weights = as_packed(packed, read_model(read, heads=cls.heads, check_finite=False))
+            weights = as_packed(packed, read_model(read, heads=cls.heads, check_finite=False), precision)
         if weights is None:
             # What is packed was checked when it was packed.
             weights = read_model(read, heads=cls.heads, check_finite=packed is None, precision=precision)

@@ -31,7 +31,7 @@ def test_an_option_means_the_same_in_every_command() -> None:
 @pytest.mark.parametrize(
     ("name", "users"),
     [
-        ("column", 11), ("encoding", 8), ("prefix", 7), ("shard", 4), ("threads", 16), ("revision", 19),
+        ("column", 12), ("encoding", 8), ("prefix", 7), ("shard", 4), ("threads", 16), ("revision", 20),
         ("precision", 14),
     ],
 )  # fmt: skip

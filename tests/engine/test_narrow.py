@@ -81,6 +81,14 @@ def test_every_bit(precision: str, name: str, keep: int) -> None:
     assert_same_bits(backend.encode(batch, rows=rows).last, want.last[rows], "rows")
 
 
+def test_bfloat16_of_sums_that_are_not_in_pairs() -> None:
+    """Blocks of 101 and 97 terms: packed as float32, and no other bits for it."""
+    values = {**SMALL, "dim": 202, "n_heads": 2, "hidden_dim": 97}
+    config, own = build.config(values), narrow(build.model_weights(values), "bfloat16")
+    backend, batch = Engine(config, own, threads=2), build.batch([ids(0, 30), ids(1, 3)])
+    assert_same_bits(backend.encode(batch).last, Reference(config, own, exact).encode(batch).last)
+
+
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: head.key)
 def test_every_head(head: Head, tmp_path: Path) -> None:
     folder, inputs = head.write(tmp_path), head.inputs(2, 13)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import minidistil
+from minidistil.backends.reference import exact, int8
 from minidistil.study import explain, origin, portions, render, trace
 from minidistil.study.parts import Number
 from minidistil.study.tables import first_head, shortest, tables
@@ -342,6 +343,53 @@ def altered(explanation: Any) -> Any:
         for one in numbers.portions
     ]
     return replace(explanation, numbers=replace(numbers, portions=tuple(made)))
+
+
+def test_script_computes_as_the_reference_does(shown: Any) -> None:
+    """Thousands of numbers of every size, and those that a second rounding, or one of halves upwards, gets wrong."""
+    page = shown(example(bare=True))
+    rng = np.random.default_rng(5)
+    one = np.float32(1)
+
+    def bits(x: Any) -> list[int]:
+        return [int(b) for b in np.ascontiguousarray(x, np.float32).view(np.uint32).reshape(-1)]
+
+    def run(expression: str, *given: Any) -> np.ndarray:
+        read = ", ".join(f"Float32Array.from({bits(x)}, ofBits)" for x in given)
+        found = page.evaluate(f"(([x, y, z]) => Array.from({expression}, bitsOf))([{read}])")
+        return np.array(found, np.uint32).view(np.float32)
+
+    def drawn(low: float, high: float, size: int = 4000) -> np.ndarray:
+        return (np.exp2(rng.uniform(low, high, size)) * rng.choice([-1, 1], size)).astype(np.float32)
+
+    step = one + np.float32(2**-12)
+    a = np.append(drawn(-60, 60), [step, step, -step, step])
+    b = np.append(drawn(-60, 60), [step, step, step, 0])
+    c = np.append(drawn(-90, 90), np.float32([2**-60, -(2**-60), 2**-60, -0.0]))
+    c[:2000] = (a[:2000].astype(np.float64) * -b[:2000]).astype(np.float32)  # nearly all cancels
+    assert_same_bits(run("x.map((a, i) => fma(a, y[i], z[i]))", a, b, c), exact.fma(a, b, c), "fma")
+    x = np.append(drawn(-30, 7.5), np.float32([0, -0.0, 1, -1, 88, -88, -104, -110, 5.5]))
+    assert_same_bits(run("x.map(expf)", x), exact.expf(x), "expf")
+    assert_same_bits(run("x.map(gelu)", x), exact.gelu(x), "gelu")
+    assert_same_bits(run("x.map(expOfScore)", -np.abs(x)), exact.exp_u20(-np.abs(x)), "exp of a score")
+    for width in (1, 7, 8, 30, 128, 129, 312, 384, 768, 1027):
+        row, other = drawn(-4, 4, width), drawn(-4, 4, width)
+        eps = np.float32([1e-12])
+        moments = run("(({ mean, rstd }) => [mean, rstd])(moments(x, y[0]))", row, eps)
+        assert_same_bits(moments, np.concatenate(exact.moments(row[None], 1e-12)), f"moments of {width}")
+        dot = exact.product(row[None], other[None])[0]
+        assert_same_bits(run("[dot(x, y, edgesOf(x.length))]", row, other), dot, f"product of {width}")
+        for lanes, first in ((4, 0), (8, 0), (4, 1)):
+            dot = exact._dots(row[None], other[None], lanes, first)[0]
+            assert_same_bits(run(f"[narrowDot(x, y, {lanes}, {first})]", row, other), dot, f"{width} in {lanes}")
+        found = run("(({ exponentials, reciprocal }) => exponentials.map((e) => f32(e * reciprocal)))(softmax(x))", row)
+        e = exact.exp_u20(row[None] - row.max())
+        assert_same_bits(found, (e * (one / exact.sum8(e)))[0], f"softmax of {width}")
+        halves = np.append(np.arange(width, dtype=np.float32) % 254 + np.float32(0.5), np.float32([0, 255]))
+        for coded in (row, halves, halves - np.float32(3), row * np.float32(1e-35)):
+            own = int8.code_rows(coded[None])
+            found = run("(({ codes, zero, scale }) => [scale, zero, ...codes])(codesOf(x))", coded)
+            assert_same_bits(found, np.float32([own.scale[0], own.zero[0], *own.codes[0]]), f"codes of {width}")
 
 
 def test_one_number_is_told_with_its_bits_and_all_operands(shown: Any) -> None:

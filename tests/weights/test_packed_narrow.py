@@ -26,8 +26,10 @@ from minidistil.weights.packing import is_packed_from, pack_again, pack_model
 from tests import build
 from tests.bits import assert_same_bits
 from tests.families import VARIATIONS
+from tests.goldens import narrow as goldens
 from tests.narrow import PRECISIONS, narrow
 from tests.synthetic import DISTILBERT_SMALL
+from tests.weights import quantized
 from tests.weights.test_packed_faults import craft
 
 IDS = np.arange(20)[None]
@@ -42,7 +44,7 @@ def folder(distilbert_small: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(distilbert_small, tmp_path / "model"))
 
 
-def pack(folder: Path, precision: str) -> Path:
+def pack(folder: Path, precision: str | None) -> Path:
     checkpoint = open_checkpoint(folder)
     return save_packed(pack_checkpoint(checkpoint, precision), checkpoint, precision=precision)
 
@@ -262,12 +264,28 @@ def test_a_model_loads_what_is_packed_in_its_precision(
     assert_same_bits(minidistil.load(folder, threads=1)(IDS).logits, plain, "float32 is not disturbed")
 
 
-@pytest.mark.parametrize("name", ["activation gelu", "albert of two groups", "electra with wide embeddings"])
+def test_a_checkpoint_in_int8_packs_in_every_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = quantized.write(tmp_path, DISTILBERT_SMALL)
+    own = (None, "float32", "bfloat16")
+    want = {precision: minidistil.load(folder, threads=1, precision=precision)(IDS).logits for precision in own}
+    assert len({logits.tobytes() for logits in want.values()}) == 3
+    paths = [pack(folder, precision) for precision in own]
+    assert [path.name for path in paths] == [PACKED_FILES[name] for name in ("int8", "float32", "bfloat16")]
+    table = "embeddings.word_embeddings.weight"
+    held = [table in open_packed(open_checkpoint(folder), precision=precision) for precision in own]
+    assert held == [False, True, True], "the checkpoint's own table is read where it is"
+    monkeypatch.setattr("minidistil.backends.engine.engine.pack_model", lambda weights: pytest.fail("packed again"))
+    for precision, logits in want.items():
+        assert_same_bits(minidistil.load(folder, threads=1, precision=precision)(IDS).logits, logits)
+        compare_packed(open_checkpoint(folder), precision=precision)
+
+
+@pytest.mark.parametrize("name", ["activation gelu", "albert of two groups", "bert of odd sizes", "mobilebert"])
 def test_whoever_looks_at_the_numbers_finds_those_that_were_packed(name: str) -> None:
     plain = build.model_weights(VARIATIONS[name])
     for precision in CONVERTED:
         packed = pack_model(narrow(plain, precision), tables=True)
-        model = as_packed(packed, plain)
+        model = as_packed(packed, plain, precision)
         assert model is not None
         again = pack_model(model, tables=True)
         assert again.places == packed.places
@@ -279,7 +297,7 @@ def test_numbers_that_are_not_there_are_made_when_they_are_looked_at(monkeypatch
     packed = pack_model(in_precision(plain, "int8"), tables=True)
     unpacked, unpack = [], layout.unpack_int8
     monkeypatch.setattr(packed_model.layout, "unpack_int8", lambda *args: unpacked.append(1) or unpack(*args))
-    model = as_packed(packed, plain)
+    model = as_packed(packed, plain, "int8")
     assert model is not None
     layer = model.encoder.layers[0]
     assert isinstance(layer, LayerWeights)
@@ -322,6 +340,12 @@ def test_another_method_of_quantizing_makes_it_anew(folder: Path, monkeypatch: p
     open_packed(open_checkpoint(folder), precision="bfloat16")
 
 
+def test_the_method_of_quantizing_is_that_of_its_version() -> None:
+    """Or packed files of another release would be taken for what this one makes."""
+    said = "quantized() makes others: count up quantizing.VERSION, and run `python -m tests.goldens.narrow`"
+    assert goldens.made() == goldens.golden()["quantizing"], said
+
+
 def without(name: str) -> Callable:
     return lambda metadata, places: places.pop(name)
 
@@ -360,7 +384,7 @@ def test_arrays_that_are_not_the_models_are_made_anew(folder: Path, change: Call
     want = minidistil.load(folder, threads=1, precision="int8")(IDS).logits
     craft(pack(folder, "int8"), change)
     packed = open_packed(open_checkpoint(folder), precision="int8")
-    assert as_packed(packed, read_model(open_checkpoint(folder))) is None
+    assert as_packed(packed, read_model(open_checkpoint(folder)), "int8") is None
     assert_same_bits(minidistil.load(folder, threads=1, precision="int8")(IDS).logits, want)
 
 

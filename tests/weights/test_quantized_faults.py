@@ -419,7 +419,12 @@ class TestWriting:
         """And what belongs to this one is there, under its name."""
         folder = tmp_path / "int8"
         folder.mkdir()
-        for name in ("pytorch_model.bin", "minidistil-packed.safetensors", "modules.json"):
+        for name in (
+            "pytorch_model.bin",
+            "minidistil-packed.safetensors",
+            "minidistil-packed.int8.safetensors",
+            "modules.json",
+        ):
             (folder / name).write_bytes(b"old")
         made = quantized.in_int8(quantized.source(tmp_path / "source", files.DISTILBERT))
         others = {"README.md": b"# A card\n", "1_Pooling/config.json": b"{}"}

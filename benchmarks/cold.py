@@ -11,9 +11,9 @@ from pathlib import Path  # noqa: E402
 
 def main(name: str, folder: str, threads: int, spawned: float) -> dict[str, float]:
     """Seconds of the phases, memory in MB; `spawned`: the monotonic clock when the parent asked for this process."""
+    from benchmarks.engines import STARTS
     from benchmarks.inputs import fixed_shape
     from benchmarks.models import locate
-    from benchmarks.peers import STARTS
 
     peer = STARTS[name]()
     peer.start()

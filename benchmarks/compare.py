@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,22 +16,29 @@ from typing import Any
 
 import click
 
-from benchmarks import footprint, inputs, isa, machine, measure, models, report
-from benchmarks.peers import ENCODERS, PIPELINES
+from benchmarks import engines as known
+from benchmarks import footprint, inputs, isa, machine, measure, models, narrow_models, narrow_report, report
+from benchmarks.engines import ENCODERS, FLOAT32, LOW_PRECISION, PACKED, PIPELINES, STARTS
 from benchmarks.worker import Worker, WorkerError
 
-SECTIONS = ("latency", "throughput", "mixed", "fill-mask", "cold", "size", "layers")
-_MODULES = {"pytorch": "transformers", "onnxruntime-fused": "onnxruntime"}
+SECTIONS = ("latency", "throughput", "mixed", "fill-mask", "cold", "size", "layers", "closeness", "memory")
+_STANDARD = SECTIONS[:7]
+_NARROW = ("latency", "throughput", "closeness", "memory")
+_NARROW_SHAPES = "1x8,1x32,1x128,8x128"
 _TOLERATED_CORES = 1.15  # of the threads given, as the clock of CPU time ticks
 
 
 @click.command(context_settings={"show_default": True})
 @click.option(
-    "--engines", default=",".join(ENCODERS), help="Engines to compare, the first but minidistil checks the rest."
+    "--engines",
+    help="Engines to compare; the first float32 one but minidistil checks the rest.  [default: those in float32]",
+)
+@click.option(
+    "--low-precision", is_flag=True, help="Engines in int8 and bfloat16, float32 beside them; about seven minutes."
 )
 @click.option("--shapes", help="Only these BATCHxLENGTH, in place of the standard ones.")
 @click.option("--threads", default="1,2", help="Thread counts.")
-@click.option("--sections", default=",".join(SECTIONS), help="Parts to run.")
+@click.option("--sections", help=f"Parts to run.  [default: {','.join(_STANDARD)}]")
 @click.option(
     "--texts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -46,10 +53,11 @@ _TOLERATED_CORES = 1.15  # of the threads given, as the clock of CPU time ticks
 )
 @click.option("--quick", is_flag=True, help="A tenth of the time, for a first look; figures are rough.")
 def main(
-    engines: str,
+    engines: str | None,
+    low_precision: bool,
     shapes: str | None,
     threads: str,
-    sections: str,
+    sections: str | None,
     texts: Path | None,
     count: int | None,
     out: Path,
@@ -61,8 +69,10 @@ def main(
     Writes results.json, results.md and plots. The exit status is 1 where an engine failed, its output was wrong, or it
     used more cores than it was given.
     """
-    names = _choose(engines, ENCODERS, "--engines")
-    parts = _choose(sections, SECTIONS, "--sections")
+    standard = (LOW_PRECISION, _NARROW, _NARROW_SHAPES) if low_precision else (FLOAT32, _STANDARD, None)
+    names = _choose(engines or ",".join(standard[0]), ENCODERS, "--engines")
+    parts = _choose(sections or ",".join(standard[1]), SECTIONS, "--sections")
+    shapes = shapes or standard[2]
     try:
         wanted = inputs.parse_shapes(shapes) if shapes else None
         counts = sorted({int(t) for t in threads.split(",")})
@@ -74,17 +84,19 @@ def main(
     if counts[-1] > usable:
         _say(f"leaving out more threads than the {usable} cores that this process may use")
         counts = [t for t in counts if t <= usable] or [usable]
-    installed = [n for n in names if find_spec(_MODULES.get(n, n))]
-    for name in names:
-        if name not in installed:
-            _say(f"{name} is not installed: left out (pip install 'minidistil[bench]')")
+    missing = {name: reason for name in names if (reason := known.missing(name))}
+    for name, reason in missing.items():
+        _say(f"{name} is left out: {reason} (pip install 'minidistil[bench]')")
+    installed = [name for name in names if name not in missing]
     held = []
     if instructions == "avx2":
+        installed, left_out = isa.held(installed)
+        missing |= left_out
         try:
             held = isa.hold_to_avx2(installed, out / "avx2")
         except isa.Impossible as error:
             raise click.ClickException(str(error)) from None
-    comparison = Comparison(installed, counts, out, quick, held)
+    comparison = Comparison(installed, counts, out, quick, held, missing, low_precision)
     comparison.run(parts, wanted, texts, count or (64 if quick else 256))
     comparison.write()
     if comparison.faults:
@@ -95,17 +107,29 @@ class Comparison:
     """One run: its settings, and what it found so far."""
 
     def __init__(
-        self, engines: Sequence[str], threads: Sequence[int], out: Path, quick: bool, held: Sequence[str] = ()
+        self,
+        engines: Sequence[str],
+        threads: Sequence[int],
+        out: Path,
+        quick: bool,
+        held: Sequence[str] = (),
+        missing: Mapping[str, str] | None = None,
+        low_precision: bool = False,
     ) -> None:
-        self.engines, self.threads, self.out, self.quick = list(engines), list(threads), out, quick
-        self.rounds, self.seconds = (3, 0.1) if quick else (10, 0.3)
+        self.threads, self.out, self.quick = list(threads), out, quick
+        # So many engines stand beside each other in low precision that their turns are shorter.
+        self.rounds, self.seconds = (3, 0.1) if quick else (6, 0.15) if low_precision else (10, 0.3)
         self.faults: list[str] = []
         out.mkdir(parents=True, exist_ok=True)
         _say("preparing the model's files")
-        self.models = models.prepare(out / "models", exports=set(engines) != {"minidistil"})
+        self.models = models.prepare(out / "models", exports=any(not name.startswith("minidistil") for name in engines))
+        missing = {**(missing or {}), **narrow_models.prepare(self.models, engines)}
+        self.engines = [name for name in engines if name not in missing]
         self.results: dict[str, Any] = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "quick": quick,
+            "low_precision": low_precision,
+            "missing": missing,
             "held_to_avx2": list(held),
             "machine": machine.describe(),
             "load_before": machine.load_average(),
@@ -129,11 +153,22 @@ class Comparison:
         encoding = [(part, w) for part in sections if part in workloads for w in workloads[part]]
         for threads in self.threads:
             if encoding:
-                self._compare(self.engines, encoding, threads, measure.disagreement)
+                self._compare(self.engines, encoding, threads, _difference)
             if "fill-mask" in sections:
-                self._compare(self._pipelines(), self._texts(texts), threads, measure.candidates_differ)
+                self._compare(
+                    self._pipelines(),
+                    self._texts(texts),
+                    threads,
+                    lambda _, a, b: {"difference": measure.candidates_differ(a, b)},
+                )
+        if "closeness" in sections:
+            self.results["closeness"] = self._closeness()
         if "cold" in sections:
-            self.results["cold"] = self._cold_starts()
+            self.results["cold"] = self._cold_starts(3 if self.quick else 8)
+        if "memory" in sections:
+            self.results["memory"] = self._cold_starts(1)
+            files = {name: STARTS[name].file(self.models) for name in self.results["memory"]}
+            self.results["bytes"] = {name: narrow_models.size(file) for name, file in files.items() if file}
         if "size" in sections:
             self.results["size"] = {n: footprint.installed(s) for n, s in footprint.STACKS.items() if n in self.engines}
         if "layers" in sections and "minidistil" in self.engines:
@@ -147,15 +182,15 @@ class Comparison:
         self.results["load_after"] = machine.load_average()
         self.results["faults"] = self.faults
         (self.out / "results.json").write_text(json.dumps(self.results, indent=1))
-        text = report.markdown(self.results)
+        text = (narrow_report if self.results["low_precision"] else report).markdown(self.results)
         (self.out / "results.md").write_text(text)
         click.echo(text)
-        if find_spec("matplotlib"):
+        if find_spec("matplotlib") and not self.results["low_precision"]:
             from benchmarks import plots
 
             for file in plots.draw(self.results, self.out):
                 _say(f"wrote {file}")
-        else:
+        elif not self.results["low_precision"]:
             _say("matplotlib is not installed: no plots")
         _say(f"wrote {self.out / 'results.json'} and {self.out / 'results.md'}")
 
@@ -164,7 +199,7 @@ class Comparison:
         engines: Sequence[str],
         workloads: Sequence[tuple[str, Any]],
         threads: int,
-        check: Callable[[Any, Any], float],
+        check: Callable[[str, Any, Any], dict[str, float]],
     ) -> None:
         """All workloads on all engines at one thread count."""
         workers: list[Worker] = []
@@ -182,7 +217,12 @@ class Comparison:
                 worker.close()
 
     def _row(
-        self, workers: Sequence[Worker], section: str, workload: Any, threads: int, check: Callable[[Any, Any], float]
+        self,
+        workers: Sequence[Worker],
+        section: str,
+        workload: Any,
+        threads: int,
+        check: Callable[[str, Any, Any], dict[str, float]],
     ) -> None:
         _say(f"{section} {workload.name}, {threads} thread{'s' * (threads > 1)}")
         answers: dict[str, Any] = {}
@@ -192,11 +232,11 @@ class Comparison:
                 answers[worker.name] = worker.prepare(workload)
             except WorkerError as error:
                 wrong[worker.name] = f"failed: {error}"
-        judges = [name for name in answers if not name.startswith("minidistil")] or list(answers)
+        judge = _judge(answers)
         differences = {}
         for name, answer in answers.items():
             try:
-                differences[name] = check(answers[judges[0]], answer)
+                differences[name] = check(name, answers[judge], answer)
             except measure.Disagreement as error:
                 wrong[name] = str(error)
         for name, reason in wrong.items():
@@ -217,8 +257,8 @@ class Comparison:
                 "workload": workload.name,
                 "threads": threads,
                 "tokens": tokens,
-                "checked_against": judges[0] if judges else None,
-                "engines": {n: {**asdict(s), "difference": differences[n]} for n, s in found.items()},
+                "checked_against": judge,
+                "engines": {n: {**asdict(s), **differences[n]} for n, s in found.items()},
                 "wrong": wrong,
             }
         )
@@ -234,14 +274,17 @@ class Comparison:
     def _texts(self, file: Path | None) -> list[tuple[str, Any]]:
         return [("fill-mask", inputs.masked_texts(count, file)) for count in (1, 32)]
 
-    def _cold_starts(self) -> dict[str, Any]:
-        """Fresh processes in turns; the first turn fills the caches of files and compiled code and does not count."""
+    def _cold_starts(self, turns: int) -> dict[str, Any]:
+        """Fresh processes in turns; the first turn fills the caches of files and compiled code and does not count.
+
+        Where there is one turn alone it counts: enough for memory, not for times.
+        """
         found: dict[str, list[dict[str, float]]] = {}
         names = [n for n in self.engines if n != "onnxruntime-fused"]
-        if "minidistil" in names:
-            models.pack(models.locate(self.out / "models"))
-            names.insert(names.index("minidistil") + 1, "minidistil, packed")
-        for turn in range(3 if self.quick else 8):
+        for name in set(names) & set(PACKED):
+            models.pack(ENCODERS[name].file(self.models), STARTS[PACKED[name]].file(self.models))
+            names.insert(names.index(name) + 1, PACKED[name])
+        for turn in range(turns):
             for name in names:
                 _say(f"cold start of {name}, {turn}")
                 try:
@@ -249,7 +292,7 @@ class Comparison:
                 except RuntimeError as error:
                     self._fault(str(error))
                     continue
-                if turn:
+                if turn or turns == 1:
                     found.setdefault(name, []).append(once)
         return {
             name: {key: sorted(run[key] for run in runs)[len(runs) // 2] for key in runs[0]}
@@ -257,9 +300,65 @@ class Comparison:
             for name, runs in found.items()
         }
 
+    def _closeness(self) -> dict[str, Any]:
+        """By engine: how near its states are to float32's, and whether a sentence's depend on those beside it."""
+        found: dict[str, dict[str, Any]] = {}
+        answers: dict[str, Any] = {}
+        for name in self.engines:
+            _say(f"closeness of {name}")
+            try:
+                worker = Worker(name, self.models, self.threads[-1])
+            except WorkerError as error:
+                self._fault(f"{name} did not start: {error}")
+                continue
+            try:
+                found[name] = {}
+                for kind, together in _batches().items():
+                    answer, alone = worker.prepare(together), worker.prepare(replace(together, batch_size=1))
+                    found[name][kind] = asdict(measure.closeness(alone, answer))
+                    answers.setdefault(name, answer)
+            except (WorkerError, measure.Disagreement) as error:
+                self._fault(f"closeness of {name}: {error}")
+            finally:
+                worker.close()
+        judge = _judge(answers)
+        for name, answer in answers.items():
+            try:
+                found[name]["float32"] = asdict(measure.closeness(answers[judge], answer))
+            except measure.Disagreement as error:
+                self._fault(f"closeness of {name}: {error}")
+        return found
+
     def _fault(self, text: str) -> None:
         self.faults.append(text)
         _say(f"FAULT: {text}")
+
+
+def _batches() -> dict[str, inputs.Workload]:
+    """Batches of eight whose sentences are also encoded alone: of one length, so that nobody pads, and of many."""
+    return {
+        "one length": replace(inputs.fixed_shape(8, 128), fixed=False),
+        "many lengths": inputs.seeded_mixture(8, batch_size=8, seed=2),
+    }
+
+
+def _judge(answers: Mapping[str, Any]) -> str | None:
+    """Whose states the others are compared with: the first in float32, of the peers where there is one."""
+    float32 = [name for name in answers if name in PIPELINES or ENCODERS[name].precision == "float32"] or list(answers)
+    return next((name for name in float32 if not name.startswith("minidistil")), float32[0] if float32 else None)
+
+
+def _candidates(name: str, expected: Any, found: Any) -> dict[str, float]:
+    """Checks what a pipeline answered."""
+    return {"difference": measure.candidates_differ(expected, found)}
+
+
+def _difference(name: str, expected: Any, found: Any) -> dict[str, float]:
+    """Checks what an encoder answered: in float32 to its rounding, in fewer bits by direction."""
+    if ENCODERS[name].precision == "float32":
+        return {"difference": measure.disagreement(expected, found)}
+    close = measure.closeness(expected, found)
+    return {"cosine": close.mean, "least_cosine": close.least}
 
 
 def _fresh_process(name: str, folder: Path, threads: int) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 Each engine runs the code that it has for such machines, as fast as it is there:
 
-- minidistil, by the names that Numba takes;
-- PyTorch, by the variables that it, oneDNN and MKL document;
+- minidistil, by the names that Numba takes; in int8 also by being told that the CPU has no instruction for it;
+- PyTorch and CTranslate2, by the variables that they, oneDNN and MKL document;
 - ONNX Runtime and OpenVINO know no such setting (OpenVINO's oneDNN does, but not the MLAS and the kernels beside it).
   They look at the CPU by CPUID, and by XGETBV at what the operating system keeps of its registers; without the latter
   no program may use AVX-512. So they run from a copy of their package in which every XGETBV of a shared library is
@@ -30,6 +30,7 @@ SETTINGS = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "CT2_FORCE_CPU_ISA": "AVX2",
 }
 COPIED = ("onnxruntime", "openvino")
 
@@ -45,11 +46,23 @@ class Impossible(RuntimeError):
     """The engines cannot be held to AVX2 here; the message says what is missing."""
 
 
+def held(engines: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Those of the engines that can be held to AVX2, by their names there; and why the others cannot.
+
+    A CPU with AVX-VNNI multiplies bytes in AVX2's registers, which these settings and copies do not hide.
+    """
+    engines = list(engines)
+    named = ["minidistil-int8-avx2" if name == "minidistil-int8" else name for name in engines]
+    reason = "takes AVX-VNNI where the CPU has it, and no setting keeps it from that"
+    left_out = {name: reason for name in named if name.startswith("onnxruntime-int8")}
+    return [name for name in named if name not in left_out], left_out
+
+
 def hold_to_avx2(engines: Iterable[str], folder: Path) -> list[str]:
     """Make this process, and those that it starts, take plain AVX2 code; before any engine is imported.
 
     Args:
-        engines: names of `benchmarks.peers.ENCODERS`.
+        engines: names of `benchmarks.engines.ENCODERS`.
         folder: where the copies are made; they stay there and are used again.
 
     Returns:
@@ -60,7 +73,7 @@ def hold_to_avx2(engines: Iterable[str], folder: Path) -> list[str]:
     """
     os.environ.update(SETTINGS)
     done = [" ".join(f"{name}={value}" for name, value in SETTINGS.items())]
-    wanted = {name.removesuffix("-fused") for name in engines}
+    wanted = {name.partition("-")[0] for name in engines}
     for package in COPIED:
         spec = find_spec(package)
         if package not in wanted or spec is None or spec.origin is None:

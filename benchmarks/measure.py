@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,9 @@ from benchmarks.worker import Turn
 # Float32 engines in different orders of sums differ by about 1e-5 of the states' size after six layers; one that
 # rounds weights to bfloat16 by 1e-2.
 TOLERANCE = 2e-4
+# The mean cosine of a sentence's states, taken from their mean: int8's is 0.66 or more (seeded weights, 8 tokens), that
+# of other tokens' states about 0, though their plain cosine is 0.9.
+LEAST_CENTRED = 0.4
 
 
 class Disagreement(AssertionError):
@@ -46,6 +49,7 @@ class Summary:
         median, p10, p90, least: seconds of one call.
         cpu: median CPU seconds of one call, all threads counted. On one thread it says what the call would have
             taken on a machine that nobody else used.
+        cpu_least: the least of them.
         cores: 90th percentile of CPU time over wall time; more than the threads that an engine was given is cheating.
         share: median of CPU time over wall time; well below the threads given, the engine or the machine was held up.
         calls: how many were timed.
@@ -56,6 +60,7 @@ class Summary:
     p90: float
     least: float
     cpu: float
+    cpu_least: float
     cores: float
     share: float
     calls: int
@@ -68,7 +73,8 @@ def summarize(turns: Sequence[Turn]) -> Summary:
     p10, median, p90 = (float(q) for q in np.quantile(seconds, (0.1, 0.5, 0.9)))
     ratio = cpu / seconds
     cores, share = float(np.quantile(ratio, 0.9)), float(np.median(ratio))
-    return Summary(median, p10, p90, float(seconds.min()), float(np.median(cpu)), cores, share, len(seconds))
+    times = float(np.median(cpu)), float(cpu.min())
+    return Summary(median, p10, p90, float(seconds.min()), *times, cores, share, len(seconds))
 
 
 def interleave(engines: Sequence[Timed], rounds: int, seconds: float) -> dict[str, Summary]:
@@ -120,6 +126,59 @@ def wait_for_rest(engines: Sequence[Timed], window: float = 0.02, limit: float =
     raise Restless(f"{running} went on computing for {limit:.0f} s after the last turn")
 
 
+@dataclass(frozen=True)
+class Closeness:
+    """How near two engines' states of the same tokens are.
+
+    Attributes:
+        mean, least: cosines of all tokens.
+        equal: the share of sentences whose states have the same bytes.
+    """
+
+    mean: float
+    least: float
+    equal: float
+
+
+def closeness(
+    expected: Sequence[np.ndarray], found: Sequence[np.ndarray], least_centred: float = LEAST_CENTRED
+) -> Closeness:
+    """Compare by direction, what fewer bits than float32's change; checked like `disagreement`.
+
+    Args:
+        expected: float32 [n_b, D] per sentence, of two tokens at least.
+        found: the same from another engine, or from the same one in other batches.
+        least_centred: what the mean cosine of each sentence's states must reach when the mean of the expected ones is
+            taken from both, so that neither zeros nor other tokens' states pass. Their sizes may differ by a tenth.
+
+    Raises:
+        Disagreement: for another number of sentences, another shape or type, values that are not finite, expected
+            states that say nothing, a sentence below `least_centred`, or of another size.
+    """
+    cosines, equal = [], []
+    for index, (a, b) in enumerate(_pairs(expected, found)):
+        centre = a.mean(axis=0)
+        centred = float(_cosines(a - centre, b - centre).mean())
+        if not centred >= least_centred:
+            raise Disagreement(
+                f"sentence {index}: its states, taken from their mean, have a cosine of {centred:.2f} to the "
+                f"expected ones; {least_centred} is the least"
+            )
+        size = float(np.linalg.norm(b) / np.linalg.norm(a))
+        if not 0.9 < size < 1.1:
+            raise Disagreement(f"sentence {index}: its states are {size:.2f} times the size of the expected ones")
+        cosines.append(_cosines(a, b))
+        equal.append(a.tobytes() == b.tobytes())
+    every = np.concatenate(cosines)
+    return Closeness(float(every.mean()), float(every.min()), float(np.mean(equal)))
+
+
+def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """float64 [n] of the rows of a and b, [n, D]; 0 where one is zero."""
+    sizes = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.sum(a * b, axis=1) / np.maximum(sizes, np.finfo(np.float64).tiny)
+
+
 def disagreement(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], tolerance: float = TOLERANCE) -> float:
     """The largest difference, relative to the expected states' root mean square; checked against `tolerance`.
 
@@ -132,9 +191,19 @@ def disagreement(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], to
         Disagreement: for another number of sentences, another shape or type, values that are not finite, expected
             states that say nothing (all alike), or a difference above the tolerance.
     """
+    worst = 0.0
+    for a, b in _pairs(expected, found):
+        size = float(np.sqrt(np.mean(np.square(a))))
+        worst = max(worst, float(np.max(np.abs(a - b))) / size)
+    if worst > tolerance:
+        raise Disagreement(f"states differ by {worst:.1e} of their size; at most {tolerance:.0e} is rounding")
+    return worst
+
+
+def _pairs(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """float64 [n_b, D] of each sentence, expected and found; raises Disagreement where they cannot be compared."""
     if len(expected) != len(found):
         raise Disagreement(f"{len(found)} sentences came back, {len(expected)} were expected")
-    worst = 0.0
     for index, (a, b) in enumerate(zip(expected, found, strict=True)):
         if a.shape != b.shape or b.dtype != np.float32 or b.ndim != 2 or not b.size:
             raise Disagreement(f"sentence {index}: {b.dtype}{list(b.shape)}, expected float32{list(a.shape)}")
@@ -143,11 +212,7 @@ def disagreement(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], to
             raise Disagreement(f"sentence {index}: {bad} values are not finite")
         if float(np.std(a)) < 1e-3:
             raise Disagreement(f"sentence {index}: the expected states are all alike; they can check nothing")
-        size = float(np.sqrt(np.mean(np.square(a, dtype=np.float64))))
-        worst = max(worst, float(np.max(np.abs(a.astype(np.float64) - b))) / size)
-    if worst > tolerance:
-        raise Disagreement(f"states differ by {worst:.1e} of their size; at most {tolerance:.0e} is rounding")
-    return worst
+        yield a.astype(np.float64), b.astype(np.float64)
 
 
 def candidates_differ(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], tolerance: float = 1e-3) -> float:

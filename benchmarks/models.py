@@ -31,9 +31,9 @@ class Models:
     onnx_fused: Path
 
     @property
-    def packed(self) -> Path:
-        """The same checkpoint with what `minidistil pack` writes beside it."""
-        return self.folder.with_name("checkpoint-packed")
+    def home(self) -> Path:
+        """The folder of all of them."""
+        return self.onnx.parent
 
     @property
     def tokenizer(self) -> Path:
@@ -49,7 +49,7 @@ def locate(folder: Path) -> Models:
 def prepare(folder: Path, exports: bool = True) -> Models:
     """Make the files that are missing; exports need torch, transformers, onnx and onnxruntime."""
     models = locate(folder)
-    stamp: dict[str, Any] = {"seed": SEED, "generator": 2, "tokenizer": _tokenizer_folder() is not None}
+    stamp: dict[str, Any] = {"seed": SEED, "generator": 2, "tokenizer": tokenizer_folder() is not None}
     if exports:
         from importlib.metadata import version
 
@@ -66,19 +66,44 @@ def prepare(folder: Path, exports: bool = True) -> Models:
     return models
 
 
-def pack(models: Models) -> None:
-    """Make `models.packed`, of links to the checkpoint's files and the packed encoder."""
+def export(models: Models) -> None:
+    """Make `models.onnx` of a checkpoint of any family, without heads and pooler.
+
+    Through TorchScript with eager attention: of the exporters and attention forms, ONNX Runtime's fastest.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel
+    from transformers import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    pooler = {"add_pooling_layer": False} if AutoConfig.from_pretrained(models.folder).model_type == "bert" else {}
+    settings = {"attn_implementation": "eager", "dtype": torch.float32, **pooler}
+    model = AutoModel.from_pretrained(models.folder, **settings).eval()
+
+    class States(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+    _onnx(States().eval(), models.onnx)
+
+
+def pack(checkpoint: Path, target: Path) -> None:
+    """Make `target`, of links to a checkpoint's files and its packed encoder."""
     from minidistil.weights import open_checkpoint, read_model
     from minidistil.weights.packed_file import save_packed
     from minidistil.weights.packing import pack_model
 
-    models.packed.mkdir(exist_ok=True)
-    for file in models.folder.iterdir():
-        link = models.packed / file.name
+    target.mkdir(exist_ok=True)
+    for file in checkpoint.iterdir():
+        link = target / file.name
         if not link.exists():
             link.symlink_to(file.resolve())
-    checkpoint = open_checkpoint(models.packed)
-    save_packed(pack_model(read_model(checkpoint, heads=())), checkpoint)
+    opened = open_checkpoint(target)
+    save_packed(pack_model(read_model(opened, heads=())), opened)
 
 
 def _checkpoint(folder: Path) -> None:
@@ -89,13 +114,14 @@ def _checkpoint(folder: Path) -> None:
 
     write_checkpoint(folder, DISTILBERT_BASE, SEED)
     write_tokenizer(folder, VOCABULARY, token_types=False)
-    source = _tokenizer_folder()
+    source = tokenizer_folder()
     if source:  # the real vocabulary, where there is one, in place of the made-up
         for name in ("tokenizer.json", "vocab.txt"):
             shutil.copy(source / name, folder / name)
 
 
-def _tokenizer_folder() -> Path | None:
+def tokenizer_folder() -> Path | None:
+    """The checkpoint in TOKENIZER_PACKAGE, all-MiniLM-L6-v2; None where it is not installed."""
     from importlib.util import find_spec
 
     spec = find_spec(TOKENIZER_PACKAGE)
@@ -103,14 +129,12 @@ def _tokenizer_folder() -> Path | None:
 
 
 def _export(models: Models) -> None:
-    """Export through TorchScript, eager attention: of the exporters and attention forms, ONNX Runtime's fastest."""
+    """Both exports of the DistilBERT checkpoint."""
     from onnxruntime.transformers import optimizer
     from transformers import DistilBertModel
-    from transformers import logging as transformers_logging
 
-    transformers_logging.set_verbosity_error()
-    model: Any = DistilBertModel.from_pretrained(models.folder, attn_implementation="eager").eval()
-    _onnx(model, models.onnx)
+    export(models)
+    model: Any = DistilBertModel.from_pretrained(models.folder).eval()
     plain = models.onnx_fused.with_suffix(".plain.onnx")
     _onnx(_classic(model), plain)
     fused = optimizer.optimize_model(str(plain), model_type="bert", num_heads=12, hidden_size=768, opt_level=0)

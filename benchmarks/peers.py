@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,15 @@ from benchmarks.models import Models
 
 
 class Peer(Protocol):
-    """One engine."""
+    """One engine.
+
+    Attributes:
+        precision: what it computes in, or holds its weights in.
+        needs: the modules that it imports.
+    """
+
+    precision: str
+    needs: tuple[str, ...]
 
     def versions(self) -> dict[str, str]:
         """Distribution names and versions of what runs."""
@@ -45,10 +54,12 @@ class Peer(Protocol):
         ...
 
 
-class _Padded:
+class Padded:
     """Sentences padded within each batch; sorted by length first where all are at hand: the least padding possible."""
 
     distributions: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    precision = "float32"
 
     def versions(self) -> dict[str, str]:
         return versions_of(self.distributions)
@@ -82,6 +93,10 @@ class _Padded:
 class Minidistil:
     """This project. A batch of one length goes through the public call; sentences of many lengths packed, in order."""
 
+    precision = "float32"
+    needs = ("minidistil",)
+    options: Mapping[str, Any] = {}
+
     def versions(self) -> dict[str, str]:
         return versions_of(("minidistil", "numba", "numpy"))
 
@@ -90,9 +105,14 @@ class Minidistil:
         import minidistil.models.classes  # noqa: F401
 
     def load(self, models: Models, threads: int) -> None:
-        from minidistil import DistilBertModel
+        from minidistil import AutoModel
 
-        self._model: Any = DistilBertModel.from_pretrained(models.folder, threads=threads)
+        self._model: Any = AutoModel.from_pretrained(self.file(models), threads=threads, **self.options)
+
+    @classmethod
+    def file(cls, models: Models) -> Path:
+        """What it loads."""
+        return models.folder
 
     def prepare(self, workload: Workload) -> Any:
         size, sentences = workload.batch_size, workload.sentences
@@ -115,36 +135,33 @@ class Minidistil:
         return [np.array(sentence) for result in results for sentence in result]
 
 
-class MinidistilPacked(Minidistil):
-    """This project on a checkpoint that `minidistil pack` has prepared; only its start differs."""
-
-    def load(self, models: Models, threads: int) -> None:
-        from minidistil import DistilBertModel
-
-        self._model = DistilBertModel.from_pretrained(models.packed, threads=threads)
-
-
-class PyTorch(_Padded):
-    """transformers' DistilBertModel as from_pretrained gives it (sdpa attention), inference mode."""
+class PyTorch(Padded):
+    """transformers' model as from_pretrained gives it (sdpa attention), in float32, inference mode."""
 
     distributions = ("torch", "transformers")
+    needs = ("torch", "transformers")
 
     def start(self) -> None:
         import torch
-        from transformers import DistilBertModel  # noqa: F401
+        from transformers import AutoModel  # noqa: F401
 
         if not torch.backends.mkldnn.is_available():
             raise RuntimeError("this PyTorch was built without oneDNN: it would not be PyTorch at its fastest")
 
+    @classmethod
+    def file(cls, models: Models) -> Path | None:
+        """What it loads; None where it makes it of something else first."""
+        return models.folder
+
     def load(self, models: Models, threads: int) -> None:
         import torch
-        from transformers import DistilBertModel
+        from transformers import AutoModel
         from transformers import logging as transformers_logging
 
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         torch.set_num_threads(threads)
-        self._model: Any = DistilBertModel.from_pretrained(models.folder).eval()
+        self._model: Any = AutoModel.from_pretrained(models.folder, dtype=torch.float32).eval()
 
     def forward(self, ids: np.ndarray, mask: np.ndarray) -> Any:
         import torch
@@ -154,11 +171,11 @@ class PyTorch(_Padded):
         return out.last_hidden_state.numpy()
 
 
-class OnnxRuntime(_Padded):
+class OnnxRuntime(Padded):
     """ONNX Runtime, all graph optimisations, on the plain export."""
 
     distributions = ("onnxruntime",)
-    fused = False
+    needs = ("onnxruntime",)
 
     def start(self) -> None:
         import onnxruntime  # noqa: F401
@@ -171,10 +188,14 @@ class OnnxRuntime(_Padded):
         options.inter_op_num_threads = 1
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3
-        file = models.onnx_fused if self.fused else models.onnx
-        self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(str(self.file(models)), options, providers=["CPUExecutionProvider"])
         types = {i.name: np.int32 if "int32" in i.type else np.int64 for i in self._session.get_inputs()}
         self._ids, self._mask = types["input_ids"], types["attention_mask"]
+
+    @classmethod
+    def file(cls, models: Models) -> Path:
+        """What it loads."""
+        return models.onnx
 
     def forward(self, ids: np.ndarray, mask: np.ndarray) -> Any:
         feed = {"input_ids": ids.astype(self._ids), "attention_mask": mask.astype(self._mask)}
@@ -184,20 +205,29 @@ class OnnxRuntime(_Padded):
 class OnnxRuntimeFused(OnnxRuntime):
     """ONNX Runtime on the graph that its transformers optimizer fused."""
 
-    fused = True
+    @classmethod
+    def file(cls, models: Models) -> Path:
+        return models.onnx_fused
 
 
-class OpenVINO(_Padded):
+class OpenVINO(Padded):
     """OpenVINO on the plain export, float32, one stream; compiled for the very shape where there is only one."""
 
     distributions = ("openvino",)
+    needs = ("openvino",)
+    settings: Mapping[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
 
     def start(self) -> None:
         import openvino  # noqa: F401
 
     def load(self, models: Models, threads: int) -> None:
-        self._file, self._threads = str(models.onnx), threads
+        self._file, self._threads = str(self.file(models)), threads
         self._compile(None)
+
+    @classmethod
+    def file(cls, models: Models) -> Path:
+        """What it loads."""
+        return models.onnx
 
     def specialise(self, shape: list[int] | None) -> None:
         if shape != self._shape:
@@ -213,7 +243,7 @@ class OpenVINO(_Padded):
         if shape:
             model.reshape({port.get_any_name(): shape for port in model.inputs})
         settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            **self.settings,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": 1,
@@ -232,6 +262,9 @@ class OpenVINO(_Padded):
 
 class _FillMask:
     """A fill-mask pipeline, tokenizer included: text in, the five best words out."""
+
+    precision = "float32"
+    needs: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Nothing: pipelines have no cold start of their own here."""
@@ -293,21 +326,6 @@ class TransformersFillMask(_FillMask):
         texts, size = prepared
         results = self._pipeline(texts, batch_size=size)
         return [results] if len(texts) == 1 else results  # a list of one text comes back without its list
-
-
-ENCODERS: dict[str, type[Any]] = {
-    "minidistil": Minidistil,
-    "pytorch": PyTorch,
-    "onnxruntime": OnnxRuntime,
-    "onnxruntime-fused": OnnxRuntimeFused,
-    "openvino": OpenVINO,
-}
-PIPELINES: dict[str, type[Any]] = {
-    "minidistil fill-mask": MinidistilFillMask,
-    "transformers fill-mask": TransformersFillMask,
-}
-STARTS: dict[str, type[Any]] = {**ENCODERS, "minidistil, packed": MinidistilPacked}
-PEERS = {**ENCODERS, **PIPELINES}
 
 
 def versions_of(names: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 OURS = "minidistil"
-_DISTURBED = 0.95  # of one core: less, and something else had it
+DISTURBED = 0.95  # of one core: less, and something else had it
 _LEGEND = """\
 DistilBERT-base in float32, seeded weights. A cell is the median of calls that the engines took in turns, with the least
 and, after the semicolon, the 10th and 90th percentile; the fastest is bold. Lead is the fastest peer's median over
@@ -52,6 +52,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; the first column is text, the others are numbers."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def ms(seconds: float) -> str:
+    """Milliseconds with the digits that mean something."""
+    value = seconds * 1e3
+    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 20 else f"{value:.2f}"
 
 
 def machine_lines(results: dict[str, Any]) -> list[str]:
@@ -112,9 +118,9 @@ def _cell(row: dict[str, Any], name: str) -> str:
     if found is None:
         return "-"
     best = min(row["engines"].values(), key=lambda other: other["median"])
-    median = _ms(found["median"])
-    mark = "†" if row["threads"] == 1 and found["share"] < _DISTURBED else ""
-    least, p10, p90 = (_ms(found[key]) for key in ("least", "p10", "p90"))
+    median = ms(found["median"])
+    mark = "†" if row["threads"] == 1 and found["share"] < DISTURBED else ""
+    least, p10, p90 = (ms(found[key]) for key in ("least", "p10", "p90"))
     return f"{f'**{median}**' if found is best else median}{mark} ({least}; {p10}-{p90})"
 
 
@@ -123,7 +129,7 @@ def _ratio(row: dict[str, Any]) -> str:
     if wall is None:
         return "-"
     text = f"{wall[0]:.2f}" if wall[0] >= 1 else f"{wall[0]:.2f} **slower**"
-    disturbed = row["threads"] == 1 and any(found["share"] < _DISTURBED for found in row["engines"].values())
+    disturbed = row["threads"] == 1 and any(found["share"] < DISTURBED for found in row["engines"].values())
     cpu = lead(row, "cpu")
     return f"{text} ({cpu[0]:.2f})" if disturbed and cpu else text
 
@@ -176,8 +182,3 @@ def _layers(layers: list[dict[str, Any]], roofs: dict[str, Any]) -> str:
         "## The engine's own layers, one core\n\nMedian CPU time of a call; weights come from memory, activations are "
         "warm. GB/s count what must be read and written once.\n\n" + table(header, lines)
     )
-
-
-def _ms(seconds: float) -> str:
-    ms = seconds * 1e3
-    return f"{ms:.0f}" if ms >= 1000 else f"{ms:.1f}" if ms >= 20 else f"{ms:.2f}"

@@ -45,7 +45,7 @@ class Worker:
         module: whose `PEERS` there are.
     """
 
-    def __init__(self, name: str, models: Any, threads: int, module: str = "benchmarks.peers") -> None:
+    def __init__(self, name: str, models: Any, threads: int, module: str = "benchmarks.engines") -> None:
         self.name = name
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()

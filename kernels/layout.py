@@ -170,6 +170,11 @@ def pack_int8(weight: np.ndarray, out: np.ndarray) -> None:
     out.view(np.uint32)[..., 0] = weight.view(np.uint32).reshape(len(out), PANEL, -1).transpose(0, 2, 1)
 
 
+def unpack_int8(packed: np.ndarray, n: int, k: int) -> np.ndarray:
+    """W int8 [N, K] of what `pack_int8` made of it."""
+    return np.ascontiguousarray(packed.transpose(0, 2, 1, 3).reshape(len(packed) * PANEL, -1)[:n, :k])
+
+
 def limited(weight: np.ndarray) -> np.ndarray:
     """Which panels of W int8 [N, K] have limited pairs (see PAIR): int32 [panels(N)], 1 or 0."""
     n, k = weight.shape
@@ -187,7 +192,7 @@ def pack(weight: np.ndarray, out: np.ndarray, sliver: int) -> None:
     """Pack W float32 [N, K] into `out` float32 [panels(N), K, PANEL]; what products/packing.py does faster.
 
     Bits of bfloat16, uint16 [N, K], go into uint16 of the same shape. They are cut in the same way, but the k of a
-    sliver lie in pairs (`in_pairs`): the two numbers that a column has for k and k + 1, k even, are side by side, as the
+    sliver lie in pairs (`in_pairs`): the two numbers that a column has for k and k + 1, k even, are side by side, the
     halves of one word, from which either becomes a float32 by one instruction.
 
     Panel p is a matrix B [K, PANEL] whose column j is row p * PANEL + j of W, zero beyond N. In memory it is cut as the

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidistil.weights.conversion import in_precision
 from minidistil.weights.model_weights import (
     ClassifierWeights,
     EmbeddingWeights,
@@ -21,7 +22,6 @@ from minidistil.weights.model_weights import (
     whole,
 )
 from minidistil.weights.narrow import Int8Linear, NarrowTable
-from minidistil.weights.precision import in_precision
 
 PRECISIONS = ("bfloat16", "int8")
 _TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")

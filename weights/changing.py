@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from minidistil.weights.model_weights import (
+    TABLES,
     AnyLinear,
     EmbeddingWeights,
     Linear,
@@ -19,7 +20,6 @@ from minidistil.weights.model_weights import (
 )
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable
 
-_TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 _LINEARS = (Linear, BFloat16Linear, Int8Linear)
 
 
@@ -48,7 +48,7 @@ def changed(
     def each(part: Any) -> Any:
         changed = {field.name: parts(getattr(part, field.name)) for field in fields(part)}
         if isinstance(part, (EmbeddingWeights, MobileEmbeddingWeights)):
-            for name in _TABLES:
+            for name in TABLES:
                 if getattr(part, name) is not None:
                     changed[name] = once(getattr(part, name), table)
         return replace(part, **changed)

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.kernels.layout import PAIR
 from minidistil.weights._storage import release_pages
 
 GREATEST = 127
 """The greatest code; the least is its negative."""
+
+PAIR = 128
+"""What two codes of one sign add up to at most, where pairs are limited: the kernels' own number (layout.PAIR)."""
 
 f32 = np.float32
 _AT_A_TIME = 1 << 16  # numbers, in the second-level cache

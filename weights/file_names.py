@@ -16,5 +16,9 @@ def weight_file_names(variant: str | None = None) -> tuple[str, ...]:
     return tuple(f"{stem}.{variant}.{ending}" for stem, _, ending in (name.rpartition(".") for name in WEIGHT_FILES))
 
 
-# What `minidistil pack` writes beside a checkpoint: the weights as the engine wants them.
+# What `minidistil pack` writes beside a checkpoint: the weights as the engine wants them, a file for each precision.
 PACKED_FILE = "minidistil-packed.safetensors"
+PACKED_FILES = {
+    "float32": PACKED_FILE,
+    **{precision: f"minidistil-packed.{precision}.safetensors" for precision in ("bfloat16", "int8")},
+}

@@ -38,6 +38,9 @@ class AnyLinear(Protocol):
 Table = np.ndarray | NarrowTable
 """Embeddings by row: float32, or in fewer bits."""
 
+TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+"""The tables that embeddings have, by their names there; the last may be None."""
+
 
 def whole(table: Table) -> np.ndarray:
     """A table as float32 [V, E]: itself where it is one."""

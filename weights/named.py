@@ -9,6 +9,7 @@ import numpy as np
 
 from minidistil.weights.families import Family
 from minidistil.weights.model_weights import (
+    TABLES,
     AnyLinear,
     ClassifierWeights,
     EmbeddingWeights,
@@ -25,7 +26,6 @@ from minidistil.weights.narrow import NarrowTable
 
 Part = AnyLinear | Norm | NoNorm | Table
 
-_TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 _CLASSIFIERS = ("sequence_classification", "multiple_choice", "discriminator")
 _OUTPUTS = ("token_classification", "question_answering")
 _LAYER = ("q_lin", "k_lin", "v_lin", "out_lin", "sa_layer_norm", "lin1", "lin2", "output_layer_norm")
@@ -79,7 +79,7 @@ def modules(weights: ModelWeights) -> Iterator[tuple[str, Part]]:
     What stands twice does so here: a tied projection, a layer that is applied again has each of its numbers.
     """
     embeddings = weights.encoder.embeddings
-    for table in _TABLES:
+    for table in TABLES:
         yield from _there(f"embeddings.{table}", getattr(embeddings, table))
     yield "embeddings.layer_norm", embeddings.layer_norm
     yield from _there("embeddings.projection", embeddings.projection)

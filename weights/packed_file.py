@@ -5,9 +5,12 @@ lie in it too, in elements of four bytes. Its metadata:
 
     layout                              of this file, and of the panels in it: how wide their slivers are
     places                              JSON: of each array the first element in `block`, the shape, and the type
+    precision                           of the model; and how it came to that, where the checkpoint has another
     config, files, sample, checkpoint   what it was made from (origin.py)
     content                             checksum of `block` (checksum.py)
     header                              BLAKE2b of the header with its length, zeros in the place of these digits
+
+Of a model in another precision than its checkpoint's, the tables of embeddings are there too (packed_model.py).
 
 When a model is loaded, all of this is checked, and the checkpoint compared as origin.py says: what is damaged, or made
 from something else, is not used. `minidistil verify` besides packs anew and compares every array.
@@ -27,27 +30,54 @@ import numpy as np
 
 from minidistil._loading import loading
 from minidistil.kernels.code import target
-from minidistil.weights import limits, origin, safetensors_file
+from minidistil.weights import limits, origin, quantizing, safetensors_file
 from minidistil.weights._storage import map_file
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.checksum import checksum
 from minidistil.weights.errors import CheckpointError, listing, quoted
-from minidistil.weights.file_names import PACKED_FILE
-from minidistil.weights.model_weights import ModelWeights
-from minidistil.weights.packing import DTYPES, PackedWeights, Place, pack_model
+from minidistil.weights.file_names import PACKED_FILES
+from minidistil.weights.packing import PackedWeights, Place, pack_model
+from minidistil.weights.precision import stored_precision
+from minidistil.weights.read_model import read_model
 from minidistil.weights.small_files import parse_json
 
 _LINE_BYTES = 64
 _NO_DIGEST = "0" * 64
 
 
-def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.PathLike[str] | None = None) -> Path:
+def packed_path(checkpoint: Checkpoint, precision: str | None = None) -> Path:
+    """Where the packed weights of a checkpoint in a precision are looked for; None for the checkpoint's own."""
+    return checkpoint.folder / PACKED_FILES[precision or stored_precision(checkpoint.config)]
+
+
+def pack_checkpoint(checkpoint: Checkpoint, precision: str | None = None) -> PackedWeights:
+    """Pack the model of a checkpoint, all heads, as `save_packed` wants it.
+
+    Args:
+        checkpoint: an opened one.
+        precision: of PRECISIONS; None for the checkpoint's own.
+
+    Raises:
+        CheckpointError: a checkpoint that cannot be read.
+        ValueError: a precision that such a model cannot have.
+    """
+    other = precision not in (None, stored_precision(checkpoint.config))
+    return pack_model(read_model(checkpoint, precision=precision), tables=other)
+
+
+def save_packed(
+    packed: PackedWeights,
+    checkpoint: Checkpoint,
+    path: str | os.PathLike[str] | None = None,
+    precision: str | None = None,
+) -> Path:
     """Write packed weights for a checkpoint, whole or not at all: they reach the disk before they get their name.
 
     Args:
-        packed: its weights, by `pack_model`.
+        packed: its weights, by `pack_checkpoint`.
         checkpoint: where they come from; what identifies it goes into the file.
-        path: the file; None for PACKED_FILE in the checkpoint's folder, where loading looks for it.
+        path: the file; None for `packed_path`, where loading looks for it.
+        precision: the one in which they are packed; None for the checkpoint's own.
 
     Returns:
         The path written.
@@ -57,9 +87,10 @@ def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.Pa
     """
     with loading():
         import tempfile  # and random numbers with it: for writing only
-    path = checkpoint.folder / PACKED_FILE if path is None else Path(path)
+    path = packed_path(checkpoint, precision) if path is None else Path(path)
     content = packed.block.data.cast("B")
-    header = _header(packed, origin.describe(checkpoint), checksum(content))
+    source = {"precision": _precision(checkpoint, precision), **origin.describe(checkpoint)}
+    header = _header(packed, source, checksum(content))
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
@@ -78,17 +109,20 @@ def save_packed(packed: PackedWeights, checkpoint: Checkpoint, path: str | os.Pa
     return path
 
 
-def open_packed(checkpoint: Checkpoint, path: str | os.PathLike[str] | None = None) -> PackedWeights:
+def open_packed(
+    checkpoint: Checkpoint, path: str | os.PathLike[str] | None = None, precision: str | None = None
+) -> PackedWeights:
     """Map the packed weights of a checkpoint, once header and content are whole and the checkpoint is the one noted.
 
     Args:
         checkpoint: which the file must have been made from.
-        path: the file; None for PACKED_FILE in the checkpoint's folder.
+        path: the file; None for `packed_path`.
+        precision: the one of the model in it; None for the checkpoint's own.
 
     Raises:
-        CheckpointError: missing, damaged, of another layout, or of another checkpoint; says how to make it anew.
+        CheckpointError: missing, damaged, of another layout, precision or checkpoint; says how to make it anew.
     """
-    path = checkpoint.folder / PACKED_FILE if path is None else Path(path)
+    path = packed_path(checkpoint, precision) if path is None else Path(path)
     mapped = map_file(path)
     metadata = _metadata(path, mapped)
     try:
@@ -98,7 +132,7 @@ def open_packed(checkpoint: Checkpoint, path: str | os.PathLike[str] | None = No
     try:
         block = table["block"]
         places = _places(parse_json(metadata["places"].encode()), block.count)
-        content = metadata["content"]
+        content, made = metadata["content"], str(metadata["precision"])
         is_from = origin.is_from(metadata, checkpoint)
     except CheckpointError:
         raise
@@ -106,6 +140,9 @@ def open_packed(checkpoint: Checkpoint, path: str | os.PathLike[str] | None = No
         raise _damaged(path) from None
     if block.dtype != "F32" or block.offset % _LINE_BYTES:
         raise _damaged(path)
+    if made != (wanted := _precision(checkpoint, precision)):
+        fault = f"holds weights in {quoted(made)}, wanted are such in {wanted!r}: run `minidistil pack` again"
+        raise CheckpointError(path, fault)
     if not is_from:
         fault = f"was made from other weights than those in {checkpoint.folder}: run `minidistil pack` again"
         raise CheckpointError(path, fault)
@@ -115,23 +152,34 @@ def open_packed(checkpoint: Checkpoint, path: str | os.PathLike[str] | None = No
     return PackedWeights(np.frombuffer(mapped, np.float32, block.count, block.offset), places, target.sliver())
 
 
-def compare_packed(checkpoint: Checkpoint, weights: ModelWeights, path: str | os.PathLike[str] | None = None) -> None:
+def compare_packed(
+    checkpoint: Checkpoint, path: str | os.PathLike[str] | None = None, precision: str | None = None
+) -> None:
     """Compare the packed weights of a checkpoint with what packing it gives now, bit by bit.
 
     Args:
         checkpoint: the one beside.
-        weights: what was read of it, all heads.
-        path: the file; None for PACKED_FILE in the checkpoint's folder.
+        path: the file; None for `packed_path`.
+        precision: the one of the model in it; None for the checkpoint's own.
 
     Raises:
         CheckpointError: it cannot be used, or differs.
+        ValueError: a precision that such a model cannot have.
     """
-    path = checkpoint.folder / PACKED_FILE if path is None else Path(path)
-    packed, made = open_packed(checkpoint, path), pack_model(weights)
+    path = packed_path(checkpoint, precision) if path is None else Path(path)
+    packed, made = open_packed(checkpoint, path, precision), pack_checkpoint(checkpoint, precision)
     differing = [name for name in packed.places if name not in made or not _same_bits(packed[name], made[name])]
     if differing:
         fault = f"holds other weights than the checkpoint: {listing(differing)}; run `minidistil pack` again"
         raise CheckpointError(path, fault)
+
+
+def _precision(checkpoint: Checkpoint, precision: str | None) -> str:
+    """What a file says of its precision: how the checkpoint's own weights came to be others, too."""
+    own = stored_precision(checkpoint.config)
+    if precision in (None, own):
+        return own
+    return f"{precision} of {own}" + f", quantized by method {quantizing.VERSION}" * (precision == "int8")
 
 
 def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
@@ -183,14 +231,12 @@ def _places(table: dict[str, Any], count: int) -> dict[str, Place]:
     """Where each array lies in a block of `count` elements of four bytes: inside, and on a cache line.
 
     Raises:
-        ValueError, TypeError, AttributeError: they do not.
+        LookupError, ValueError, TypeError, AttributeError: they do not, or are of no type of packed arrays.
     """
     places = {name: Place(start, tuple(shape), dtype) for name, (start, shape, dtype) in table.items()}
-    for start, shape, dtype in places.values():
+    for start, shape, _ in places.values():
         if not all(type(n) is int and 0 <= n <= 4 * count for n in (start, *shape)) or len(shape) > 4:
             raise ValueError("no places in the block")
-        if dtype not in DTYPES:
-            raise ValueError("no type of packed arrays")
     for place in places.values():
         if place.start + place.size > count or place.start * 4 % _LINE_BYTES:
             raise ValueError("beyond the block, or between cache lines")

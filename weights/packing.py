@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from minidistil.kernels.steps.pack import Pack
 from minidistil.kernels.steps.take import take
 from minidistil.weights._storage import release_pages
 from minidistil.weights.model_weights import (
+    TABLES,
     AnyLinear,
     LayerWeights,
     Linear,
@@ -25,8 +26,9 @@ from minidistil.weights.model_weights import (
     NoNorm,
     Norm,
     Normalized,
+    Table,
 )
-from minidistil.weights.narrow import MOST_COLUMNS, BFloat16Linear, Int8Linear
+from minidistil.weights.narrow import MOST_COLUMNS, BFloat16Linear, Int8Linear, NarrowTable
 
 _LINE = 16  # elements of four bytes in a cache line; every array starts on one
 _ROWS_AT_A_TIME = 64 * layout.PANEL
@@ -86,8 +88,8 @@ class PackedWeights:
         return layout.address(self.block) + self.places[name].start * self.block.itemsize
 
 
-def pack_model(weights: ModelWeights) -> PackedWeights:
-    """Pack every product of a model.
+def pack_model(weights: ModelWeights, tables: bool = False) -> PackedWeights:
+    """Pack every product of a model, and its tables of embeddings where they are wanted.
 
     A product `name` [N, K] gives `name.weight` float32 [panels(N), K, PANEL] and `name.bias` [panels(N) * PANEL], zero
     beyond N; in bfloat16 the weight is uint16, where K allows that (layout.in_pairs). In int8 it is int8 [panels(N),
@@ -96,45 +98,68 @@ def pack_model(weights: ModelWeights) -> PackedWeights:
     (layout.pack_int8, layout.limited).
 
     Queries, keys and values become one product `layer.{i}.qkv` (MobileBERT's queries and keys one, `layer.{i}.qk`),
-    each padded to whole panels. LayerNorms keep their shape. The embedding tables are not packed: they are read by row.
+    each padded to whole panels. LayerNorms keep their shape. Tables keep theirs too, as they are read by row, in their
+    own type: `embeddings.word_embeddings.weight`, and its `.scale` float32 [V] in int8. The engine reads them where the
+    model's weights have them; who packs a model in another precision than its file's wants them beside.
 
     Raises:
         ValueError: weights that no kernel takes: products that are one here, but of several kinds; sums too long.
     """
-    parts = list(_parts(weights))
+    packs = list(parts(weights, tables))
     places: dict[str, Place] = {}
     size = 0
-    for part in parts:
+    for part in packs:
         for kind, (shape, dtype) in part.arrays.items():
             place = places[f"{part.name}.{kind}"] = Place(size, shape, dtype)
             size += -(-place.size // _LINE) * _LINE
     packed = PackedWeights(aligned_zeros(size), places, target.sliver())
-    for part in parts:
+    for part in packs:
         part.fill(**{kind: packed[f"{part.name}.{kind}"] for kind in part.arrays})
     return packed
 
 
-def pack_again(packed: PackedWeights, name: str, weight: np.ndarray) -> None:
-    """Write another weight float32 [N, K] where the product `name` has its own; `packed` is `pack_model`'s."""
-    if (dtype := packed.places[f"{name}.weight"].dtype) != "F32":
-        raise ValueError(f"{name} is packed as {dtype}; only a float32 weight is written over")
-    _fill_panels([weight], packed[f"{name}.weight"])
+def pack_again(packed: PackedWeights, name: str, *linears: AnyLinear) -> None:
+    """Write other weights where the product `name` has its own; `packed` is `pack_model`'s.
+
+    Raises:
+        ValueError: weights of another kind or shape.
+    """
+    part = _product(name, *linears)
+    for kind, (shape, dtype) in part.arrays.items():
+        if packed.places.get(f"{name}.{kind}", Place(0, ()))[1:] != (shape, dtype):
+            raise ValueError(
+                f"{name}.{kind} is not packed as {dtype} {list(shape)}: other weights of its kind are written"
+            )
+    part.fill(**{kind: packed[f"{name}.{kind}"] for kind in part.arrays})
 
 
 def is_packed_from(packed: PackedWeights, weights: ModelWeights) -> bool:
-    """Whether everything that `pack_model` would make of these weights here is there, in the same shapes and types."""
-    nowhere = Place(0, ())
-    return packed.sliver == target.sliver() and all(
-        packed.places.get(f"{part.name}.{kind}", nowhere)[1:] == found
-        for part in _parts(weights)
-        for kind, found in part.arrays.items()
-    )
+    """Whether everything that `pack_model` would make of these weights here is there, in the same shapes and types.
+
+    And whether nothing else is there of a product: who plans a pass takes an input to be smoothed where it finds that.
+    """
+
+    def there(part: Part) -> bool:
+        kinds = dict.fromkeys((*part.arrays, "smooth"))
+        places = {kind: packed.places[name] for kind in kinds if (name := f"{part.name}.{kind}") in packed}
+        return {kind: place[1:] for kind, place in places.items()} == part.arrays
+
+    return packed.sliver == target.sliver() and all(map(there, parts(weights)))
 
 
 def first_places(layers: Sequence[LayerWeights | MobileLayerWeights]) -> list[int]:
     """For each layer the number under which it is packed: its own, or that of the first that has the same weights."""
     first: dict[int, int] = {}
     return [first.setdefault(id(layer), i) for i, layer in enumerate(layers)]
+
+
+def numbers(linear: AnyLinear) -> np.ndarray:
+    """[N, K] as they are packed: bfloat16 that has no pairs of k (layout.in_pairs) as float32."""
+    if isinstance(linear, Int8Linear):
+        return linear.codes
+    if isinstance(linear, BFloat16Linear) and layout.in_pairs(linear.bits.shape[1]):
+        return linear.bits
+    return linear.weight
 
 
 def aligned_zeros(size: int) -> np.ndarray:
@@ -144,22 +169,27 @@ def aligned_zeros(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
-class _Part(NamedTuple):
-    """A product or a norm.
+class Part(NamedTuple):
+    """A product, a norm or a table.
 
     Attributes:
         name: of the part.
         arrays: for each of its arrays, by what comes behind the name: the shape and a key of DTYPES.
         fill: writes them, given by these words; they are zero beforehand.
+        made_of: the products, side by side, or the table.
     """
 
     name: str
     arrays: Mapping[str, tuple[tuple[int, ...], str]]
     fill: Callable[..., None]
+    made_of: tuple[Any, ...] = ()
 
 
-def _parts(weights: ModelWeights) -> Iterator[_Part]:
-    """All of a model, in the order in which a forward pass reads it."""
+def parts(weights: ModelWeights, tables: bool = False) -> Iterator[Part]:
+    """All of a model that is packed, in the order in which a forward pass reads it; with its tables, or without."""
+    for name in TABLES if tables else ():
+        if (table := getattr(weights.encoder.embeddings, name)) is not None:
+            yield _table(f"embeddings.{name}", table)
     yield _norm("embeddings.layer_norm", weights.encoder.embeddings.layer_norm)
     if weights.encoder.embeddings.projection is not None:
         yield _product("embeddings.projection", weights.encoder.embeddings.projection)
@@ -182,7 +212,7 @@ def _parts(weights: ModelWeights) -> Iterator[_Part]:
         yield _projector("vocab_projector", weights.masked_lm)
 
 
-def _mobile_layer(at: str, layer: MobileLayerWeights) -> Iterator[_Part]:
+def _mobile_layer(at: str, layer: MobileLayerWeights) -> Iterator[Part]:
     yield from _normalized(f"{at}.input_bottleneck", layer.input_bottleneck)
     yield from _normalized(f"{at}.attention_bottleneck", layer.attention_bottleneck)
     yield _product(f"{at}.v_lin", layer.v_lin)
@@ -196,42 +226,51 @@ def _mobile_layer(at: str, layer: MobileLayerWeights) -> Iterator[_Part]:
     yield from _normalized(f"{at}.output_bottleneck", layer.output_bottleneck)
 
 
-def _normalized(name: str, part: Normalized | None) -> Iterator[_Part]:
+def _normalized(name: str, part: Normalized | None) -> Iterator[Part]:
     if part is not None:
         yield _product(name, part.linear)
         yield _norm(f"{name}_norm", part.norm)
 
 
-def _norm(name: str, norm: Norm | NoNorm) -> _Part:
+def _table(name: str, table: Table) -> Part:
+    stored = table if isinstance(table, np.ndarray) else table.codes
+    kinds = {dtype: kind for kind, dtype in DTYPES.items()}
+    arrays = {"weight": (stored.shape, kinds[stored.dtype])}
+    if isinstance(table, NarrowTable) and table.scale is not None:
+        arrays["scale"] = ((len(table),), "F32")
+
+    def fill(weight: np.ndarray, scale: np.ndarray | None = None) -> None:
+        for row in range(0, len(stored), _ROWS_AT_A_TIME):
+            weight[row : row + _ROWS_AT_A_TIME] = stored[row : row + _ROWS_AT_A_TIME]
+            release_pages(stored[row : row + _ROWS_AT_A_TIME])
+        if scale is not None and isinstance(table, NarrowTable):
+            scale[:] = table.scale
+
+    return Part(name, arrays, fill, (table,))
+
+
+def _norm(name: str, norm: Norm | NoNorm) -> Part:
     def fill(weight: np.ndarray, bias: np.ndarray) -> None:
         weight[:], bias[:] = norm.weight, norm.bias
 
-    return _Part(name, {"weight": (norm.weight.shape, "F32"), "bias": (norm.bias.shape, "F32")}, fill)
+    return Part(name, {"weight": (norm.weight.shape, "F32"), "bias": (norm.bias.shape, "F32")}, fill)
 
 
-def _product(name: str, *linears: AnyLinear) -> _Part:
+def _product(name: str, *linears: AnyLinear) -> Part:
     if any(isinstance(linear, Int8Linear) for linear in linears):
         return _int8(name, linears)
-    sources = [_numbers(linear) for linear in linears]
+    sources = [numbers(linear) for linear in linears]
     if len({source.dtype for source in sources}) > 1:
         raise ValueError(f"{name}: its parts are one product: all of them in float32 or none, got {_kinds(linears)}")
-    return _in_panels(name, sources, [linear.bias for linear in linears], sources[0].shape[1])
+    part = _in_panels(name, sources, [linear.bias for linear in linears], sources[0].shape[1])
+    return part._replace(made_of=linears)
 
 
-def _projector(name: str, head: MaskedLMWeights) -> _Part:
+def _projector(name: str, head: MaskedLMWeights) -> Part:
     if head.extension is None:
         return _product(name, head.vocab_projector)
-    k = _numbers(head.vocab_projector).shape[1] + len(head.extension)
+    k = numbers(head.vocab_projector).shape[1] + len(head.extension)
     return _in_panels(name, [_Projection(head)], [head.vocab_projector.bias], k)
-
-
-def _numbers(linear: AnyLinear) -> np.ndarray:
-    """[N, K] as they are stored."""
-    if isinstance(linear, Int8Linear):
-        return linear.codes
-    if isinstance(linear, BFloat16Linear) and layout.in_pairs(linear.bits.shape[1]):
-        return linear.bits
-    return linear.weight
 
 
 class _Projection:
@@ -264,7 +303,7 @@ class _Projection:
 _Sources = Sequence[np.ndarray | _Projection]
 
 
-def _in_panels(name: str, sources: _Sources, biases: Sequence[np.ndarray], k: int) -> _Part:
+def _in_panels(name: str, sources: _Sources, biases: Sequence[np.ndarray], k: int) -> Part:
     """A product in the layout of layout.pack, of float32 or of bfloat16's bits."""
     panels = sum(map(layout.panels, map(len, biases)))
     dtype = "U16" if sources[0].dtype == np.uint16 else "F32"
@@ -274,10 +313,10 @@ def _in_panels(name: str, sources: _Sources, biases: Sequence[np.ndarray], k: in
         _fill_columns(biases, bias)
 
     arrays = {"weight": ((panels, k, layout.PANEL), dtype), "bias": ((panels * layout.PANEL,), "F32")}
-    return _Part(name, arrays, fill)
+    return Part(name, arrays, fill)
 
 
-def _int8(name: str, linears: Sequence[AnyLinear]) -> _Part:
+def _int8(name: str, linears: Sequence[AnyLinear]) -> Part:
     """A product in whole numbers."""
     own = [linear for linear in linears if isinstance(linear, Int8Linear)]
     k, smooth = own[0].codes.shape[1], own[0].smooth
@@ -295,7 +334,7 @@ def _int8(name: str, linears: Sequence[AnyLinear]) -> _Part:
     arrays |= {"sums": (column[0], "I32"), "limited": ((panels,), "I32")}
     if smooth is not None:
         arrays["smooth"] = ((k,), "F32")
-    return _Part(name, arrays, functools.partial(_fill_int8, own))
+    return Part(name, arrays, functools.partial(_fill_int8, own), tuple(own))
 
 
 def _check(name: str, linear: Int8Linear, k: int) -> None:

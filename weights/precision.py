@@ -1,19 +1,20 @@
-"""The precisions that a model's weights can have, and a model in another one than its file has.
+"""The precisions that a model's weights can have, and which one they have.
 
-What changes is what most of the bytes are: the products of the encoder and of the vocabulary, and the tables of
+What differs is what most of the bytes are: the products of the encoder and of the vocabulary, and the tables of
 embeddings. Norms, biases and the other heads stay float32.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from minidistil.weights.changing import changed
-from minidistil.weights.model_weights import AnyLinear, Linear, ModelWeights, Table, whole
-from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, rounded
-from minidistil.weights.quantizing import quantized
+from minidistil.weights.model_weights import AnyLinear, ModelWeights, Table
+from minidistil.weights.narrow import BFloat16Linear, Int8Linear
+from minidistil.weights.quantization_config import KEY
 
 Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -35,21 +36,9 @@ def precision_of(weights: ModelWeights) -> Precision:
     return "int8" if "int8" in found else "bfloat16" if "bfloat16" in found else "float32"
 
 
-def in_precision(weights: ModelWeights, precision: str | None) -> ModelWeights:
-    """The same model in a precision; None for the one that it has.
-
-    Raises:
-        ValueError: no such precision, or one that such a model cannot have.
-    """
-    check_precision(precision)
-    found = precision_of(weights)
-    if precision is None or precision == found != "bfloat16":
-        return weights
-    if precision == "bfloat16":  # also of a model that is partly so: others are rounded
-        return changed(weights, _bfloat16, _bfloat16_table)
-    if found != "float32":
-        weights = changed(weights, lambda w: Linear(w.weight, w.bias), whole)
-    return quantized(weights) if precision == "int8" else weights
+def stored_precision(config: Mapping[str, Any]) -> Precision:
+    """The precision that a model has where none is asked for: int8 where its config.json says so, else float32."""
+    return "float32" if config.get(KEY) is None else "int8"
 
 
 def check_precision(precision: str | None) -> None:
@@ -74,13 +63,3 @@ def require_float32(weights: ModelWeights, whose: str, use: str) -> None:
         raise ValueError(
             f"{whose} has {found} weights, and {use} needs float32: take the checkpoint that they were made of"
         )
-
-
-def _bfloat16(w: AnyLinear) -> BFloat16Linear:
-    return w if isinstance(w, BFloat16Linear) else BFloat16Linear(rounded(w.weight), w.bias)
-
-
-def _bfloat16_table(table: Table) -> NarrowTable:
-    if isinstance(table, NarrowTable) and table.scale is None:
-        return table
-    return NarrowTable(rounded(whole(table)))

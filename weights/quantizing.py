@@ -35,7 +35,7 @@ from minidistil.weights.narrow import Int8Linear, NarrowTable
 from minidistil.weights.ranges import estimated_ranges
 
 VERSION = 1
-"""Of what is made of the same weights: whoever keeps it knows whether it would be made again."""
+"""Counted up whenever the same float32 weights become other whole numbers: packed files note which made theirs."""
 
 # Not the few token types: their errors are the same in every token, and cost more than all of the words'.
 _NARROW_TABLES = ("word_embeddings", "position_embeddings")

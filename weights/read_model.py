@@ -13,12 +13,13 @@ from minidistil.weights._assemble import assemble
 from minidistil.weights._names import StoredNames
 from minidistil.weights._storage import READABLE, count_nonfinite, release_pages
 from minidistil.weights.checkpoint import Checkpoint
+from minidistil.weights.conversion import in_precision
 from minidistil.weights.errors import CheckpointError, listing, quoted, shape_text
 from minidistil.weights.families import TASKS, TIES, Family
 from minidistil.weights.model_weights import ModelWeights, Table
 from minidistil.weights.named import size_of, sized
 from minidistil.weights.narrow import NarrowTable, count_nonfinite_bits
-from minidistil.weights.precision import check_precision, in_precision
+from minidistil.weights.precision import check_precision
 from minidistil.weights.quantized_tensors import SCALE, QuantizedTensors, is_matrix, is_narrow
 
 HEADS = ("pooler", *dict.fromkeys(TASKS.values()))

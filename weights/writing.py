@@ -20,7 +20,7 @@ from minidistil.weights.config import Config
 from minidistil.weights.config_values import layer_order, parse, stored_layers
 from minidistil.weights.errors import shape_text
 from minidistil.weights.families import FAMILIES, TASKS, TIES
-from minidistil.weights.file_names import PACKED_FILE, WEIGHT_FILES
+from minidistil.weights.file_names import PACKED_FILES, WEIGHT_FILES
 from minidistil.weights.model_weights import Linear, ModelWeights, Table, whole
 from minidistil.weights.named import Part, modules, size_of, sized
 from minidistil.weights.narrow import MOST_COLUMNS, BFloat16Linear, Int8Linear, NarrowTable, count_nonfinite_bits
@@ -69,7 +69,7 @@ def write_quantized(
     if any(x.dtype == np.int8 for x in tensors.values()):
         raw[KEY] = quantization_config(kept, made or {})
     written = {**(files or {}), "config.json": as_json(raw), WEIGHT_FILES[0]: tensors}
-    save(folder, written, replaces=(*WEIGHT_FILES, PACKED_FILE, *replaces))
+    save(folder, written, replaces=(*WEIGHT_FILES, *PACKED_FILES.values(), *replaces))
     return Path(folder)
 
 

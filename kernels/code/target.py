@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from typing import Any, NamedTuple
 
 from minidistil._loading import loading
@@ -63,9 +64,8 @@ class Target(NamedTuple):
 # NEON: by counting instructions (docs/cpus.md); never run on such a CPU.
 TILES = {16: Tile(16, 8, 3, 1), 8: Tile(8, 4, 3, 4), 4: Tile(4, 7, 3, 4)}
 
-
-# What Linux calls the instructions of DOT_NATIVE, by lanes; code for eight has them in the form that AVX_VNNI gave.
-_NATIVE = {16: "avx512_vnni", 8: "avx_vnni", 4: "asimddp"}
+# The instructions of DOT_NATIVE by lanes, as Linux calls them and as LLVM does; code for eight lanes has AVX_VNNI's.
+_NATIVE = {16: ("avx512_vnni", "avx512vnni"), 8: ("avx_vnni", "avxvnni"), 4: ("asimddp", "dotprod")}
 
 
 def sliver() -> int:
@@ -84,9 +84,18 @@ def dot() -> int:
         Unavailable: as `target`.
     """
     lanes = target().lanes
-    if _NATIVE.get(lanes, "") in shipped.flags():
+    flag, feature = _NATIVE.get(lanes, ("", ""))
+    if flag in shipped.flags() or (sys.platform != "linux" and _llvm_finds(feature)):
         return layout.DOT_NATIVE
     return layout.DOT_PAIRS if lanes > 4 else layout.DOT_EXACT
+
+
+def _llvm_finds(feature: str) -> bool:
+    """Whether this CPU has something, by LLVM: there are no libraries for such a system, so it is here."""
+    with shipped.compiler():
+        from llvmlite import binding
+
+        return bool(binding.get_host_cpu_features().get(feature))
 
 
 @functools.lru_cache(maxsize=1)

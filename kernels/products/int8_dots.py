@@ -26,7 +26,8 @@ class Dots(NamedTuple):
     step: groups of four k in a turn of the tile's loop; where it is `lanes`, codes are read in vectors.
     signed: codes have 128 taken from them first, for instructions that multiply signed bytes only.
     halves: an accumulator has twice the lanes, and a column's sum is that of two neighbours.
-    features: LLVM's, which the tile's function has beside those of the machine.
+    features: LLVM's, which the tile's function has beside those of the machine. order: the CPU for which LLVM puts its
+        instructions in order, where it should not be the machine's.
     """
 
     lanes: int
@@ -37,6 +38,7 @@ class Dots(NamedTuple):
     signed: bool = False
     halves: bool = False
     features: str = ""
+    order: str = ""
 
     @property
     def sliver(self) -> int:
@@ -44,11 +46,11 @@ class Dots(NamedTuple):
         return self.vectors * self.lanes
 
 
-def definition(builder: ir.IRBuilder, acc: Any, a: Any, b: Any) -> Any:
-    """The sum as it is defined, in instructions that every machine has; a is of codes from 0."""
+def definition(builder: ir.IRBuilder, acc: Any, a: Any, b: Any, signed: bool = False) -> Any:
+    """The sum as it is defined, in instructions that every machine has; `signed`: of codes that are."""
     lanes = a.type.count
     bytes_, wide = ir.VectorType(_I8, lanes * 4), ir.VectorType(_I32, lanes * 4)
-    codes = builder.zext(builder.bitcast(a, bytes_), wide)
+    codes = (builder.sext if signed else builder.zext)(builder.bitcast(a, bytes_), wide)
     product = builder.mul(codes, builder.sext(builder.bitcast(b, bytes_), wide))
     for k in range(4):
         places = ir.Constant(ir.VectorType(_I32, lanes), [4 * i + k for i in range(lanes)])
@@ -90,14 +92,13 @@ def _add_words(builder: ir.IRBuilder, x: Any, y: Any) -> Any:
 
 def signed_halves(builder: ir.IRBuilder, acc: Any, a: Any, b: Any) -> Any:
     """64-bit ARM: products of int8 in 16 bits, then two of them added to an int32; two int32 for a column."""
-    half, bytes_, quarter = ir.VectorType(_I8, 8), ir.VectorType(_I8, 16), ir.VectorType(_I32, 4)
+    bytes_, quarter = ir.VectorType(_I8, 16), ir.VectorType(_I32, 4)
     x, w, sums = builder.bitcast(a, bytes_), builder.bitcast(b, bytes_), []
     for first in (0, 8):
         places = ir.Constant(ir.VectorType(_I32, 8), list(range(first, first + 8)))
         own = (builder.shuffle_vector(y, y, places) for y in (x, w))
         product = call(builder, "llvm.aarch64.neon.smull.v8i16", ir.VectorType(_I16, 8), *own)
         sums.append(call(builder, "llvm.aarch64.neon.saddlp.v4i32.v8i16", quarter, product))
-        assert half.count == 8
     every = ir.Constant(ir.VectorType(_I32, 8), list(range(8)))
     return builder.add(acc, builder.shuffle_vector(*sums, every))
 
@@ -106,7 +107,7 @@ def signed_dot(builder: ir.IRBuilder, acc: Any, a: Any, b: Any) -> Any:
     """64-bit ARM with FEAT_DotProd: one instruction."""
     bytes_ = ir.VectorType(_I8, 16)
     x, w = builder.bitcast(a, bytes_), builder.bitcast(b, bytes_)
-    return call(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", acc.type, acc, x, w)
+    return call(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", acc.type, acc, w, x)  # so it takes a lane of x
 
 
 def whole(builder: ir.IRBuilder, dots: Dots, acc: Any) -> Any:
@@ -127,7 +128,8 @@ def call(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: Any) -> 
 
 
 # Accumulators, the panel's vectors, a row's codes and what is in between fit the 32 or 16 registers. How the tiles were
-# found: docs/kernels.md. NEON: by counting instructions; never run on such a CPU.
+# found: docs/kernels.md. NEON: by counting instructions, of
+# which the order for no CPU in particular has sixteen copies more; never run on such a CPU.
 DOTS = {
     16: {
         DOT_EXACT: Dots(16, 6, 3, even_and_odd),
@@ -141,7 +143,7 @@ DOTS = {
     },
     4: {
         DOT_EXACT: Dots(4, 4, 2, signed_halves, step=4, signed=True, halves=True),
-        DOT_NATIVE: Dots(4, 7, 3, signed_dot, step=4, signed=True, features="+dotprod"),
+        DOT_NATIVE: Dots(4, 7, 3, signed_dot, step=4, signed=True, features="+dotprod", order="neoverse-n1"),
     },
 }
 """By the lanes of a CPU's vectors. What a kind of CPU has not got is DOT_EXACT there."""

@@ -9,14 +9,13 @@ from numba.extending import intrinsic
 
 from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import CODES, LEVELS, SMALLEST_RANGE
-from minidistil.kernels.simd.memory import load, load_first, set_f32, set_i32, store
+from minidistil.kernels.simd.memory import get_f32, load, load_first, set_f32, set_i32, store
 from minidistil.kernels.simd.values import (
     F32x16,
     I32x16,
     bits,
     broadcast,
     first_lanes,
-    fma,
     maximum,
     negative,
     splat,
@@ -44,20 +43,18 @@ def code_row(x, n, smooth, out):
     """
     whole, mask = n - n % 16, first_lanes(n % 16)
     none = splat(f32(0.0))
-    low, high, odd = none, none, none
+    low, high, size = none, none, none
     for j in range(0, whole, 16):
         y = load(x, j) * load(smooth, j) if smooth != 0 else load(x, j)
-        low, high = where(y < low, y, low), where(high < y, y, high)
-        odd = fma(y, none, odd)  # 0, or NaN where y is not finite
+        low, high, size = where(y < low, y, low), where(high < y, y, high), larger(size, y)
     if whole < n:
         y = load_first(x, whole, mask)
         if smooth != 0:
             y = y * load_first(smooth, whole, mask)
-        low, high = where(y < low, y, low), where(high < y, y, high)
-        odd = fma(y, none, odd)
+        low, high, size = where(y < low, y, low), where(high < y, y, high), larger(size, y)
     greatest, least = maximum(high), maximum(negative(low))  # both at least zero
     width = np.float64(greatest) + np.float64(least)
-    finite = tree_sum(odd) == f32(0.0)
+    finite = tree_sum(size * none) == f32(0.0)
     codes = out + CODES
     if not finite or width < SMALLEST_RANGE:
         set_f32(out, 0, f32(1.0) if finite else f32(np.nan))
@@ -83,33 +80,31 @@ def code_row(x, n, smooth, out):
 
 
 @kernel
-def decode_row(row, scale, n, out):
-    """float32 of one row of int8, each `scale` times its number, all by address: int8 [n], float32 [n]."""
-    whole, every = n - n % 16, splat(scale)
-    for j in range(0, whole, 16):
-        store(out, j, load_i8(row, j) * every)
-    for j in range(whole, n):
-        set_f32(out, j, get_i8(row, j) * scale)
+def decode_row(table, scale, row, n, out):
+    """float32 [n] of a row of a table, all by address; zeros where `row` is below 0.
 
-
-@kernel
-def widen_row(row, n, out):
-    """float32 of one row of bfloat16, by address: uint16 [n], float32 [n]."""
-    whole = n - n % 16
-    for j in range(0, whole, 16):
-        store(out, j, load_bf16(row, j))
-    for j in range(whole, n):
-        set_f32(out, j, get_bf16(row, j))
-
-
-@kernel
-def clear_row(n, out):
-    """Zeros in float32 [n] by address."""
-    whole = n - n % 16
-    for j in range(0, whole, 16):
-        store(out, j, splat(f32(0.0)))
-    for j in range(whole, n):
-        set_f32(out, j, f32(0.0))
+    Args:
+        table: int8 [V, n], whose numbers are multiplied by float32 [V] at `scale`; or uint16 [V, n] of bfloat16, where
+            `scale` is 0.
+    """
+    whole, none = n - n % 16, splat(f32(0.0))
+    if row < 0:
+        for j in range(0, whole, 16):
+            store(out, j, none)
+        for j in range(whole, n):
+            set_f32(out, j, f32(0.0))
+    elif scale != 0:
+        own, numbers = get_f32(scale, row), table + row * n
+        for j in range(0, whole, 16):
+            store(out, j, load_i8(numbers, j) * splat(own))
+        for j in range(whole, n):
+            set_f32(out, j, get_i8(numbers, j) * own)
+    else:
+        numbers = table + row * n * 2
+        for j in range(0, whole, 16):
+            store(out, j, load_bf16(numbers, j))
+        for j in range(whole, n):
+            set_f32(out, j, get_bf16(numbers, j))
 
 
 # Memory of fewer bits -------------------------------------------------------------------------------------------------
@@ -126,6 +121,20 @@ def _codes(builder, x):
     most = ir.Constant(I32x16.llvm, [LEVELS] * 16)
     least = builder.select(builder.icmp_unsigned("<", x, most), x, most)
     return builder.trunc(least, ir.VectorType(_I8, 16))
+
+
+@intrinsic
+def larger(typing_context, x, y):
+    """The larger of two magnitudes, lane by lane; infinity is above all numbers, and NaN above infinity."""
+
+    def emit(context, builder, sig, args):
+        magnitude = ir.Constant(I32x16.llvm, [0x7FFFFFFF] * 16)
+        a, b = (builder.and_(builder.bitcast(value, I32x16.llvm), magnitude) for value in args)
+        return builder.bitcast(builder.select(builder.icmp_signed(">", a, b), a, b), F32x16.llvm)
+
+    if x == y == F32x16:
+        return x(x, y), emit
+    return None
 
 
 def _floats(builder, x):

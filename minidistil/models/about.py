@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidistil.weights.config import Config
-from minidistil.weights.model_weights import ModelWeights, Table, whole
+from minidistil.weights.model_weights import TABLES, ModelWeights, Table, whole
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable
 from minidistil.weights.precision import Precision, precision_of
-
-_TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 
 
 class Embedding:
@@ -74,7 +72,7 @@ def about(weights: ModelWeights, head: Any) -> About:
     """Count the encoder and a head, or the encoder and its pooler where `head` is None."""
     tables = weights.encoder.embeddings
     every = {id(array): array.size for array in _arrays((weights.encoder, weights.pooler if head is None else head))}
-    in_tables = [array.size for name in _TABLES if (array := getattr(tables, name)) is not None]
+    in_tables = [array.size for name in TABLES if (array := getattr(tables, name)) is not None]
     return About(sum(every.values()), sum(in_tables), tables.word_embeddings, precision_of(weights))
 
 

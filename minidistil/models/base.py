@@ -28,7 +28,7 @@ from minidistil.weights.by_reference import ByReference
 from minidistil.weights.config import Config, ConfigOptions, replaced
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.options import HubOptions, Option, spelled_out
-from minidistil.weights.precision import Precision, check_precision
+from minidistil.weights.precision import Precision, check_precision, stored_precision
 from minidistil.weights.quantization_config import KEY
 
 if TYPE_CHECKING:
@@ -180,14 +180,15 @@ class Model(ByReference, Generic[Output]):
                 f"{cls.__name__} loads {' and '.join(cls.families)} checkpoints; {checkpoint.folder} is "
                 f"{config.model_type}: use AutoModel, or the class of that family"
             )
-        packed = packed_beside(backend, checkpoint) if options.get("config") is None else None
-        # What is packed was checked when it was packed.
-        weights = read_model(
-            checkpoint.with_config(config.raw),
-            heads=cls.heads,
-            check_finite=packed is None,
-            precision=precision,
-        )
+        packed = packed_beside(backend, checkpoint, precision) if options.get("config") is None else None
+        read, weights = checkpoint.with_config(config.raw), None
+        if packed is not None and precision and precision != stored_precision(checkpoint.config):
+            from minidistil.weights.packed_model import as_packed
+
+            weights = as_packed(packed, read_model(read, heads=cls.heads, check_finite=False), precision)
+        if weights is None:
+            # What is packed was checked when it was packed.
+            weights = read_model(read, heads=cls.heads, check_finite=packed is None, precision=precision)
         pooled = options.get("add_pooling_layer")
         if pooled is False and not cls.heads:
             weights = replace(weights, pooler=None)

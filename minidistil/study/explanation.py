@@ -13,31 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 from minidistil._loading import loading
 from minidistil.models.base import Model
-from minidistil.study.answers import Following, Unfollowed, focus_of
+from minidistil.study.answers import Following, Unfollowed
 from minidistil.study.gradients import gradient_x_input
 from minidistil.study.interventions import interventions, occlusion
 from minidistil.study.lens import lens
 from minidistil.study.neighbours import neighbours as compare
-from minidistil.study.numbers import origin
 from minidistil.study.parts import (
     Attribution,
     Interventions,
     LeftOut,
-    Matrix,
-    Origin,
     Piece,
     Sections,
     Subject,
     as_data,
 )
 from minidistil.study.patterns import attention
+from minidistil.study.portions import numbers
 from minidistil.study.tracing import Trace, encode, model_of, trace
 
 if TYPE_CHECKING:
     import os
 
 LONGEST = 128  # tokens of a text that is explained
-_CELLS = 3  # of each intermediate whose origin is told
 
 
 @dataclass(frozen=True)
@@ -118,18 +115,18 @@ def explain(
         near = compare(own, [text, *neighbours], word, LONGEST)
     else:
         left_out.append(LeftOut("neighbours", "no other sentences were given"))
-    numbers, missing = _numbers(found)
+    attended = attention(found)
     return Explanation(
         _subject(own),
         (text,) if text2 is None else (text, text2),
         _pieces(found, [text, text2 or ""]),
-        attention(found),
+        attended,
         moved,
         None if isinstance(seen, LeftOut) else seen,
-        numbers,
+        numbers(found, attended),
         near,
         tuple(attributed),
-        (*left_out, *missing),
+        tuple(left_out),
     )
 
 
@@ -147,6 +144,7 @@ def _subject(model: Model[Any]) -> Subject:
         config.dim,
         config.vocab_size,
         model.num_parameters(),
+        model.precision,
     )
 
 
@@ -172,17 +170,3 @@ def _pieces(found: Trace, texts: list[str]) -> tuple[Piece, ...]:
             )
         )
     return tuple(pieces)
-
-
-def _numbers(found: Trace) -> tuple[tuple[Matrix, ...], tuple[LeftOut, ...]]:
-    """The intermediates, and of those of one layer and one token the first cells told."""
-    layer, token = found.model.config.n_layers - 1, focus_of(found)
-    shown = []
-    for name, value in found.items():
-        cells: tuple[Origin, ...] = ()
-        if not name.startswith("layer.") or name.startswith(f"layer.{layer}."):
-            row = (0,) * (value.ndim - 2) + (min(token, value.shape[-2] - 1),)
-            cells = tuple(origin(found, name, (*row, column)) for column in range(min(_CELLS, value.shape[-1])))
-        shown.append(Matrix(name, value.shape, found.describe(name), cells))
-    reason = f"every cell but the first {_CELLS} of token {token}, in layer {layer}, the embeddings and the head; "
-    return tuple(shown), (LeftOut("numbers", reason + "minidistil.study.origin tells any"),)

@@ -36,6 +36,9 @@ def gradient_x_input(following: Following) -> Attribution | LeftOut:
     task = model.heads[0] if model.heads else ""
     if task not in TASKS:
         return LeftOut("attribution", "by gradients: there is a backward pass for masked words and classes only")
+    if model.precision != "float32":
+        reason = f'by gradients: there is no backward pass through {model.precision}; precision="float32" has one'
+        return LeftOut("attribution", reason)
     if following.first is None:
         return LeftOut("attribution", "by gradients: the scores are no probabilities of which one class holds")
     if model.num_parameters() > _LARGEST:

@@ -1,8 +1,8 @@
 """What moves the answer: a head switched off, a token replaced or removed.
 
-A head that is switched off has a context of zeros, so that the columns of out_lin that read it may as well be zeros:
-with these packed in their place the engine gives the answer, bit for bit. On the exact reference the pass runs on from
-the changed context.
+A head that is switched off has a context of zeros. On the exact reference the pass runs on from it. The engine gives
+the same bits where the head's values are zeros, of weights and biases of zeros, which are packed in the place of
+v_lin's: in any precision, as whole numbers are zero too.
 
 Legend: `n` tokens, `D` width, `L` layers, `H` heads, `A` numbers of the answer, `R` tokens changed.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from minidistil.models.inputs import pack_sentences
 from minidistil.study.answers import Following
 from minidistil.study.parts import Attribution, HeadsOff, Interventions, LeftOut, TokensChanged
 from minidistil.study.tracing import Trace, weights_of
+from minidistil.weights.model_weights import AnyLinear, MobileLayerWeights
+from minidistil.weights.narrow import BFloat16Linear, Int8Linear
 
 # Multiplications on the exact reference that a grid may take; it does some ten million a second.
 _PATIENCE = 5e9
@@ -119,15 +122,25 @@ def _by_engine(following: Following) -> _Run:
     packed = pack_model(weights)
     engine = Engine(config, weights, threads=getattr(following.model._backend, "threads", None), packed=packed)
     for layer, own in enumerate(layers):
-        out_lin = own.out_lin
+        alone = isinstance(own, MobileLayerWeights)
+        name, beside = (f"layer.{layer}.v_lin", []) if alone else (f"layer.{layer}.qkv", [own.q_lin, own.k_lin])
         for head in range(config.n_heads):
-            pack_again(packed, f"layer.{layer}.out_lin", _without(head, config.n_heads)(out_lin.weight))
+            pack_again(packed, name, *beside, _silent(own.v_lin, head, config.n_heads))
             yield (layer, head), engine.encode(trace.batch).last
-        pack_again(packed, f"layer.{layer}.out_lin", out_lin.weight)
+        pack_again(packed, name, *beside, own.v_lin)
+
+
+def _silent(w: AnyLinear, head: int, heads: int) -> AnyLinear:
+    """Weights of the same kind that make a head's values zero."""
+    without = _without(head, heads)
+    changed: dict[str, Any] = {"bias": without(w.bias[None])[0]}
+    numbers = "codes" if isinstance(w, Int8Linear) else "bits" if isinstance(w, BFloat16Linear) else "weight"
+    changed[numbers] = np.ascontiguousarray(without(getattr(w, numbers).T).T)
+    return replace(cast("Any", w), **changed)
 
 
 def _without(head: int, heads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that sets a head's columns to zero: float32 [M, I] -> [M, I]."""
+    """A function that sets a head's columns to zero: [M, I] -> [M, I]."""
 
     def without(x: np.ndarray) -> np.ndarray:
         x = x.copy()

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from minidistil._float_mode import default_mode
-from minidistil.backends.reference import exact
+from minidistil.backends.reference import exact, int8
 from minidistil.backends.reference.exact import blocks, sum8
-from minidistil.study.parts import Block, Number, Operand, Origin, Step
+from minidistil.study.parts import Block, Kept, Number, Operand, Origin, Step
 from minidistil.study.recorder import Made, context_edges
+from minidistil.study.tables import shortest
 from minidistil.study.tracing import Trace
 from minidistil.weights.model_weights import Linear
+from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, widened
 
 f32 = np.float32
 Index = tuple[int, ...]
@@ -45,19 +47,60 @@ def origin(trace: Trace, name: str, index: Sequence[int]) -> Origin:
     return _patched(trace, name, at) if made.patched else _TELLERS[made.kind](trace, name, at, made)
 
 
-# How each kind is told. Each recomputes the cell from what it shows.
+def weights_of_column(made: Made, column: int) -> list[Kept]:
+    """What a product reads of its weights for one column: a row of them, its bias, and of whole numbers its scale."""
+    w, name = made.weights, made.weights_name
+    if isinstance(w, np.ndarray):
+        return [Kept(name, "weight", column, w[column])]
+    bias = Kept(f"{name}.bias", "weight", column, w.bias[column : column + 1])
+    if made.kind == "bias":
+        return [bias]
+    kept = [Kept(f"{name}.weight", "weight", column, _weight_row(w, column)), bias]
+    if isinstance(w, Int8Linear):
+        kept.append(Kept(f"{name}.weight_scale", "weight", column, w.scale[column : column + 1]))
+        if w.smooth is not None:
+            kept.append(Kept(f"{name}.input_smooth", "vector", 0, w.smooth))
+    return kept
 
 
-def _look_up(trace: Trace, name: str, at: Index, made: Made) -> Origin:
+def _weight_row(w: Any, column: int) -> np.ndarray:
+    """Row n of W as float32 [K]; of an `Int8Linear` its codes."""
+    if isinstance(w, Int8Linear):
+        return w.codes[column].astype(np.float32)
+    return widened(w.bits[column]) if isinstance(w, BFloat16Linear) else w.weight[column]
+
+
+def row_of_table(trace: Trace, name: str, token: int) -> int:
+    """Which row of its table of embeddings a token has."""
     ids = {
         "embeddings.word": trace.batch.input_ids,
         "embeddings.position": trace.batch.position_ids,
         "embeddings.token_type": trace.batch.token_type_ids,
     }[name]
-    row = 0 if ids is None else int(ids[at[0]])
+    return 0 if ids is None else int(ids[token])
+
+
+def scale_of_row(made: Made, row: int) -> Any:
+    """What the whole numbers of a table's row are multiplied by; None where they are none."""
+    whole = isinstance(made.weights, NarrowTable) and made.weights.scale is not None
+    return made.weights.scale[row] if whole else None
+
+
+# How each kind is told. Each recomputes the cell from what it shows.
+
+
+def _look_up(trace: Trace, name: str, at: Index, made: Made) -> Origin:
+    row = row_of_table(trace, name, at[0])
     table = Operand(made.weights_name, (row,), made.weights[row])
-    formula = f"{made.weights_name}[{row}, {at[1]}]"
-    return _told(trace, name, at, "look-up", formula, made.weights[row, at[1]], [table])
+    formula, steps, value = f"{made.weights_name}[{row}, {at[1]}]", [], table.values[at[1]]
+    if (scale := scale_of_row(made, row)) is not None:
+        code = f32(made.weights.codes[row, at[1]])
+        steps = [
+            _step("code", f"{made.weights_name}.weight[{row}, {at[1]}]", code),
+            _step("scale", f"{made.weights_name}.weight_scale[{row}]", scale),
+        ]
+        value = code * scale
+    return _told(trace, name, at, "look-up", formula, value, [table], steps=steps)
 
 
 def _sum(trace: Trace, name: str, at: Index, made: Made) -> Origin:
@@ -83,11 +126,40 @@ def _trigrams(trace: Trace, name: str, at: Index, made: Made) -> Origin:
 
 def _product(trace: Trace, name: str, at: Index, made: Made) -> Origin:
     x, column = trace[made.of[0]][at[0]], at[1]
-    if not isinstance(made.weights, Linear):
+    if isinstance(made.weights, np.ndarray):
         return _chain(trace, name, at, (made.of[0], (at[0],), x), (made.weights_name, (column,), made.weights[column]))
-    weight = f"{made.weights_name}.weight", (column,), made.weights.weight[column]
+    weight = f"{made.weights_name}.weight", (column,), _weight_row(made.weights, column)
     bias = _step("bias", f"{made.weights_name}.bias[{column}]", made.weights.bias[column])
     return _chain(trace, name, at, (made.of[0], (at[0],), x), weight, bias)
+
+
+def _whole_numbers(trace: Trace, name: str, at: Index, made: Made) -> Origin:
+    """A product of codes (reference/int8.py): a sum of whole numbers, which is exact, and one rounding around it."""
+    x, column, w = trace[made.of[0]][at[0]], at[1], made.weights
+    coded = int8.code_rows((x if w.smooth is None else x * w.smooth)[None])
+    codes, zero, scale = coded.codes[0].astype(np.int64), int(coded.zero[0]), coded.scale[0]
+    dot, weights = int(codes @ w.codes[column]), int(w.codes[column].sum(dtype=np.int64))
+    whole, both = f32(dot - zero * weights), scale * w.scale[column]
+    bias = w.bias[column]
+    called = made.weights_name
+    operands = [
+        Operand(made.of[0], at[:1], x),
+        *([] if w.smooth is None else [Operand(f"{called}.input_smooth", (), w.smooth)]),
+        Operand(f"codes of {made.of[0]}", at[:1], coded.codes[0]),
+        Operand(f"{called}.weight", (column,), w.codes[column]),
+    ]
+    smoothed = "" if w.smooth is None else " times its smoothing"
+    steps = [
+        _step("scale of the row", f"(largest - smallest number of the row{smoothed}, zero among them) / 255", scale),
+        _step("zero point", "the code of 0 in this row", f32(zero)),
+        _step("sum", f"sum of code * weight - zero point * sum of weights = {dot} - {zero} * {weights}", whole),
+        _step("scale of the weights", f"{called}.weight_scale[{column}]", w.scale[column]),
+        _step("scale", "scale of the row * scale of the weights", both),
+        _step("bias", f"{called}.bias[{column}]", bias),
+    ]
+    result = exact.fma(whole[None], both[None], bias[None])[0]
+    formula = "fma(sum, scale, bias), rounded once"
+    return _told(trace, name, at, "whole-number product", formula, result, operands, steps=steps)
 
 
 def _narrow(trace: Trace, name: str, at: Index, made: Made) -> Origin:
@@ -121,7 +193,7 @@ def _layer_norm(trace: Trace, name: str, at: Index, made: Made) -> Origin:
     steps = [
         _step("x", f"{made.of[0]}[{at[0]}, {column}]", x[column]),
         _step("mean", "mean of the row", mean[0]),
-        _step("rstd", f"1 / sqrt(variance of the row + {w.eps:g})", rstd[0]),
+        _step("rstd", f"1 / sqrt(variance of the row + {shortest(w.eps)})", rstd[0]),
         _step("normalized", "(x - mean) * rstd", normalized),
         _step("gain", f"{made.weights_name}.weight[{column}]", gain),
         _step("shift", f"{made.weights_name}.bias[{column}]", shift),
@@ -197,6 +269,7 @@ _TELLERS: dict[str, Callable[[Trace, str, Index, Made], Origin]] = {
     "trigrams": _trigrams,
     "product": _product,
     "narrow product": _narrow,
+    "whole-number product": _whole_numbers,
     "bias": _bias,
     "layer norm": _layer_norm,
     "gain and shift": _gain,

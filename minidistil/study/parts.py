@@ -18,7 +18,8 @@ import numpy as np
 class Subject:
     """The model that is explained: its name without a path, its class, its family and its sizes.
 
-    `head` is the head's name in the weights ("masked_lm"), or "" for an encoder alone.
+    `head` is the head's name in the weights ("masked_lm"), or "" for an encoder alone; `precision` is the weights':
+    "float32", "bfloat16" or "int8".
     """
 
     name: str
@@ -30,6 +31,7 @@ class Subject:
     width: int
     vocabulary: int
     parameters: int
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,8 @@ class Operand:
 class Origin:
     """What one cell of an intermediate is made of.
 
-    `kind` is "product", "layer_norm", "gain and shift", "softmax", "activation", "sum" or "look-up". `steps` are the
+    `kind` is "product", "whole-number product", "layer_norm", "gain and shift", "softmax", "activation", "sum" or
+    "look-up". `steps` are the
     numbers on the way, in their order; `blocks` the chain of a product, empty for what is none. `agrees` says whether
     computing it anew from the operands gave the very bits of the pass.
     """
@@ -214,12 +217,64 @@ class Origin:
 
 @dataclass(frozen=True)
 class Matrix:
-    """An intermediate of the pass: its name, shape, what it is, and the cells whose origin is in the explanation."""
+    """An intermediate of the pass: its name, shape, what it is, how it was made, and cells whose origin is told.
+
+    `kind`, `of` and `weights` are those of `minidistil.study.recorder.Made`: what it was made by, of which
+    intermediates, and what the weights are called (or the activation).
+    """
 
     name: str
     shape: tuple[int, ...]
     description: str
+    kind: str
+    of: tuple[str, ...]
+    weights: str
     cells: tuple[Origin, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """float32 of the pass or of the weights, from which a page tells cells.
+
+    `axis` says of what: "row" is the row of token `at` of an intermediate, [C], or [H, n] of scores; "head" the columns
+    of head `at` of queries, keys or values, of all tokens, [n, d]; "weight" the row `at` of a product's weights, [K],
+    or its bias or scale, [1]; "vector" a whole vector of weights.
+    """
+
+    name: str
+    axis: str
+    at: int
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Check:
+    """The CRC-32 of the little-endian float32 of what a page computes by itself, "row" and "head" as in `Kept`."""
+
+    name: str
+    axis: str
+    at: int
+    crc32: int
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What says something together only: a page has all of it, or nothing."""
+
+    kept: tuple[Kept, ...]
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The intermediates of the pass, the token that is traced first, and values to trace cells by.
+
+    A page has as many of the portions as it has room for, the first being wanted most.
+    """
+
+    token: int
+    matrices: tuple[Matrix, ...]
+    portions: tuple[Portion, ...]
 
 
 @dataclass(frozen=True)
@@ -269,7 +324,7 @@ class Sections:
     attention: Attention
     interventions: Interventions | None
     lens: Lens | None
-    numbers: tuple[Matrix, ...]
+    numbers: Numbers | None
     neighbours: Neighbours | None
     attribution: tuple[Attribution, ...]
     left_out: tuple[LeftOut, ...]

@@ -26,7 +26,9 @@ from minidistil.weights.model_weights import (
     ModelWeights,
     NoNorm,
     Norm,
+    Table,
 )
+from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable
 
 Patch = np.ndarray | Callable[[np.ndarray], Any]
 """A value in the place of another: float32 of the same shape, or what makes one of it."""
@@ -37,10 +39,10 @@ class Made:
     """How an intermediate was made.
 
     Attributes:
-        kind: "product", "narrow product", "layer norm", "gain and shift", "activation", "sum", "look-up", "scores",
-            "softmax", "context" or "trigrams".
+        kind: "product", "narrow product", "whole-number product", "layer norm", "gain and shift", "activation", "sum",
+            "look-up", "scores", "softmax", "context" or "trigrams".
         of: the intermediates, by name, in the order in which they are added or used.
-        weights: what else: a `Linear`, a norm, a table, an activation's name, or None.
+        weights: what else: a product's weights, a norm, a table, an activation's name, or None.
         weights_name: what that is called, or "".
         patched: whether another value was put in its place.
     """
@@ -104,7 +106,8 @@ class Recording:
 
     def linear(self, x: np.ndarray, w: AnyLinear) -> np.ndarray:
         """x W^T + b: [M, K] -> [M, N]."""
-        return self._linear(x, w, "product", self._ops.linear)
+        kind = "whole-number product" if isinstance(w, Int8Linear) else "product"
+        return self._linear(x, w, kind, self._ops.linear)
 
     def narrow(self, x: np.ndarray, w: AnyLinear) -> np.ndarray:
         """The same of few columns: [M, K] -> [M, N]."""
@@ -262,17 +265,17 @@ class Recording:
         changes: dict[str, Any] = {}
         for field in fields(part):
             value, place = getattr(part, field.name), f"{at}.{names.get(field.name, field.name)}"
-            if isinstance(value, (Linear, Norm, NoNorm)):
+            if isinstance(value, (*_PRODUCTS, Norm, NoNorm)):
                 changes[field.name] = self._copy(value, "logits" if field.name in _LAST else place, place)
             elif isinstance(value, tuple):
                 changes[field.name] = tuple(self._watch(one, f"{place}.{i}", {}) for i, one in enumerate(value))
+            elif isinstance(value, (np.ndarray, NarrowTable)) and field.name in _EMBEDDINGS:
+                changes[field.name] = _Table(self, value, place, f"{at}.{field.name}")
             elif is_dataclass(value):
                 changes[field.name] = self._watch(value, place, {})
-            elif isinstance(value, np.ndarray) and field.name in _EMBEDDINGS:
-                changes[field.name] = _Table(self, value, place, f"{at}.{field.name}")
         return replace(part, **changes)
 
-    def _copy(self, w: Linear | Norm | NoNorm, place: str, called: str) -> Any:
+    def _copy(self, w: Any, place: str, called: str) -> Any:
         gained = isinstance(w, NoNorm)
         own: Any = NoNorm(_Gain(self, w, place), w.bias) if gained else replace(w)  # type: ignore[arg-type]
         self._operands[id(own)] = _Operand(place, w, called)
@@ -313,7 +316,7 @@ class _Operand(NamedTuple):
 class _Table:
     """A table of embeddings in the place of its array: rows that are looked up are recorded."""
 
-    def __init__(self, recording: Recording, table: np.ndarray, name: str, called: str) -> None:
+    def __init__(self, recording: Recording, table: Table, name: str, called: str) -> None:
         self._recording, self._table, self._name, self._called = recording, table, name, called
         self.shape = table.shape
 
@@ -347,6 +350,7 @@ class _Gained:
         return own._put(self._name, made, lambda: x * w.weight + shift)
 
 
+_PRODUCTS = (Linear, BFloat16Linear, Int8Linear)
 _AFTER_ATTENTION = ("out_lin", "sa_layer_norm", ".ffn", "output_layer_norm", "output_bottleneck")
 _ENDS = ("output_layer_norm", ".norm")
 _LAST = ("output", "vocab_projector")  # of a head, whose results are the logits

@@ -11,18 +11,23 @@ import base64
 import hashlib
 import json
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minidistil.study.parts import Attention, Sections, as_data
-from minidistil.study.tables import first_head, pattern_marks, shortest, tables
+from minidistil.study.parts import Attention, Portion, Sections, as_data
+from minidistil.study.portions import fitting, packed, page_limit
+from minidistil.study.tables import clearest_heads, first_head, pattern_marks, shortest, tables
 
-ATTENTION_BYTES = 600_000  # kept before base64; a page of 64 tokens stays below 1.5 MB with it
+ATTENTION_BYTES = 360_000  # of a page; what it has room for beyond goes to single numbers
+SHADES = 64  # one character each
 _PAGE = Path(__file__).parent / "page"
-_SCRIPTS = ("elements.js", "pictures.js", "numbers.js")  # one script in the page
+_SCRIPTS = ("elements.js", "arithmetic.js", "pass.js", "pictures.js", "numbers.js")  # one script in the page
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_SLACK = 2_000  # bytes of sentences that count what there is, and of the lists around it
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}  # what could end a script element, or a line of it
 
 
@@ -32,8 +37,16 @@ def page(explanation: Sections) -> str:
     Raises:
         ImportError: Jinja2 is not installed.
     """
+    without = _rendered(explanation, [])
+    if explanation.numbers is None:
+        return without
+    room = page_limit(len(explanation.pieces)) - len(without.encode()) - _SLACK
+    return _rendered(explanation, fitting(explanation.numbers.portions, room))
+
+
+def _rendered(explanation: Sections, portions: list[Portion]) -> str:
     style, script = _read("style.css"), "".join(map(_read, _SCRIPTS))
-    whole = whole_heads(explanation.attention)
+    whole, traced = whole_heads(explanation.attention), _traced(portions)
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -48,56 +61,105 @@ def page(explanation: Sections) -> str:
         policy=policy,
         style=style,
         script=script,
-        data=page_data(explanation, whole),
+        data=page_data(explanation, whole, portions),
         tables=tables(explanation),
         marks=pattern_marks(explanation.attention.pattern_names),
         first=first_head(explanation.attention),
-        whole=len(whole),
+        shaded=_shaded(explanation, whole, portions),
+        traced=traced,
         left_out=_left_out(explanation),
         number=shortest,
     )
     return text
 
 
-def page_data(explanation: Sections, whole: list[tuple[int, int]]) -> str:
+def page_data(explanation: Sections, whole: list[tuple[int, int]], portions: list[Portion]) -> str:
     """Return what the script draws from, as JSON that can stand within a script element.
 
     Args:
         explanation: what to show.
-        whole: layer and head of the attention that is kept as float32; of the others the shades of 0 to 255 are.
+        whole: layer and head of the attention that is kept as float32; of the others shades are.
+        portions: of `Numbers`, those that it has room for.
     """
-    data: dict[str, Any] = as_data(explanation)
+    data: dict[str, Any] = as_data(replace(explanation, numbers=None))
     attention = explanation.attention
     probabilities = attention.probabilities
     layers, heads = probabilities.shape[:2]
     data["attention"]["probabilities"] = {
         "shape": list(probabilities.shape),
         "whole": {f"{layer}.{head}": as_data(probabilities[layer, head]) for layer, head in whole},
-        "shades": None if len(whole) == layers * heads else _base64(shades(probabilities)),
+        "shades": None if len(whole) == layers * heads else shades(probabilities),
     }
     data["attention"]["first"] = list(first_head(attention))
     data["attention"]["marks"] = pattern_marks(attention.pattern_names)
     pool: dict[str, int] = {}
     data = _pooled(data, pool)
+    if explanation.numbers is not None:
+        data["numbers"] = {
+            "token": explanation.numbers.token,
+            "matrices": [
+                [one.name, one.shape, one.description, one.kind, one.of, one.weights]
+                for one in explanation.numbers.matrices
+            ],
+            "kept": _kept(portions, pool),
+            "checks": [
+                [one.name, one.axis, one.at, one.crc32]
+                for one in dict.fromkeys(one for portion in portions for one in portion.checks)
+            ],
+        }
     data["arrays"] = list(pool)
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_UNSAFE)
 
 
+def _kept(portions: list[Portion], pool: dict[str, int]) -> list[list[Any]]:
+    """Name, axis, place, array and its kind of everything that is kept, each once."""
+    found: dict[tuple[str, str, int], list[Any]] = {}
+    for one in (one for portion in portions for one in portion.kept):
+        if (one.name, one.axis, one.at) not in found:
+            kind, data = packed(one.values)
+            text = base64.b64encode(data).decode("ascii")
+            array = [one.name, one.axis, one.at, pool.setdefault(text, len(pool)), kind]
+            found[one.name, one.axis, one.at] = array
+    return list(found.values())
+
+
+def _traced(portions: list[Portion]) -> dict[str, int]:
+    """How many tokens, heads and columns of weights a page can trace."""
+    kept = {(one.name, one.axis, one.at) for portion in portions for one in portion.kept}
+    return {
+        "tokens": sum(axis == "row" and name == "embeddings.word" for name, axis, _ in kept),
+        "heads": sum(axis == "head" and name.endswith("q_lin") for name, axis, _ in kept),
+        "columns": sum(axis == "weight" and name.endswith((".weight", "projector")) for name, axis, _ in kept),
+    }
+
+
+def _shaded(explanation: Sections, whole: list[tuple[int, int]], portions: list[Portion]) -> int:
+    """How many heads a page has shades of alone: neither their float32, nor what these are computed from."""
+    layers, heads, tokens, _ = explanation.attention.probabilities.shape
+    if _traced(portions)["tokens"] == tokens:
+        return 0
+    computed = {
+        (one.name, one.at) for portion in portions for one in portion.kept if one.axis == "head" and "q_lin" in one.name
+    }
+    there = {(f"layer.{layer}.attention.q_lin", head) for layer, head in whole} | computed
+    return layers * heads - len(there)
+
+
 def whole_heads(attention: Attention) -> list[tuple[int, int]]:
-    """Return layer and head of the attention that the page has as float32: of the clearest patterns if not of all."""
+    """Return layer and head of the attention that is kept as float32: of the clearest patterns if not of all."""
     layers, heads, tokens, _ = attention.probabilities.shape
     fit = layers * heads
-    if 4 * fit * tokens * tokens > ATTENTION_BYTES:
-        fit = max(1, (ATTENTION_BYTES - fit * tokens * tokens) // (4 * tokens * tokens))  # beside the shades of all
-    clearest = sorted(attention.patterns, key=lambda pattern: (-pattern.share, pattern.layer, pattern.head))
-    chosen = [first_head(attention), *((pattern.layer, pattern.head) for pattern in clearest)]
-    return sorted(list(dict.fromkeys(chosen))[:fit])
+    square = tokens * tokens
+    if 16 * fit * square > 3 * ATTENTION_BYTES:  # four thirds of four bytes, as base64
+        fit = max(1, (ATTENTION_BYTES - fit * square) * 3 // (16 * square))  # beside the shades of all
+    return sorted(clearest_heads(attention)[:fit])
 
 
-def shades(probabilities: np.ndarray) -> np.ndarray:
-    """Return probabilities as uint8 of the same shape, 255 for 1."""
+def shades(probabilities: np.ndarray) -> str:
+    """Return probabilities as one of base64's 64 characters each, of their root: so small shares differ too."""
     clean = np.nan_to_num(probabilities.astype(np.float64), nan=0.0)
-    return np.floor(np.clip(clean, 0, 1) * 255 + 0.5).astype(np.uint8)
+    levels = np.floor(np.sqrt(np.clip(clean, 0, 1)) * (SHADES - 1) + 0.5).astype(np.uint8)
+    return np.frombuffer(_ALPHABET, np.uint8)[levels].tobytes().decode("ascii")
 
 
 def _pooled(part: Any, pool: dict[str, int]) -> Any:
@@ -148,7 +210,3 @@ def _read(name: str) -> str:
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
-def _base64(array: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")

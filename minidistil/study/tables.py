@@ -80,8 +80,8 @@ def tables(explanation: Sections) -> dict[str, list[Table]]:
         found["interventions"] = _interventions(explanation.interventions, names)
     if explanation.lens is not None:
         found["lens"] = [_lens(explanation.lens, names)]
-    if explanation.numbers:
-        found["numbers"] = _numbers(explanation.numbers)
+    if explanation.numbers is not None:
+        found["numbers"] = _numbers(explanation.numbers.matrices)
     if explanation.neighbours is not None:
         found["neighbours"] = _neighbours(explanation.neighbours)
     found["attribution"] = [_attribution(number, one, names) for number, one in enumerate(explanation.attribution)]
@@ -93,10 +93,15 @@ def token_names(pieces: Sequence[Piece]) -> list[str]:
     return [f"{i} {piece.token}" for i, piece in enumerate(pieces)]
 
 
+def clearest_heads(attention: Attention) -> list[tuple[int, int]]:
+    """Return layer and head of all, those with the clearest measured patterns first; the page opens with the first."""
+    order = sorted(attention.patterns, key=lambda pattern: (not pattern.name, -pattern.share))
+    return [(pattern.layer, pattern.head) for pattern in order]
+
+
 def first_head(attention: Attention) -> tuple[int, int]:
-    """Return layer and head of the clearest measured pattern; the page opens with it."""
-    clearest = max(attention.patterns, key=lambda pattern: (bool(pattern.name), pattern.share), default=None)
-    return (clearest.layer, clearest.head) if clearest else (0, 0)
+    """Return layer and head of the clearest measured pattern."""
+    return clearest_heads(attention)[0]
 
 
 def pattern_marks(names: Sequence[str]) -> dict[str, str]:
@@ -210,7 +215,7 @@ def _numbers(matrices: Sequence[Matrix]) -> list[Table]:
     )
     columns = ("value", "bits", "made of", "computed anew, the same bits")
     return [
-        Table("t-cells", "Cells that are traced", "cell", columns, cells),
+        Table("t-cells", "The largest number of each intermediate", "cell", columns, cells),
         Table("t-matrices", "Every intermediate of the pass, in its order", "name", ("shape", "what it is"), names),
     ]
 

@@ -26,7 +26,8 @@ from minidistil.models.base import Model, first_tokens
 from minidistil.models.inputs import pack_sentences
 from minidistil.study.recorder import Made, Patch, Recording
 from minidistil.tokenization import input_limit
-from minidistil.weights.model_weights import ModelWeights
+from minidistil.weights.model_weights import AnyLinear, Linear, ModelWeights
+from minidistil.weights.narrow import BFloat16Linear, Int8Linear
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -196,7 +197,7 @@ def weights_of(model: Model[Any]) -> ModelWeights:
 
     model.source.check()
     checkpoint = open_checkpoint(model.source).with_config(model.config.raw)
-    return read_model(checkpoint, heads=model.heads, check_finite=False)
+    return read_model(checkpoint, heads=model.heads, check_finite=False, precision=model.precision)
 
 
 class _Run:
@@ -249,16 +250,28 @@ def _compute_head(
 
 
 class _EngineOperations:
-    """The engine's products, norms and activations, and the reference's attention: the same bits in less time."""
+    """The engine's products, norms and activations, the reference's for the rest: the same bits in less time."""
 
     def __init__(self, engine: Any) -> None:
-        self.linear: Callable[..., np.ndarray] = engine.linear
+        self._engine = engine
+        self._widened: dict[int, tuple[BFloat16Linear, Linear]] = {}  # by the identity of the first
         self.narrow: Callable[..., np.ndarray] = engine.linear
         self.layer_norm: Callable[..., np.ndarray] = engine.layer_norm
         self.activation: Callable[..., np.ndarray] = engine.activation
         self.embed = exact.embed
         self.product = exact.product
         self.attention = exact.attention
+
+    def linear(self, x: np.ndarray, w: AnyLinear) -> np.ndarray:
+        """x W^T + b: [M, K] -> [M, N]; in whole numbers by the reference, which is quick at them."""
+        if isinstance(w, Int8Linear):
+            return exact.linear(x, w)
+        if isinstance(w, BFloat16Linear):
+            if id(w) not in self._widened:
+                self._widened[id(w)] = (w, Linear(w.weight, w.bias))
+            w = self._widened[id(w)][1]
+        found: np.ndarray = self._engine.linear(x, w)
+        return found
 
 
 def engine_operations() -> Operations:
@@ -282,6 +295,7 @@ _KINDS = {
     "trigrams": "the next, the own and the previous token's word embedding, side by side",
     "product": "{of} times the weights of {weights}",
     "narrow product": "{of} times the weights of {weights}, plus their bias, summed as MKL sums few columns",
+    "whole-number product": "{of} times the weights of {weights}, both as whole numbers with scales, plus the bias",
     "bias": "{of} plus the bias of {weights}",
     "layer norm": "{of}, normalized over each row, times the gain, plus the shift",
     "gain and shift": "{of} times the gain, plus the shift",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from minidistil.tokenization.saving import FILES as TOKENIZER_FILES
 from minidistil.weights import ModelWeights
 from minidistil.weights.config import Config
-from minidistil.weights.file_names import PACKED_FILE, WEIGHT_FILES
+from minidistil.weights.file_names import PACKED_FILES, WEIGHT_FILES
 from minidistil.weights.precision import require_float32
 from minidistil.weights.saving import Content, as_json, save
 from minidistil.weights.small_files import parse_json
@@ -23,7 +23,7 @@ WRITTEN = ("distilbert", "bert", "roberta", "xlm-roberta", "camembert")
 """The model_types that checkpoints are written of."""
 
 # What an older checkpoint in the folder may have left: it would be read with the new files, or in their place.
-_REPLACED = (*WEIGHT_FILES, PACKED_FILE, *TOKENIZER_FILES, "modules.json")
+_REPLACED = (*WEIGHT_FILES, *PACKED_FILES.values(), *TOKENIZER_FILES, "modules.json")
 
 
 def write_checkpoint(

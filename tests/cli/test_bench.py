@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidistil.cli import estimate
-from minidistil.weights.file_names import PACKED_FILE
+from minidistil.weights.file_names import PACKED_FILES
 from tests.cli.support import run
 from tests.synthetic import DISTILBERT_SMALL, write_checkpoint
 
@@ -131,24 +131,32 @@ def test_pack_writes_what_loading_finds(
     capsys: pytest.CaptureFixture[str], distilbert_small: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(distilbert_small, tmp_path / "model"))
-    result = run(capsys, "pack", str(folder))
-    assert result.status == 0, result.err
-    assert (folder / PACKED_FILE).stat().st_size > 1e6
-    assert str(folder / PACKED_FILE) in result.out
-    result = run(capsys, "verify", str(folder))
-    assert result.status == 0
-    assert [line.split() for line in result.out.splitlines() if line.startswith("packed")] == [
-        "packed weights every bit agrees".split()
-    ]
+    sizes = []
+    for precision, name in PACKED_FILES.items():
+        result = run(capsys, "pack", str(folder), *["--model-precision", precision] * (precision != "float32"))
+        assert result.status == 0, result.err
+        assert str(folder / name) in result.out
+        sizes.append((folder / name).stat().st_size)
+    assert 1e5 < sizes[2] < sizes[1] < sizes[0]
+    digests = []
+    for precision in PACKED_FILES:
+        result = run(capsys, "verify", str(folder), "--model-precision", precision)
+        assert result.status == 0
+        assert [line for line in result.out.splitlines() if line.startswith("packed")] == [
+            f"{f'packed {name}':18} every bit agrees" for name in PACKED_FILES
+        ]
+        digests += [line for line in result.out.splitlines() if line.startswith("output")]
+    assert len(set(digests)) == 3
 
 
 def test_verify_finds_packed_weights_of_another_checkpoint(
     capsys: pytest.CaptureFixture[str], distilbert_small: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(distilbert_small, tmp_path / "model"))
-    assert json.loads(run(capsys, "verify", str(folder), "--json").out)["packed"] is None
+    assert json.loads(run(capsys, "verify", str(folder), "--json").out)["packed"] == {}
     run(capsys, "pack", str(folder))
-    assert json.loads(run(capsys, "verify", str(folder), "--json").out)["packed"] == {"agree": True, "fault": None}
+    whole = {"float32": {"agree": True, "fault": None}}
+    assert json.loads(run(capsys, "verify", str(folder), "--json").out)["packed"] == whole
     write_checkpoint(folder, DISTILBERT_SMALL, seed=7)
     result = run(capsys, "verify", str(folder))
     assert result.status == 1
@@ -158,5 +166,5 @@ def test_verify_finds_packed_weights_of_another_checkpoint(
     assert result.status == 1
     facts = json.loads(result.out)
     assert facts["agree"] is True
-    assert facts["packed"]["agree"] is False
-    assert "made from other weights" in facts["packed"]["fault"]
+    assert facts["packed"]["float32"]["agree"] is False
+    assert "made from other weights" in facts["packed"]["float32"]["fault"]

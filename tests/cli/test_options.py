@@ -32,7 +32,7 @@ def test_an_option_means_the_same_in_every_command() -> None:
     ("name", "users"),
     [
         ("column", 12), ("encoding", 8), ("prefix", 7), ("shard", 4), ("threads", 16), ("revision", 20),
-        ("precision", 12),
+        ("precision", 14),
     ],
 )  # fmt: skip
 def test_shared_options_are_the_same_to_the_letter(name: str, users: int) -> None:

@@ -15,6 +15,7 @@ import minidistil
 from minidistil import util
 from minidistil.backends.batch import PackedBatch
 from minidistil.models.tasks import MultipleChoice
+from minidistil.weights.precision import Precision
 from tests import float_modes
 from tests.fuzz import checkpoints, odd_values
 from tests.fuzz.outcomes import WrongBits, arrays, check_sentence, compare
@@ -63,6 +64,11 @@ class Pair(NamedTuple):
     exact: Any
 
 
+def _pair(folder: Path, precision: Precision | None = None) -> Pair:
+    how: Any = {"precision": precision}
+    return Pair(minidistil.load(folder, threads=1, **how), minidistil.load(folder, backend="exact", **how))
+
+
 class Calls:
     """Calls with arguments that are right, odd, or wrong."""
 
@@ -73,6 +79,8 @@ class Calls:
         plain, texts, sentences = {}, {}, {}
         for name, files in checkpoints.single().items():
             plain[name] = self._load(folder / "plain" / name, files)
+            for precision in ("bfloat16", "int8"):
+                plain[f"{name} in {precision}"] = _pair(folder / "plain" / name, precision)
         for name, files in checkpoints.with_tokenizers(folder / "written").items():
             texts[name] = self._load(folder / "texts" / name, files)
         for name, files in checkpoints.sentence_models(folder / "more").items():
@@ -90,7 +98,7 @@ class Calls:
     def _load(self, folder: Path, files: checkpoints.Files) -> Pair:
         folder.mkdir(parents=True)
         checkpoints.write(files, folder)
-        return Pair(minidistil.load(folder, threads=1), minidistil.load(folder, backend="exact"))
+        return _pair(folder)
 
     def run(self, rng: random.Random, folder: Path, told: list[str]) -> str:
         kinds: tuple[Callable[[random.Random, list[str]], bool], ...] = (

@@ -17,10 +17,9 @@ import minidistil
 from minidistil.models.base import Model
 from minidistil.models.tasks import MultipleChoice
 from minidistil.sentences import CrossEncoder, SentenceEncoder
-from minidistil.weights import CheckpointError, open_checkpoint, packed_file, read_model
+from minidistil.weights import CheckpointError, open_checkpoint, packed_file
 from minidistil.weights.checksum import checksum
-from minidistil.weights.file_names import PACKED_FILE
-from minidistil.weights.packing import pack_model
+from minidistil.weights.file_names import PACKED_FILES
 from tests.fuzz import byte_text, checkpoints, formats, json_text
 from tests.fuzz.checkpoints import TEXTS, Files
 from tests.fuzz.outcomes import Executed, check_sentence, compare
@@ -444,8 +443,10 @@ class PackedFile(_Files):
             checkpoints.write(files, folder / name)
             _make_old(folder / name)
             opened = open_checkpoint(folder / name)
-            packed_file.save_packed(pack_model(read_model(opened)), opened)
-            found[name] = {**files, PACKED_FILE: (folder / name / PACKED_FILE).read_bytes()}
+            for precision in ("float32", "int8"):
+                packed = packed_file.pack_checkpoint(opened, precision)
+                path = packed_file.save_packed(packed, opened, precision=precision)
+                found[f"{name} in {precision}"] = {**files, path.name: path.read_bytes()}
         return found
 
     def run(self, rng: random.Random, folder: Path, told: list[str]) -> str:
@@ -453,20 +454,22 @@ class PackedFile(_Files):
         return super().run(rng, folder, told)
 
     def mutate(self, files: Files, rng: random.Random, told: list[str]) -> bool:
+        (name,) = set(files) & set(PACKED_FILES.values())
         if rng.random() < 0.4:
-            _change(files, PACKED_FILE, _seal_another, rng, told)
+            _change(files, name, _seal_another, rng, told)
             self._sealed_again = True
         else:
-            _change(files, PACKED_FILE, formats.mutate_safetensors, rng, told)
+            _change(files, name, formats.mutate_safetensors, rng, told)
         return rng.random() < 0.02
 
     def use(self, folder: Path, base: str, rng: random.Random) -> None:
         _make_old(folder)  # the checkpoint is that one, by size and time
-        if self._sealed_again:
-            model = minidistil.load(folder, threads=1)
-            model(**_inputs(model, rng))
-        else:
-            super().use(folder, base, rng)
+        options: Any = {"precision": base.rpartition(" ")[2]}
+        model = minidistil.load(folder, threads=1, **options)
+        inputs = _inputs(model, rng)
+        found = model(**inputs)
+        if not self._sealed_again:
+            compare(found, minidistil.load(folder, backend="exact", **options)(**inputs), "model")
 
 
 def _seal_another(content: bytes, rng: random.Random) -> tuple[bytes, str]:

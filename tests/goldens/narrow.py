@@ -13,7 +13,10 @@ import numpy as np
 
 from minidistil.backends.protocol import Backend
 from minidistil.backends.reference import Reference, exact
+from minidistil.weights import quantizing
 from minidistil.weights.model_weights import ModelWeights
+from minidistil.weights.packing import pack_model
+from minidistil.weights.quantizing import quantized
 from tests import build, synthetic
 from tests.bits import digest
 from tests.goldens.load import weights_digest
@@ -30,7 +33,7 @@ LENGTHS = (1, 2, 17, 50)
 
 @functools.cache
 def golden() -> dict[str, dict[str, str]]:
-    """By model: digests of its float32 weights, and for each precision of its results."""
+    """By model: digests of its float32 weights, and for each precision of its results; and what `quantized` makes."""
     return json.loads(PATH.read_text())
 
 
@@ -54,13 +57,21 @@ def drawn(name: str) -> str:
     return weights_digest(synthetic.tensors(MODELS[name], 0))
 
 
+def made() -> dict[str, str]:
+    """The method of quantizing, and a digest of what it makes of a model."""
+    packed = pack_model(quantized(build.model_weights(MODELS["distilbert"])), tables=True)
+    arrays = [packed[name] for name in sorted(packed.places) if name.endswith((".weight", ".scale", ".smooth"))]
+    whole = [x for x in arrays if x.dtype == np.int8] + [x for x in arrays if x.ndim == 1]
+    return {"version": str(quantizing.VERSION), "digest": digest(*whole)}
+
+
 def main() -> None:
     found = {
         name: {"weights": drawn(name)}
         | {p: result(name, Reference(build.config(MODELS[name]), model(name, p), exact)) for p in PRECISIONS}
         for name in MODELS
     }
-    PATH.write_text(json.dumps(found, indent=1) + "\n")
+    PATH.write_text(json.dumps({**found, "quantizing": made()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

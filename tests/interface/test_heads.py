@@ -17,6 +17,7 @@ from minidistil import AutoModelForSequenceClassification, CheckpointError
 from minidistil.models.base import Model, first_tokens
 from minidistil.models.inputs import prepare
 from minidistil.weights import open_checkpoint, read_model
+from minidistil.weights.precision import PRECISIONS, Precision
 from tests.bits import assert_same_bits
 from tests.heads import CHOICES, FAMILIES, HEADS, LABELS, OF_SENTENCES, TASKS, Head
 from tests.synthetic import tensors, write_checkpoint
@@ -66,9 +67,11 @@ def test_load_and_the_auto_class_find_it(head: Head, folders: dict[Head, Path]) 
 
 
 @each_head
-def test_engine_and_exact_agree_in_every_bit(head: Head, folders: dict[Head, Path]) -> None:
-    engine = minidistil.load(folders[head], backend="engine", threads=2)
-    exact = minidistil.load(folders[head], backend="exact")
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_engine_and_exact_agree_in_every_bit(head: Head, precision: Precision, folders: dict[Head, Path]) -> None:
+    engine = minidistil.load(folders[head], backend="engine", threads=2, precision=precision)
+    exact = minidistil.load(folders[head], backend="exact", precision=precision)
+    assert engine.precision == exact.precision == precision
     inputs = head.inputs(2 * CHOICES, 9)
     inputs["attention_mask"][..., 6:] = np.arange(2 * CHOICES * 3).reshape(*inputs["attention_mask"].shape[:-1], 3) % 4
     got, want = results(engine(**inputs)), results(exact(**inputs))

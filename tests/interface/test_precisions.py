@@ -63,7 +63,7 @@ def test_a_model_has_the_precision_that_was_asked_for(
     assert_same_bits(others([3, 1]), others.weight[[3, 1]])
     error = np.abs(others.weight - words.weight).max() / np.abs(words.weight).max()
     assert (error == 0) == (precision == "float32")
-    assert error < 0.01
+    assert error < 0.02
     output = _model(loaded)(IDS, [[1, 1, 1, 1], [1, 1, 1, 0]])
     assert all(part.dtype == np.float32 and np.isfinite(part).all() for part in output.to_tuple())
 

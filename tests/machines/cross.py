@@ -17,6 +17,7 @@ from llvmlite import binding, ir
 
 from build_backend import libraries
 from minidistil.kernels.code.target import Tile
+from minidistil.kernels.products.int8_dots import Dots
 
 AARCH64 = "aarch64-unknown-linux-gnu"
 X86_64 = "x86_64-unknown-linux-gnu"
@@ -34,6 +35,15 @@ def tile_assembly(tile: Tile, code_generator: Any) -> str:
     tuning = binding.create_pipeline_tuning_options(speed_level=2)
     binding.create_new_module_pass_manager().run(module, binding.create_pass_builder(code_generator, tuning))
     return code_generator.emit_assembly(module)
+
+
+def int8_assembly(kinds: dict[int, Dots], code_generator: Any, features: str = "") -> dict[int, str]:
+    """Assembly of the tiles of whole numbers, by the kind of their sums."""
+    from minidistil.kernels.products.int8_tile import NAME, tile_module
+
+    assembly = code_generator.emit_assembly(tile_module(kinds, code_generator, features))
+    _, *parts = re.split(rf'^"?{re.escape(NAME)}(?:\.(\d))?"?:', assembly, flags=re.MULTILINE)
+    return {int(kind): text for kind, text in zip(parts[::2], parts[1::2], strict=True) if kind}
 
 
 _LABEL = re.compile(r"^(\.L\w+):")

@@ -19,8 +19,11 @@ from minidistil.kernels import layout
 from minidistil.kernels.code.emit import ALLOWED, any_machine
 from minidistil.kernels.code.target import TILES
 from minidistil.kernels.steps.pack import Pack
+from minidistil.kernels.steps.product import Product
+from minidistil.kernels.steps.table import Matrix, Packed
 from minidistil.kernels.steps.take import take
 from minidistil.weights.model_weights import Linear, Norm
+from minidistil.weights.narrow import rounded, widened
 from tests import build, synthetic
 from tests.bits import assert_same_bits
 from tests.kernels.values import normal
@@ -132,14 +135,31 @@ def test_linear(emulated: emulator.Emulator, m: int, n: int, k: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("m", "n", "k"),
+    [(1, 50, 64), (6, 48, 190), (7, 49, 192), (8, 95, 196), (13, 12, 312), (29, 60, 386), (290, 60, 1200)],
+)
+def test_bfloat16(emulated: emulator.Emulator, m: int, n: int, k: int) -> None:
+    x, bits, bias = normal(1, m, k), rounded(normal(2, n, k, scale=0.2)), normal(3, layout.padded_columns(n))
+    weight = np.full((layout.panels(n), k, layout.PANEL), 7, np.uint16)
+    take(Pack(layout.address(bits), n, k, layout.address(weight), 1))
+    out = np.full((m, n), np.nan, np.float32)
+    matrix = Packed(layout.address(weight), layout.address(bias), k, n, 1)
+    take(Product(Matrix(layout.address(x), k), matrix, Matrix(layout.address(out), n), m))
+    assert_same_bits(out, exact.linear(x, Linear(widened(bits), bias[:n])))
+    assert emulated.runs == [["Pack"], ["Product"]]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 16, 50, 193, 200, 400])
 @pytest.mark.parametrize("n", [1, 11, 12, 13, 47, 48, 150])
 def test_packing(emulated: emulator.Emulator, n: int, k: int) -> None:
     weight = normal(1, n, k)
-    want, got = (np.full((layout.panels(n), k, layout.PANEL), 7, np.float32) for _ in range(2))
-    layout.pack(weight, want, NEON.sliver)
-    take(Pack(layout.address(weight), n, k, layout.address(got)))
-    assert_same_bits(got, want)
+    for bf16, some in enumerate((weight, rounded(weight))[: 1 + layout.in_pairs(k)]):
+        want, got = (np.full((layout.panels(n), k, layout.PANEL), 7, some.dtype) for _ in range(2))
+        layout.pack(some, want, NEON.sliver)
+        take(Pack(layout.address(some), n, k, layout.address(got), bf16))
+        np.testing.assert_array_equal(got.view(np.uint16), want.view(np.uint16))
 
 
 @pytest.mark.slow

@@ -19,10 +19,7 @@ from tests.weights import quantized
 _MISSING = [name for name in ("torch", "transformers", "compressed_tensors") if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.parity,
-    pytest.mark.skipif(
-        bool(_MISSING),
-        reason=f"{' and '.join(_MISSING)} not installed: pip install 'minidistil[parity]' compressed-tensors==0.20.0",
-    ),
+    pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)} (compressed-tensors 0.20)"),
     pytest.mark.filterwarnings("ignore"),
 ]
 _LABELS = {"id2label": {"0": "no", "1": "yes", "2": "both"}}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidistil.backends.reference import exact
 from minidistil.study import parts
 from minidistil.study.explanation import Explanation
+from minidistil.weights.model_weights import Linear
 
 LAYERS, HEADS, WIDTH = 3, 4, 32
 PATTERNS = ("previous", "next", "itself", "special", "broad")
@@ -22,7 +24,9 @@ def example(
     draw = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
     probabilities = _softmax(3 * draw(layers, heads, n, n))
     return Explanation(
-        parts.Subject("example", "ExampleForMaskedLM", "distilbert", "masked_lm", layers, heads, WIDTH, 1000, 123_456),
+        parts.Subject(
+            "example", "ExampleForMaskedLM", "distilbert", "masked_lm", layers, heads, WIDTH, 1000, 123_456, "float32"
+        ),
         (text if text is not None else " ".join(tokens[1:-1]),),
         tuple(_pieces(tokens)),
         parts.Attention(
@@ -35,7 +39,7 @@ def example(
         ),
         None if bare else _interventions(n, layers, heads, draw),
         None if bare else _lens(lens, n, layers, draw),
-        () if bare else tuple(_matrix(name, n, draw) for name in ("layer.0.attention.q_lin", "layer.0.ffn.lin1")),
+        None if bare else _numbers(n, draw),
         None if bare else _neighbours(layers, draw),
         () if bare else (parts.Attribution("occlusion", "One token at a time is masked.", tuple(range(n)), draw(n)),),
         tuple(parts.LeftOut(section, f"<{section}> do not apply & are left out") for section in SECTIONS if bare),
@@ -86,20 +90,33 @@ def _lens(kind: str, n: int, layers: int, draw) -> parts.Lens:
     return parts.Lens(kind, ((words,) * columns,) * (layers + 1) if words else (), values)
 
 
-def _matrix(name: str, n: int, draw) -> parts.Matrix:
-    cells = []
-    for column in range(3):
-        x, w = draw(WIDTH), draw(WIDTH)
-        total = np.float32(x @ w)
-        blocks = (parts.Block(0, 16, parts.Number.of(total / 2), parts.Number.of(total / 2)),)
-        operands = (parts.Operand("embeddings.layer_norm", (1,), x), parts.Operand(f"{name}.weight", (column,), w))
-        steps = (parts.Step("bias", "total + bias", parts.Number.of(draw(1)[0])),)
-        cells.append(
-            parts.Origin(
-                name, (1, column), "product", "x · w + b", parts.Number.of(total), operands, blocks, steps, True
-            )
+PRODUCTS = ("layer.0.attention.q_lin", "layer.0.ffn.lin1")
+
+
+def _numbers(n: int, draw) -> parts.Numbers:
+    """Two products of the words' embeddings: the row of token 1, and the weights of the first three columns."""
+    words = draw(n, WIDTH)
+    matrices = [parts.Matrix("embeddings.word", (n, WIDTH), "what stands in the table", "look-up", (), "words", ())]
+    portions = []
+    for name in PRODUCTS:
+        weight, bias = draw(WIDTH, WIDTH), draw(WIDTH)
+        value = exact.linear(words, Linear(weight, bias))
+        total = parts.Number.of(value[1, 0])
+        operands = (parts.Operand("embeddings.word", (1,), words[1]), parts.Operand(f"{name}.weight", (0,), weight[0]))
+        blocks = (parts.Block(0, WIDTH, parts.Number.of(value[1, 0] - bias[0]), total),)
+        steps = (parts.Step("bias", f"{name}.bias[0]", parts.Number.of(bias[0])),)
+        cell = parts.Origin(name, (1, 0), "product", "bias + x . w", total, operands, blocks, steps, True)
+        matrices.append(
+            parts.Matrix(name, (n, WIDTH), "what comes of it", "product", ("embeddings.word",), name, (cell,))
         )
-    return parts.Matrix(name, (n, WIDTH), "what every token asks for", tuple(cells))
+        rows = (parts.Kept("embeddings.word", "row", 1, words[1]), parts.Kept(name, "row", 1, value[1]))
+        portions.append(parts.Portion(rows))
+        for column in range(3):
+            own = parts.Kept(f"{name}.weight", "weight", column, weight[column])
+            portions.append(
+                parts.Portion((own, parts.Kept(f"{name}.bias", "weight", column, bias[column : column + 1])))
+            )
+    return parts.Numbers(1, tuple(matrices), tuple(portions))
 
 
 def _neighbours(layers: int, draw) -> parts.Neighbours:

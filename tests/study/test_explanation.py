@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from minidistil.study import explain, parts
+from minidistil.study import explain, parts, trace
 from minidistil.study.explanation import LONGEST
 from tests.bits import assert_same_bits
 from tests.study.conftest import KINDS, MASKED_LM, TEXT, class_name
@@ -24,7 +24,7 @@ def test_every_family_and_head_is_explained_or_says_why_not(load, key):
     config, n = model.config, len(found.pieces)
     L, H = config.n_layers, config.n_heads
     left_out = {one.section for one in found.left_out}
-    assert left_out <= {"interventions", "lens", "numbers", "attribution"}
+    assert left_out <= {"interventions", "lens", "attribution"}
     assert [piece.token for piece in found.pieces] == model.tokenizer.tokenize(TEXT, add_special_tokens=True)
     assert "".join(piece.text for piece in found.pieces) == TEXT.replace(" ", "")
     output = model(**inputs(model, key), output_attentions=True)
@@ -38,8 +38,8 @@ def test_every_family_and_head_is_explained_or_says_why_not(load, key):
     assert (found.lens is None) == ("lens" in left_out) == class_name(key).endswith("MultipleChoice")
     assert found.neighbours.cosines.shape == (L + 1, 3, 3)
     assert found.attribution[0].tokens == found.interventions.replaced.tokens
-    assert all(origin.agrees for matrix in found.numbers for origin in matrix.cells)
-    assert {matrix.name for matrix in found.numbers if matrix.cells} >= {f"layer.{L - 1}.attention.q_lin"}
+    assert [matrix.name for matrix in found.numbers.matrices] == list(trace(model, TEXT))
+    assert all(origin.agrees for matrix in found.numbers.matrices for origin in matrix.cells)
     assert json.loads(json.dumps(found.data(), allow_nan=False))["subject"]["class_name"] == class_name(key)
     shown = found.text()
     assert all(piece.token in shown for piece in found.pieces)
@@ -104,7 +104,7 @@ def test_a_text_without_tokens_of_its_own_says_what_is_missing(load):
     assert [piece.special for piece in found.pieces] == [True, True]
     assert found.interventions.replaced is None
     assert [one.method for one in found.attribution] == ["gradient x input"]
-    assert {one.section for one in found.left_out} == {"interventions", "attribution", "neighbours", "numbers"}
+    assert {one.section for one in found.left_out} == {"interventions", "attribution", "neighbours"}
 
 
 def test_a_pair_has_two_texts(load):

@@ -6,9 +6,11 @@ import base64
 import hashlib
 import json
 import re
+import string
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +34,9 @@ HOSTILE = {
     "right to left": "שלום עולם مرحبا \u202e abc",
     "template": "{{ 7 * 7 }} {% raw %}",
 }
+
+
+ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 
 
 class _Reader(HTMLParser):
@@ -124,10 +129,12 @@ def test_arrays_in_the_page_have_the_bits_they_came_with() -> None:
     for layer, head in np.ndindex(probabilities.shape[:2]):
         found = data["attention"]["probabilities"]["whole"][f"{layer}.{head}"]
         assert decoded[found["at"]].tobytes() == probabilities[layer, head].tobytes()
-    cell = explanation.numbers[0].cells[0]
-    (operand, weights) = data["numbers"][0]["cells"][0]["operands"]
-    assert decoded[operand["values"]["at"]].tobytes() == cell.operands[0].values.tobytes()
-    assert decoded[weights["values"]["at"]].tobytes() == cell.operands[1].values.tobytes()
+    there = {(name, axis, at): (decoded[array], kind) for name, axis, at, array, kind in data["numbers"]["kept"]}
+    kept = [one for portion in explanation.numbers.portions for one in portion.kept]
+    assert len(there) == len({(one.name, one.axis, one.at) for one in kept}) > 10
+    for one in kept:
+        values, kind = there[one.name, one.axis, one.at]
+        assert (kind, values.tobytes()) == ("float32", one.values.tobytes())
     assert len(set(data["arrays"])) == len(data["arrays"])
 
 
@@ -139,8 +146,8 @@ def test_long_texts_keep_the_page_small_and_it_says_what_it_lacks(tokens: int) -
     data = json.loads(_Reader(html).raw["script"][0])["attention"]["probabilities"]
     assert 0 < len(data["whole"]) < 72
     assert f"the float32 of {72 - len(data['whole'])} of the 72 heads" in html
-    shades = np.frombuffer(base64.b64decode(data["shades"]), np.uint8).reshape(data["shape"])
-    assert np.abs(shades / 255 - explanation.attention.probabilities).max() <= 0.5 / 255 + 1e-6
+    levels = np.array([ALPHABET.index(letter) for letter in data["shades"]]).reshape(data["shape"])
+    assert np.abs(levels / 63 - np.sqrt(explanation.attention.probabilities)).max() <= 0.5 / 63 + 1e-6
 
 
 @pytest.mark.slow
@@ -149,7 +156,19 @@ def test_page_of_the_largest_common_model_stays_below_the_limit_at_64_tokens(tmp
     folder = write_tokenizer(write_checkpoint(tmp_path / "base", base), base["vocab_size"], token_types=False)
     explanation = minidistil.explain(minidistil.load(folder), " ".join(["the"] * 62))
     assert len(explanation.pieces) == 64
-    assert len(explanation.html().encode()) < 1_500_000
+    html = explanation.html()
+    assert len(html.encode()) < 1_500_000
+    kept = {(name, axis, at) for name, axis, at, _, _ in data_of(html)["numbers"]["kept"]}
+    token = explanation.numbers.token
+    for matrix in explanation.numbers.matrices:
+        if matrix.kind == "product":
+            assert (matrix.name, "row", token) in kept  # the values of the traced token, in every layer
+            assert any(name == f"{matrix.weights}.weight" and axis == "weight" for name, axis, _ in kept), matrix.name
+    assert any(axis == "head" for _, axis, _ in kept)
+
+
+def data_of(html: str) -> dict[str, Any]:
+    return dict(json.loads(_Reader(html).raw["script"][0]))
 
 
 def test_short_text_lacks_no_float32() -> None:
@@ -176,7 +195,7 @@ def test_numbers_that_json_lacks_are_words() -> None:
     explanation.attention.row_sums[0, 0, 0] = np.inf
     explanation.attention.probabilities[0, 0, 0] = np.nan
     assert "inf" in explanation.html()
-    assert render.shades(explanation.attention.probabilities)[0, 0, 0].max() == 0
+    assert render.shades(explanation.attention.probabilities[0, 0, 0, :1]) == "A"
 
 
 def test_without_jinja2_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,21 @@ import minidistil
 from minidistil.backends.choose import create_learner
 from minidistil.backends.learning import Chances
 from minidistil.models.inputs import pack_sentences
+from minidistil.training import distill, fine_tune, train_masked_lm
+from minidistil.training.journal import read_log
 from minidistil.training.student import NewModel, make_student, new_head
 from minidistil.training.teacher import Teacher
+from minidistil.training.vocabulary import cut_vocabulary
 from minidistil.training.writing import write_checkpoint
-from minidistil.weights.precision import Precision, in_precision
+from minidistil.weights.conversion import in_precision
+from minidistil.weights.precision import Precision
+from minidistil.weights.writing import write_quantized
 from tests.bits import assert_same_bits
 from tests.training.models import TASKS, read, write
 
+TEXTS = ["rain and snow", "the music of paris", "wine", "a cold night"] * 2
+LABELLED = [(text, ("bad", "good", "odd")[i % 3]) for i, text in enumerate(TEXTS)]
+QUICK: dict[str, Any] = {"backend": "exact", "batch_sentences": 4, "max_length": 12, "epochs": 1}
 each_narrow = pytest.mark.parametrize("precision", ["bfloat16", "int8"])
 
 
@@ -72,3 +81,65 @@ def test_a_narrow_teacher_says_what_the_model_says(tmp_path: Path, precision: Pr
     logits = [model(part[None]).logits[0] for part in (ids[:13], ids[13:])]
     assert_same_bits(said[precision], np.stack(logits) if len(rows) == 2 else np.concatenate(logits))
     assert np.any(said[precision] != said["float32"])
+
+
+def _in_int8(folder: Path) -> Path:
+    """The same checkpoint, written in int8 beside it."""
+    config, weights = read(folder)
+    others = {path.name: path for path in folder.iterdir() if path.name not in ("config.json", "model.safetensors")}
+    return write_quantized(folder.with_name(f"{folder.name}-int8"), config, in_precision(weights, "int8"), others)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A teacher and a student, and both in int8."""
+    root = tmp_path_factory.mktemp("models")
+    made = {name: write(root / name, "BertForSequenceClassification", seed) for seed, name in enumerate(["one", "two"])}
+    return {**made, **{f"{name}-int8": _in_int8(folder) for name, folder in made.items()}}
+
+
+def test_a_checkpoint_in_int8_is_no_start(models: dict[str, Path], tmp_path: Path) -> None:
+    start, said = models["one-int8"], "one-int8 has int8 weights, and {} needs float32: take the checkpoint that they"
+    out = tmp_path / "out"
+    runs = {
+        "what is trained": (
+            lambda: fine_tune(LABELLED, start=start, out=out, **QUICK),
+            lambda: train_masked_lm(TEXTS, start=start, out=out, **QUICK),
+            lambda: distill(TEXTS, start=start, teacher=models["two"], out=out, **QUICK),
+        ),
+        "a student made of its layers": (
+            lambda: distill(TEXTS, teacher=start, out=out, **QUICK),
+            lambda: distill(TEXTS, teacher=start, layers=[0], out=out, **QUICK),
+            lambda: make_student(start),
+        ),
+        "a smaller vocabulary": (lambda: cut_vocabulary(start, out, TEXTS, 150),),
+    }
+    for use, calls in runs.items():
+        for call in calls:
+            with pytest.raises(ValueError) as refused:
+                call()
+            begin, _, end = said.partition("{}")
+            assert f"{begin}{use}" in str(refused.value)
+            assert end in str(refused.value)
+    assert not out.exists()
+
+
+def test_a_student_learns_from_a_teacher_in_int8(models: dict[str, Path], tmp_path: Path) -> None:
+    losses = {}
+    for name in ("one", "one-int8"):
+        found = distill(
+            TEXTS, teacher=models[name], start=models["two"], out=tmp_path / name, held_out=LABELLED, **QUICK
+        )
+        assert 0 <= found.figures["agreement"] <= 1
+        losses[name] = [(line["soft"], line["cosine"]) for line in read_log(found.log) if "loss" in line]
+        assert minidistil.load(tmp_path / name, backend="exact").precision == "float32"
+    first, narrow = np.array(losses["one"]), np.array(losses["one-int8"])
+    assert np.any(first != narrow)
+    np.testing.assert_allclose(narrow, first, rtol=0.1)
+    again = distill(
+        TEXTS, teacher=models["one-int8"], start=models["two"], out=tmp_path / "engine", held_out=LABELLED,
+        **{**QUICK, "backend": "engine", "threads": 1},
+    )  # fmt: skip
+    assert again.folder.joinpath("model.safetensors").read_bytes() == (
+        (tmp_path / "one-int8" / "model.safetensors").read_bytes()
+    )

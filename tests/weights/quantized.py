@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minidistil.weights import ModelWeights, open_checkpoint, read_model
-from minidistil.weights.changing import changed
 from minidistil.weights.config import Config
-from minidistil.weights.model_weights import AnyLinear, LayerWeights, Table, whole
+from minidistil.weights.model_weights import AnyLinear, LayerWeights, Linear, Table, is_tied, projection, whole
 from minidistil.weights.named import modules
 from minidistil.weights.narrow import Int8Linear, NarrowTable
 from minidistil.weights.small_files import read_object
@@ -19,11 +18,36 @@ from minidistil.weights.writing import _arrays, write_quantized
 from tests import synthetic
 
 Arrays = dict[str, np.ndarray]
+_TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 
 
 def in_int8(weights: ModelWeights) -> ModelWeights:
-    """Every product and table that may be int8."""
-    return changed(weights, linear, table)
+    """Every product and table that may be int8; what stands in several places does so again."""
+    words = weights.encoder.embeddings.word_embeddings
+    made: dict[int, Any] = {}
+
+    def changed(part: Any) -> Any:
+        if isinstance(part, tuple):
+            return tuple(map(changed, part))
+        if not is_dataclass(part):
+            return part
+        if id(part) not in made:
+            made[id(part)] = linear(part) if isinstance(part, Linear) else replace(part, **parts(part))  # type: ignore
+        return made[id(part)]
+
+    def parts(part: Any) -> dict[str, Any]:
+        own = {field.name: getattr(part, field.name) for field in fields(part)}
+        return {name: table(x) if name in _TABLES and x is not None else changed(x) for name, x in own.items()}
+
+    encoder, head = changed(weights.encoder), weights.masked_lm
+    if head is not None:
+        tied, projector = is_tied(head.vocab_projector, words), head.vocab_projector
+        if tied:
+            projector = projection(encoder.embeddings.word_embeddings, head)
+        elif head.extension is None:
+            projector = linear(projector)
+        head = replace(head, vocab_transform=linear(head.vocab_transform), vocab_projector=projector)
+    return replace(weights, encoder=encoder, masked_lm=head)
 
 
 def linear(w: AnyLinear) -> AnyLinear:

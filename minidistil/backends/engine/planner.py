@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidistil.kernels import layout
+from minidistil.kernels.code import target
 from minidistil.kernels.steps.attend import Attend
 from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
@@ -260,7 +261,7 @@ class Planner:
                 raise ValueError(f"{name}: a product of whole numbers has its bias added within")
             coded = self._code(name, x, w.smooth)
             packed = packed._replace(k=x.columns, n=into.padded)
-            step = CodedProduct(coded, packed, into.matrix, x.rows, kind, layout.DOT_EXACT)
+            step = CodedProduct(coded, packed, into.matrix, x.rows, kind, target.dot())
             size = 1
         self._add(step, name, meets, into, weights, weights * size)
         return replace(into, rows=x.rows)

@@ -34,13 +34,32 @@ function bytes(base64) {
   return found;
 }
 
+// Arrays stand in the page in the fewest bytes that give back every bit of their float32.
+const kinds = {
+  float32: [4, (view, i) => view.getFloat32(i, true)],
+  float16: [2, (view, i) => {
+    const bits = view.getUint16(i, true);
+    const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
+    const size = exponent === 31 ? (fraction ? NaN : Infinity) : exponent ? 2 ** (exponent - 25) * (1024 + fraction) : 2 ** -24 * fraction;
+    return bits >> 15 ? -size : size;
+  }],
+  bfloat16: [2, (view, i) => {
+    const whole = new DataView(new ArrayBuffer(4));
+    whole.setUint16(0, view.getUint16(i, true));
+    return whole.getFloat32(0);
+  }],
+  int8: [1, (view, i) => view.getInt8(i)],
+  uint8: [1, (view, i) => view.getUint8(i)],
+};
 const decoded = new Map();
-function floats(array) {
-  if (!decoded.has(array.at)) {
-    const view = new DataView(bytes(data.arrays[array.at]).buffer);
-    decoded.set(array.at, Float32Array.from({ length: view.byteLength / 4 }, (_, i) => view.getFloat32(4 * i, true)));
+function floats({ at, as = "float32" }) {
+  const name = `${at} ${as}`;
+  if (!decoded.has(name)) {
+    const view = new DataView(bytes(data.arrays[at]).buffer);
+    const [size, read] = kinds[as];
+    decoded.set(name, Float32Array.from({ length: view.byteLength / size }, (_, i) => read(view, size * i)));
   }
-  return decoded.get(array.at);
+  return decoded.get(name);
 }
 
 // The fewest digits that give the float32 back, laid out as minidistil/study/tables.py does.

@@ -20,7 +20,7 @@ function terms(x, w, blocks) {
   const products = Array.from(x, (value, k) => value * w[k]);
   const at = (k) => ((wide - 20) * k) / products.length; // room for the last step
   const bar = 80 / most(products);
-  const running = blocks.map((block) => block.running.value);
+  const running = blocks.map((block) => block.running);
   const step = 80 / most(running);
   const svg = draw("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": `The ${products.length} products and the running total; the tables have the numbers` });
   blocks.forEach((block, i) => {
@@ -38,59 +38,199 @@ function terms(x, w, blocks) {
 }
 
 function operands(cell) {
-  const rows = cell.operands.map((operand) => floats(operand.values));
+  const rows = cell.operands.map((operand) => operand.values);
   const length = Math.max(...rows.map((row) => row.length));
-  const product = cell.kind === "product" && rows.length === 2 && rows[0].length === rows[1].length;
+  const same = rows.every((row) => row.length === length);
+  const factors = same && cell.recomputed !== null ? { product: [0, 1], "whole-number product": [rows.length - 2, rows.length - 1] }[cell.family] : null;
   const named = cell.operands.map((operand) => operand.name + (operand.index.length ? ` [${operand.index.join(", ")}]` : ""));
-  const heads = ["term", ...named, ...(product ? ["product, not rounded"] : [])];
-  const line = (k) => [String(k), ...rows.map((row) => (k < row.length ? shortest(row[k]) : "")), ...(product ? [String(rows[0][k] * rows[1][k])] : [])];
-  const details = make("details", {}, make("summary", {}, `The operands whole: ${named.join(" and ")}, ${length} ${length > 1 ? "terms" : "term"}`));
-  details.addEventListener("toggle", () => {
-    if (details.open && details.childElementCount === 1) details.append(table("Operands", heads, Array.from({ length }, (_, k) => line(k))));
-  });
-  const picture = product && cell.blocks.length && cell.blocks.at(-1).stop === length ? [terms(rows[0], rows[1], cell.blocks)] : [];
-  return [...picture, details];
+  const heads = ["term", ...named, ...(factors ? ["product, not rounded"] : [])];
+  const line = (k) => [String(k), ...rows.map((row) => (k < row.length ? shortest(row[k]) : "")), ...(factors ? [String(rows[factors[0]][k] * rows[factors[1]][k])] : [])];
+  const picture = factors && cell.blocks.length ? [terms(rows[0], rows[1], cell.blocks)] : [];
+  const what = cell.missing ? "The operands that are here" : "The operands whole";
+  return [...picture, later(`${what}: ${named.join(" and ")}, ${length} ${length > 1 ? "terms" : "term"}`, () => table("Operands", heads, Array.from({ length }, (_, k) => line(k))))];
 }
 
-function tell(cell) {
-  const agrees = cell.agrees ? "✓ Computed anew from these operands, it has the very bits of the pass." : "✗ Computed anew from these operands, its bits differ from those of the pass.";
-  const parts = [make("h3", {}, `${cell.name} [${cell.index.join(", ")}]`), make("p", { className: "result" }, shortest(cell.value.value)), bits(cell.value.bits), make("p", { className: "formula" }, "= ", bdi(cell.formula)), make("p", {}, agrees)];
+// Details whose content is made when they are opened.
+function later(summary, content) {
+  const details = make("details", {}, make("summary", {}, summary));
+  details.addEventListener("toggle", () => {
+    if (details.open && details.childElementCount === 1) details.append(content());
+  });
+  return details;
+}
+
+function verdict(cell) {
+  if (cell.value === null) return "This number is not in this page; the line of Python below tells it.";
+  if (cell.agrees === false || cell.checked === false) return "✗ Computed anew in this page, its bits differ from those of the pass.";
+  if (cell.checked) return "✓ Computed in this page from these operands; the checksum of all that is beside it is that of the pass.";
+  if (cell.agrees) return "✓ Computed anew in this page from these operands, it has the very bits of the pass.";
+  return "The number is the pass's own.";
+}
+
+function tell(name, index) {
+  const cell = pass.origin(name, index);
+  const { kind } = pass.matrices.get(name);
+  cell.family = { scores: "product", context: "product", "narrow product": "product" }[kind] || kind;
+  const parts = [make("h3", {}, `${name} [${index.join(", ")}]`)];
+  if (cell.value !== null) parts.push(make("p", { className: "result" }, shortest(cell.value)), bits(hexOf(cell.value)));
+  parts.push(make("p", { className: "formula" }, "= ", bdi(cell.formula)), make("p", { className: "verdict" }, verdict(cell)));
+  if (cell.missing) parts.push(make("p", {}, `Not told in full here: ${cell.missing}.`));
   const { blocks, steps } = cell;
   if (blocks.length) {
-    const rows = blocks.map((block) => [`${block.start} to ${block.stop - 1}`, shortest(block.total.value), block.total.bits, shortest(block.running.value), block.running.bits]);
+    const rows = blocks.map((block) => [`${block.start} to ${block.stop - 1}`, shortest(block.total), hexOf(block.total), shortest(block.running), hexOf(block.running)]);
     const many = blocks.length > 1 ? `${blocks.length} blocks, each a chain of its own from zero; a block's total is added to the running total` : "one block, a chain from zero";
     parts.push(make("p", {}, `${blocks.at(-1).stop} products were summed in ${many}.`), table("The chain of blocks", ["terms", "total of the block", "bits", "running total", "bits"], rows));
   }
-  if (steps.length) parts.push(table("On the way", ["what", "how", "value", "bits"], steps.map((step) => [step.name, step.formula, shortest(step.number.value), step.number.bits])));
+  if (steps.length) parts.push(table("On the way", ["what", "how", "value", "bits"], steps.map(([what, how, x]) => [what, how, shortest(x), hexOf(x)])));
   if (cell.operands.length) parts.push(...operands(cell));
+  parts.push(make("p", { className: "small" }, "The same from Python, with the model's folder in the place of its name: ", make("code", { className: "python" }, pass.line(name, index))));
   byId("story").replaceChildren(...parts);
 }
 
-// The traced cells as a part of their matrix where they are one, else in a row.
+// ---- a matrix as a map of its cells: one token's row in lines, or one head's square
+
+const WINDOW = 8; // numbers that are written out beside the chosen one
+const LEGEND = ["Blue: above zero", "orange: below", "grey: not in this page"];
+const JUMPS = 24; // columns that a button leads to
+
 function cellsOf(matrix) {
-  const { cells, shape } = matrix;
-  const said = matrix.description.startsWith(matrix.name) ? matrix.description : `${matrix.name} [${shape.join(", ")}]: ${matrix.description}`;
-  const place = make("div", { className: "scroll" });
-  byId("cells").replaceChildren(make("p", {}, bdi(said)), place);
-  const first = (cell) => cell.index.slice(0, -1).join(", ");
-  const rows = [...new Set(cells.map(first))];
-  const columns = [...new Set(cells.map((cell) => cell.index.at(-1)))];
-  const token = (size, i) => (size === tokens.length ? ` ${tokens[i]}` : "");
-  const heading = (text) => `[${text}]` + (shape.length > 1 ? token(shape.at(-2), Number(text.split(", ").at(-1))) : "");
-  const largest = most(cells.map((cell) => Number(cell.value.value)));
-  const shown = (cell) => ({ node: make("span", { className: "num" }, shortest(cell.value.value)), tint: cell.value.value < 0 ? "down" : "up", shade: Math.abs(cell.value.value) / largest, label: `${matrix.name} [${cell.index.join(", ")}] is ${shortest(cell.value.value)}` });
-  if (rows.length * columns.length === cells.length) {
-    const find = (row, column) => cells.find((cell) => first(cell) === rows[row] && cell.index.at(-1) === columns[column]);
-    grid(place, `Cells of ${matrix.name}`, rows.map(heading), columns.map((i) => (shape.length === 3 ? `${i}${token(shape[2], i)}` : `column ${i}`)), (row, column) => shown(find(row, column)), (row, column) => tell(find(row, column)));
-  } else {
-    grid(place, `Cells of ${matrix.name}`, [""], cells.map((cell) => `[${cell.index.join(", ")}]`), (_, i) => shown(cells[i]), (_, i) => tell(cells[i]));
+  const { name, shape, description } = matrix;
+  const cube = shape.length === 3;
+  const count = shape.at(-1);
+  const wide = cube ? count : count > 4096 ? 256 : Math.min(count, 64);
+  const high = cube ? shape[1] : Math.ceil(count / wide);
+  const side = wide > 128 ? 2 : wide > 64 ? 4 : wide > 16 ? 8 : 16;
+  let at = cube ? [data.attention.first[1], Math.min(pass.token, shape[1] - 1), 0] : [Math.min(pass.token, shape[0] - 1), 0];
+  const columns = pass.traced(name);
+  const named = (i, size) => (size === tokens.length ? `${i} ${tokens[i]}` : String(i));
+
+  const fields = new Map();
+  function field(label, axis, size, says) {
+    const id = `at-${axis}`;
+    const input = size <= 128 ? make("select", { id }, ...Array.from({ length: size }, (_, i) => make("option", { value: String(i) }, says(i)))) : make("input", { id, type: "number", min: "0", max: String(size - 1) });
+    input.addEventListener("change", () => {
+      const i = Math.trunc(Number(input.value));
+      if (i >= 0 && i < size) move(at.with(axis, i));
+      else input.value = String(at[axis]);
+    });
+    fields.set(axis, input);
+    return make("span", { className: "field" }, make("label", { htmlFor: id }, label), input);
   }
+  const controls = cube
+    ? [field("head", 0, shape[0], String), field("row", 1, shape[1], (i) => named(i, shape[1])), field("column", 2, count, (i) => named(i, count))]
+    : [field("row", 0, shape[0], (i) => named(i, shape[0])), field("column", 1, count, String)];
+
+  const canvas = make("canvas", { width: wide * side, height: high * side });
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `Cells of ${name}, the stronger the larger`);
+  const mark = make("div", { className: "mark" });
+  const map = make("div", { className: "cellmap", tabIndex: 0, role: "region", "aria-label": `Map of ${name}: arrow keys move to another cell` }, canvas, mark);
+  map.style.maxWidth = `${Math.min(30, wide * 1.9)}rem`;
+  const near = make("div", { className: "scroll" });
+  const cellAt = (line, column) => (cube ? [at[0], line, column] : [at[0], line * wide + column]);
+  const there = (line, column) => line >= 0 && line < high && column >= 0 && column < wide && (cube || line * wide + column < count);
+
+  function paint() {
+    const context = canvas.getContext("2d");
+    const style = getComputedStyle(document.documentElement);
+    const colour = (which) => style.getPropertyValue(which);
+    const values = [];
+    for (let line = 0; line < high; line++) for (let column = 0; column < wide; column++) values.push(there(line, column) ? pass.value(name, cellAt(line, column)) : null);
+    const largest = most(values.filter(Number.isFinite));
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    values.forEach((x, i) => {
+      const [line, column] = [Math.floor(i / wide), i % wide];
+      if (x === null) {
+        context.globalAlpha = there(line, column) ? 0.5 : 0;
+        context.fillStyle = colour("--line");
+        context.fillRect(column * side, line * side, side, side);
+        return;
+      }
+      context.globalAlpha = Math.sqrt(Math.min(1, Math.abs(x) / largest)) || 0;
+      context.fillStyle = colour(x < 0 ? "--warn-line" : "--accent");
+      context.fillRect(column * side, line * side, side, side);
+      if (columns && side >= 4 && columns.includes(cube ? column : line * wide + column)) {
+        context.globalAlpha = 1;
+        context.fillStyle = colour("--ink");
+        context.fillRect((column + 0.25) * side, (line + 0.7) * side, side / 2, side / 5);
+      }
+    });
+    context.globalAlpha = 1;
+  }
+
+  let shown = "";
+  function window() {
+    const row = at.slice(0, -1);
+    const from = Math.floor(at.at(-1) / WINDOW) * WINDOW;
+    if (shown === `${row} ${from}`) return;
+    shown = `${row} ${from}`;
+    const own = Array.from({ length: Math.min(WINDOW, count - from) }, (_, i) => from + i);
+    const values = own.map((c) => pass.value(name, [...row, c]));
+    const largest = most(values.filter((x) => x !== null));
+    const heads = own.map((c) => (cube ? named(c, count) : `column ${c}`));
+    const what = (_, i) => {
+      const x = values[i];
+      const text = x === null ? "not here" : shortest(x);
+      return { node: make("span", { className: "num" }, text), tint: x < 0 ? "down" : "up", shade: Math.abs(x || 0) / largest, label: `${name} [${[...row, own[i]].join(", ")}] is ${text}` };
+    };
+    grid(near, `Cells beside the chosen one in ${name}`, [`[${row.join(", ")}]`], heads, what, (_, i) => move([...row, own[i]]), [0, at.at(-1) - from]);
+  }
+
+  let painted = "";
+  function move(index) {
+    at = index;
+    for (const [axis, input] of fields) input.value = String(at[axis]);
+    if (painted !== String(at[0])) paint();
+    painted = String(at[0]);
+    if (row.dataset.of !== String(at.slice(0, -1))) {
+      row.open = false;
+      [...row.children].slice(1).forEach((old) => old.remove());
+      row.dataset.of = String(at.slice(0, -1));
+    }
+    const [line, column] = cube ? [at[1], at[2]] : [Math.floor(at[1] / wide), at[1] % wide];
+    Object.assign(mark.style, { left: `${(100 * column) / wide}%`, top: `${(100 * line) / high}%`, width: `${100 / wide}%`, height: `${100 / high}%` });
+    window();
+    tell(name, at);
+  }
+  const step = (by) => {
+    const [line, column] = cube ? [at[1], at[2]] : [Math.floor(at[1] / wide), at[1] % wide];
+    const [down, right] = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[by];
+    if (there(line + down, column + right)) move(cellAt(line + down, column + right));
+  };
+  map.addEventListener("click", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const [line, column] = [Math.floor(((event.clientY - box.top) / box.height) * high), Math.floor(((event.clientX - box.left) / box.width) * wide)];
+    if (there(line, column)) move(cellAt(line, column));
+  });
+  map.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || !event.key.startsWith("Arrow")) return;
+    event.preventDefault();
+    step(event.key);
+  });
+  repaintCells = paint;
+
+  const row = later("This row as a table", () => {
+    const values = Array.from({ length: count }, (_, c) => pass.value(name, [...at.slice(0, -1), c]));
+    return table(`${name} [${at.slice(0, -1).join(", ")}]`, ["column", "value", "bits"], values.map((x, c) => [cube ? named(c, count) : String(c), x === null ? "not here" : shortest(x), x === null ? "" : hexOf(x)]));
+  });
+  const whole = [];
+  if (columns) {
+    const told = columns.length ? `of ${columns.length === count ? "every column" : `${columns.length} of ${count} columns`} are here` : "of its columns are not here";
+    const jumps = columns.slice(0, JUMPS).map((c) => make("button", { "aria-label": `column ${c}` }, String(c)));
+    whole.push(make("p", { className: "small" }, `The weights ${told}${columns.length > JUMPS ? `; the first ${JUMPS} of them` : ""}${columns.length ? ":" : "."}`));
+    whole.push(make("div", { className: "jumps", role: "group", "aria-label": "Columns whose weights are here" }, ...jumps));
+    choice(jumps, jumps.length, (i) => { if (shown) move(at.with(-1, columns[i])); });
+  }
+  byId("cells").replaceChildren(make("p", {}, bdi(description)), ...whole, make("div", { className: "fields" }, ...controls), map, make("p", { className: "legend" }, ...LEGEND.map((text) => make("span", {}, text))), near, ...(count <= 4096 ? [row] : []));
+  move(columns && columns.length ? at.with(-1, columns[0]) : at);
 }
 
-const traced = data.numbers.filter((matrix) => matrix.cells.length);
-if (traced.length) {
-  const buttons = traced.map((matrix) => make("button", {}, matrix.name));
+let repaintCells = () => {};
+if (pass) {
+  const named = [...pass.matrices.values()];
+  const buttons = named.map((matrix) => make("button", {}, matrix.name));
   byId("matrices").replaceChildren(make("div", { className: "list", role: "group", "aria-label": "Matrices" }, ...buttons));
-  const product = traced.findIndex((matrix) => matrix.cells.some((cell) => cell.blocks.length));
-  choice(buttons, 1, (i) => cellsOf(traced[i]), Math.max(0, product));
+  const first = named.findIndex((matrix) => (pass.traced(matrix.name) || []).length);
+  choice(buttons, 1, (i) => cellsOf(named[i]), Math.max(0, first));
+  dark.addEventListener("change", () => repaintCells());
 }

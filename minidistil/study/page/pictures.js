@@ -5,15 +5,22 @@
 const attention = (() => {
   const part = data.attention;
   const [layers, heads, n] = part.probabilities.shape;
-  const all = part.probabilities.shades && bytes(part.probabilities.shades);
+  const alphabet = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"];
+  const levels = new Map(alphabet.map((letter, i) => [letter, (i / 63) ** 2]));
+  const all = part.probabilities.shades && Float32Array.from(part.probabilities.shades, (letter) => levels.get(letter));
   const sums = floats(part.row_sums);
   const ink = () => (dark.matches ? [140, 196, 255] : [8, 48, 107]);
   let token = 0;
   let chosen = part.first;
-  const whole = (layer, head) => part.probabilities.whole[`${layer}.${head}`];
+  const kept = (layer, head) => {
+    const found = part.probabilities.whole[`${layer}.${head}`];
+    return found && floats(found);
+  };
+  // A head's float32: kept, or computed from its queries and keys.
+  const whole = (layer, head) => kept(layer, head) || (pass && pass.square(`layer.${layer}.attention.probabilities`, head));
   const shaded = (layer, head) => {
-    const exact = whole(layer, head);
-    if (exact) return Float32Array.from(floats(exact), (p) => p * 255);
+    const exact = kept(layer, head);
+    if (exact) return exact;
     return all.subarray((layer * heads + head) * n * n, (layer * heads + head + 1) * n * n);
   };
   function paint(canvas, layer, head) {
@@ -22,7 +29,7 @@ const attention = (() => {
     const image = context.createImageData(n, n);
     const [red, green, blue] = ink();
     // The square root lets small shares be seen; the numbers are in the table.
-    shaded(layer, head).forEach((p, i) => image.data.set([red, green, blue, 255 * Math.sqrt(p / 255)], 4 * i));
+    shaded(layer, head).forEach((p, i) => image.data.set([red, green, blue, 255 * Math.sqrt(p)], 4 * i));
     context.putImageData(image, 0, 0);
   }
   const pattern = (layer, head) => part.patterns[layer * heads + head];
@@ -58,7 +65,7 @@ const attention = (() => {
     byId("matrix").querySelectorAll(".down-axis span").forEach((label, i) => label.classList.toggle("on", i === token));
     links(values);
     const strongest = [...values.keys()].sort((a, b) => values[b] - values[a] || a - b).slice(0, 3);
-    const told = strongest.flatMap((to) => [" ", bdi(tokens[to]), " ", exact ? number(floats(exact)[token * n + to]) : make("span", { className: "num" }, `about ${(values[to] / 255).toFixed(2)}`), ","]);
+    const told = strongest.flatMap((to) => [" ", bdi(tokens[to]), " ", exact ? number(exact[token * n + to]) : make("span", { className: "num" }, `about ${values[to].toFixed(2)}`), ","]);
     told.pop();
     byId("head-readout").replaceChildren(make("b", {}, bdi(tokens[token])), " looks most at", ...told, ". Its row adds up to ", number(sums[(layer * heads + head) * n + token]), ".");
   }
@@ -67,13 +74,13 @@ const attention = (() => {
     const at = (i) => step * i + step / 2;
     const svg = draw("svg", { viewBox: `0 0 360 ${step * n}`, role: "group", "aria-label": "Tokens, and where the chosen one looks" });
     for (let to = 0; to < n; to++) {
-      if (values[to] < 2) continue;
-      svg.append(draw("path", { class: "link", d: `M126 ${at(token)} C180 ${at(token)} 180 ${at(to)} 234 ${at(to)}`, "stroke-width": (0.5 + (values[to] / 255) * 9).toFixed(2), "stroke-opacity": (0.25 + (0.75 * values[to]) / 255).toFixed(3) }));
+      if (values[to] < 0.008) continue;
+      svg.append(draw("path", { class: "link", d: `M126 ${at(token)} C180 ${at(token)} 180 ${at(to)} 234 ${at(to)}`, "stroke-width": (0.5 + values[to] * 9).toFixed(2), "stroke-opacity": (0.25 + 0.75 * values[to]).toFixed(3) }));
     }
     const short = (text) => (Array.from(text).length > 15 ? Array.from(text).slice(0, 14).join("") + "…" : text);
     for (let i = 0; i < n; i++) {
       const left = draw("text", { x: 120, y: at(i) + 5, "text-anchor": "end", class: i === token ? "on" : "quiet" }, short(tokens[i]));
-      const share = draw("text", { x: 240, y: at(i) + 5, class: values[i] >= 25 ? "on" : "quiet" }, short(tokens[i]));
+      const share = draw("text", { x: 240, y: at(i) + 5, class: values[i] >= 0.1 ? "on" : "quiet" }, short(tokens[i]));
       const hit = draw("rect", { class: "hit", x: 0, y: at(i) - step / 2, width: 360, height: step, "data-token": i });
       hit.addEventListener("click", () => choose(i));
       svg.append(left, share, hit);
@@ -100,9 +107,8 @@ const attention = (() => {
     const exact = whole(layer, head);
     const own = byId("t-head");
     own.caption.textContent = `Attention of layer ${layer}, head ${head}: each row is the token that looks` + (exact ? "" : ". The float32 of this head are not in this page");
-    const values = exact && floats(exact);
     [...own.tBodies[0].rows].forEach((line, i) => {
-      for (let j = 0; j < n; j++) line.cells[j + 1].firstChild.textContent = exact ? shortest(values[i * n + j]) : "–";
+      for (let j = 0; j < n; j++) line.cells[j + 1].firstChild.textContent = exact ? shortest(exact[i * n + j]) : "–";
       line.cells[n + 1].firstChild.textContent = shortest(sums[(layer * heads + head) * n + i]);
     });
   }

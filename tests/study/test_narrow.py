@@ -1,0 +1,116 @@
+"""Models of weights in bfloat16 and int8 are traced and explained: with the bits of what they compute, and as that."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minidistil.backends.reference import int8
+from minidistil.backends.reference.elementary import fma
+from minidistil.study import explain, origin, trace
+from minidistil.study.answers import Following
+from minidistil.study.interventions import heads_off
+from minidistil.weights.narrow import Int8Linear
+from minidistil.weights.packing import pack_again, pack_model
+from tests.bits import assert_same_bits
+from tests.heads import HEADS
+from tests.study.conftest import MASKED_LM, TEXT, class_name
+
+NAMED = {head.name: head for head in HEADS}
+SOME = [*MASKED_LM, NAMED["DistilBertForSequenceClassification"]]
+LEFT_OUT = [(MASKED_LM[7], "int8")]  # not quantized yet
+NARROW = ["bfloat16", "int8"]
+
+
+def pairs(keys):
+    """Each with each precision that it can have."""
+    named = ((key, precision) for key in keys for precision in NARROW)
+    return [pytest.param(*pair, id=f"{class_name(pair[0])}-{pair[1]}") for pair in named if pair not in LEFT_OUT]
+
+
+@pytest.mark.parametrize(("key", "precision"), pairs(SOME))
+def test_a_trace_has_the_bits_of_the_engine_and_tells_them(load, key, precision):
+    model = load(key, threads=1, precision=precision)
+    output = model(**model.tokenizer(TEXT, return_tensors="np"), output_hidden_states=True)
+    found = trace(model, TEXT)
+    for name, state in zip(found.hidden_states, output.hidden_states, strict=True):
+        assert_same_bits(found[name], state[0], name)
+    assert_same_bits(found["logits"].reshape(-1), output.logits.reshape(-1), "logits")
+    again = trace(load(key, backend="exact", precision=precision), TEXT)
+    plain = trace(load(key, threads=1), TEXT)
+    assert list(found) == list(again) == list(plain)  # the names stay the checkpoint's
+    kinds = {made.kind for made in found.made.values()}
+    assert ("whole-number product" in kinds) == (precision == "int8")
+    for name, value in found.items():
+        assert_same_bits(value, again[name], name)
+        for at in {(0,) * value.ndim, tuple(size - 1 for size in value.shape)}:
+            told = origin(found, name, at)
+            assert told.agrees, (name, at)
+            assert np.float32(told.value.value) == value[at]
+
+
+@pytest.mark.parametrize(("key", "precision"), pairs([MASKED_LM[0], MASKED_LM[5], MASKED_LM[7]]))
+def test_a_head_is_off_on_the_engine_as_on_the_reference(load, key, precision):
+    options = {"precision": precision}
+    engine, exact = (
+        heads_off(Following(trace(load(key, backend=backend, **options), TEXT))) for backend in ("engine", "exact")
+    )
+    assert_same_bits(engine.values, exact.values, "values")
+    assert np.abs(engine.change).max() > 0
+
+
+def test_a_whole_number_product_is_told_as_what_it_is(load):
+    found = trace(load(MASKED_LM[0], threads=1, precision="int8"), TEXT)
+    name = "layer.1.ffn.lin2"
+    w = found.made[name].weights
+    assert isinstance(w, Int8Linear)
+    told = origin(found, name, (2, 5))
+    assert told.kind == "whole-number product"
+    x, codes, weight = (operand.values for operand in (told.operands[0], *told.operands[-2:]))
+    assert_same_bits(x, found["layer.1.ffn.gelu"][2], "input")
+    assert (told.operands[-1].name, told.operands[-1].index) == ("layer.1.ffn.lin2.weight", (5,))
+    assert np.array_equal(weight, w.codes[5])
+    coded = int8.code_rows((x if w.smooth is None else x * w.smooth)[None])
+    assert np.array_equal(codes, coded.codes[0])
+    steps = {step.name: np.float32(step.number.value) for step in told.steps}
+    assert steps["zero point"] == coded.zero[0]
+    assert steps["scale of the row"] == coded.scale[0]
+    exactly = int(((codes.astype(np.int64) - int(coded.zero[0])) * weight.astype(np.int64)).sum())
+    assert steps["sum"] == np.float32(exactly)
+    assert steps["scale"] == steps["scale of the row"] * w.scale[5]
+    y = fma(*(np.array([steps[part]]) for part in ("sum", "scale", "bias")))[0]
+    assert_same_bits(y, found[name][2, 5], "result")
+    wrong = found[name].copy()
+    wrong[2, 5] = np.nextafter(wrong[2, 5], np.float32(np.inf))
+    found._values[name] = wrong
+    assert not origin(found, name, (2, 5)).agrees
+
+
+@pytest.mark.parametrize("precision", NARROW)
+def test_a_narrow_model_is_explained_and_says_what_does_not_apply(load, precision):
+    model = load(NAMED["DistilBertForSequenceClassification"], threads=1, precision=precision)
+    found = explain(model, TEXT)
+    assert found.subject.precision == precision
+    assert found.interventions is not None
+    assert [one.method for one in found.attribution] == ["occlusion"]
+    (reason,) = [one.reason for one in found.left_out if one.section == "attribution"]
+    assert precision in reason
+    assert 'precision="float32"' in reason
+    assert all(cell.agrees for matrix in found.numbers.matrices for cell in matrix.cells)
+
+
+def test_weights_of_another_kind_are_not_written_over(load):
+    weights = {
+        precision: load(MASKED_LM[0], backend="exact", precision=precision)._backend.weights
+        for precision in (*NARROW, "float32")
+    }
+    packed = pack_model(weights["int8"])
+    before = packed.block.copy()
+    layer = weights["int8"].encoder.layers[0]
+    for other in ("float32", "bfloat16"):
+        with pytest.raises(ValueError, match=r"layer\.0\.out_lin\.weight is not packed as"):
+            pack_again(packed, "layer.0.out_lin", weights[other].encoder.layers[0].out_lin)
+    with pytest.raises(ValueError, match="is not packed as"):
+        pack_again(packed, "layer.0.out_lin", layer.lin1)
+    pack_again(packed, "layer.0.lin1", layer.lin1)
+    assert packed.block.tobytes() == before.tobytes()

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import click
 import numpy as np
@@ -183,8 +184,14 @@ class Study:
         """The models of a checkpoint, in fewer bits too."""
         models = replace(locate(self.out / name), folder=folder)
         models.home.mkdir(parents=True, exist_ok=True)
-        if not models.onnx.exists():
+        made, stamp = (
+            models.home / "made.json",
+            json.dumps({"crc32": crc32((folder / "model.safetensors").read_bytes())}),
+        )
+        if not made.exists() or made.read_text() != stamp:
+            made.unlink(missing_ok=True)
             export(models)
+            made.write_text(stamp)
         names = [peer for peer in self.peers if engines.missing(peer) is None]
         self.results["missing"] |= {peer: engines.missing(peer) for peer in self.peers if peer not in names}
         calibration = self._ids(models, self.texts["calibration"])

@@ -18,7 +18,7 @@ import click
 
 from benchmarks import engines as known
 from benchmarks import footprint, inputs, isa, machine, measure, models, narrow_models, narrow_report, report
-from benchmarks.engines import ENCODERS, FLOAT32, LOW_PRECISION, PIPELINES, STARTS
+from benchmarks.engines import ENCODERS, FLOAT32, LOW_PRECISION, PACKED, PIPELINES, STARTS
 from benchmarks.worker import Worker, WorkerError
 
 SECTIONS = ("latency", "throughput", "mixed", "fill-mask", "cold", "size", "layers", "closeness", "memory")
@@ -281,9 +281,9 @@ class Comparison:
         """
         found: dict[str, list[dict[str, float]]] = {}
         names = [n for n in self.engines if n != "onnxruntime-fused"]
-        if "minidistil" in names:
-            models.pack(models.locate(self.out / "models"))
-            names.insert(names.index("minidistil") + 1, "minidistil, packed")
+        for name in set(names) & set(PACKED):
+            models.pack(ENCODERS[name].file(self.models), STARTS[PACKED[name]].file(self.models))
+            names.insert(names.index(name) + 1, PACKED[name])
         for turn in range(turns):
             for name in names:
                 _say(f"cold start of {name}, {turn}")

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from benchmarks import narrow_peers, peers
+from benchmarks.models import Models
+
+
+def packed(engine: type[Any]) -> type[Any]:
+    """The engine on a copy of its checkpoint that has been packed."""
+
+    class Packed(engine):  # type: ignore[misc]
+        @classmethod
+        def file(cls, models: Models) -> Path:
+            folder: Path = engine.file(models)
+            return folder.with_name(f"{folder.name}-packed")
+
+    return Packed
+
 
 ENCODERS: dict[str, type[Any]] = {
     "minidistil": peers.Minidistil,
@@ -32,7 +47,9 @@ PIPELINES: dict[str, type[Any]] = {
     "minidistil fill-mask": peers.MinidistilFillMask,
     "transformers fill-mask": peers.TransformersFillMask,
 }
-STARTS: dict[str, type[Any]] = {**ENCODERS, "minidistil, packed": peers.MinidistilPacked}
+# Checkpoints that `minidistil pack` has prepared, and those that it prepares; only their start differs.
+PACKED = {"minidistil": "minidistil, packed", "minidistil-int8": "minidistil-int8, packed"}
+STARTS: dict[str, type[Any]] = {**ENCODERS, **{name: packed(ENCODERS[of]) for of, name in PACKED.items()}}
 PEERS = {**ENCODERS, **PIPELINES}
 
 

@@ -49,6 +49,7 @@ class Summary:
         median, p10, p90, least: seconds of one call.
         cpu: median CPU seconds of one call, all threads counted. On one thread it says what the call would have
             taken on a machine that nobody else used.
+        cpu_least: the least of them.
         cores: 90th percentile of CPU time over wall time; more than the threads that an engine was given is cheating.
         share: median of CPU time over wall time; well below the threads given, the engine or the machine was held up.
         calls: how many were timed.
@@ -59,6 +60,7 @@ class Summary:
     p90: float
     least: float
     cpu: float
+    cpu_least: float
     cores: float
     share: float
     calls: int
@@ -71,7 +73,8 @@ def summarize(turns: Sequence[Turn]) -> Summary:
     p10, median, p90 = (float(q) for q in np.quantile(seconds, (0.1, 0.5, 0.9)))
     ratio = cpu / seconds
     cores, share = float(np.quantile(ratio, 0.9)), float(np.median(ratio))
-    return Summary(median, p10, p90, float(seconds.min()), float(np.median(cpu)), cores, share, len(seconds))
+    times = float(np.median(cpu)), float(cpu.min())
+    return Summary(median, p10, p90, float(seconds.min()), *times, cores, share, len(seconds))
 
 
 def interleave(engines: Sequence[Timed], rounds: int, seconds: float) -> dict[str, Summary]:

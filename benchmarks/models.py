@@ -36,11 +36,6 @@ class Models:
         return self.onnx.parent
 
     @property
-    def packed(self) -> Path:
-        """The same checkpoint with what `minidistil pack` writes beside it."""
-        return self.folder.with_name("checkpoint-packed")
-
-    @property
     def tokenizer(self) -> Path:
         """The tokenizer's file."""
         return self.folder / "tokenizer.json"
@@ -97,9 +92,10 @@ def export(models: Models) -> None:
 
 
 def pack(checkpoint: Path, target: Path) -> None:
-    """Make `target`, of links to a checkpoint's files and what `minidistil pack` writes beside it."""
-    from minidistil.weights import open_checkpoint
-    from minidistil.weights.packed_file import pack_checkpoint, save_packed
+    """Make `target`, of links to a checkpoint's files and its packed encoder."""
+    from minidistil.weights import open_checkpoint, read_model
+    from minidistil.weights.packed_file import save_packed
+    from minidistil.weights.packing import pack_model
 
     target.mkdir(exist_ok=True)
     for file in checkpoint.iterdir():
@@ -107,7 +103,7 @@ def pack(checkpoint: Path, target: Path) -> None:
         if not link.exists():
             link.symlink_to(file.resolve())
     opened = open_checkpoint(target)
-    save_packed(pack_checkpoint(opened), opened)
+    save_packed(pack_model(read_model(opened, heads=())), opened)
 
 
 def _checkpoint(folder: Path) -> None:

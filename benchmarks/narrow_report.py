@@ -11,7 +11,8 @@ OURS = ("minidistil-int8", "minidistil-int8-avx2")
 _LEGEND = """\
 DistilBERT-base, seeded weights. A cell is the median of calls that the engines took in turns, and the least; the
 fastest is bold. The last columns say how many times as long as ours in int8 an engine took, for each shape, in medians
-and in least values: below 1 we are **slower**. † other processes had the core for a part of the time."""
+and in least values: below 1 we are **slower**. † other processes had the core for a part of the time, so that the whole
+column is CPU time (one thread only)."""
 _CLOSENESS = """\
 Cosine of a token's state to float32's, 8x128: mean and least of 1,024. Seeded weights have no outliers, so this proves
 that an engine computes the same model, and says little about a trained one. Alone: how many of eight sentences have the
@@ -39,9 +40,22 @@ def markdown(results: dict[str, Any]) -> str:
 
 def ratios(rows: Sequence[dict[str, Any]], name: str, key: str) -> list[float | None]:
     """How many times as long as ours an engine took, for each row; None where either is missing."""
-    found = [row["engines"] for row in rows]
-    times = [(engines.get(name), next((engines[o] for o in OURS if o in engines), None)) for engines in found]
-    return [theirs[key] / ours[key] if theirs and ours else None for theirs, ours in times]
+    found: list[float | None] = []
+    for row in rows:
+        ours = next((engine for engine in OURS if engine in row["engines"]), None)
+        known = ours is not None and name in row["engines"]
+        found.append(_seconds(row, name, key) / _seconds(row, str(ours), key) if known else None)
+    return found
+
+
+def _seconds(row: dict[str, Any], name: str, key: str) -> float:
+    """The median or the least: of CPU time where others had the core, of wall time else."""
+    of_cpu = {"median": "cpu", "least": "cpu_least"}
+    return float(row["engines"][name][of_cpu[key] if _disturbed(row) else key])
+
+
+def _disturbed(row: dict[str, Any]) -> bool:
+    return row["threads"] == 1 and any(found["share"] < DISTURBED for found in row["engines"].values())
 
 
 def _times(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> str:
@@ -55,13 +69,12 @@ def _times(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> str:
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
-    found = row["engines"].get(name)
-    if found is None:
+    if name not in row["engines"]:
         return "WRONG" if name in row["wrong"] else "-"
-    best = min(other["median"] for other in row["engines"].values())
-    median = f"**{ms(found['median'])}**" if found["median"] == best else ms(found["median"])
-    mark = "†" if row["threads"] == 1 and found["share"] < DISTURBED else ""
-    return f"{median}{mark} ({ms(found['least'])})"
+    median, least = (_seconds(row, name, key) for key in ("median", "least"))
+    best = min(_seconds(row, other, "median") for other in row["engines"])
+    mark = "†" if _disturbed(row) else ""
+    return f"{f'**{ms(median)}**' if median == best else ms(median)}{mark} ({ms(least)})"
 
 
 def _ratios(found: Sequence[float | None]) -> str:

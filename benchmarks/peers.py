@@ -135,14 +135,6 @@ class Minidistil:
         return [np.array(sentence) for result in results for sentence in result]
 
 
-class MinidistilPacked(Minidistil):
-    """This project on a checkpoint that `minidistil pack` has prepared; only its start differs."""
-
-    @classmethod
-    def file(cls, models: Models) -> Path:
-        return models.packed
-
-
 class PyTorch(Padded):
     """transformers' model as from_pretrained gives it (sdpa attention), in float32, inference mode."""
 

@@ -188,7 +188,7 @@ class Study:
         names = [peer for peer in self.peers if engines.missing(peer) is None]
         self.results["missing"] |= {peer: engines.missing(peer) for peer in self.peers if peer not in names}
         calibration = self._ids(models, self.texts["calibration"])
-        self.results["missing"] |= narrow_models.prepare(models, names, calibration)
+        self.results["missing"] |= narrow_models.prepare(models, ["minidistil-bfloat16", *names], calibration)
         return models
 
     def _each(self, models: Models, measure: Callable[[str, Worker], None]) -> None:

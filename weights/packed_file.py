@@ -36,7 +36,7 @@ from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.checksum import checksum
 from minidistil.weights.errors import CheckpointError, listing, quoted
 from minidistil.weights.file_names import PACKED_FILES
-from minidistil.weights.packing import DTYPES, PackedWeights, Place, pack_model
+from minidistil.weights.packing import PackedWeights, Place, pack_model
 from minidistil.weights.precision import stored_precision
 from minidistil.weights.read_model import read_model
 from minidistil.weights.small_files import parse_json
@@ -231,14 +231,12 @@ def _places(table: dict[str, Any], count: int) -> dict[str, Place]:
     """Where each array lies in a block of `count` elements of four bytes: inside, and on a cache line.
 
     Raises:
-        ValueError, TypeError, AttributeError: they do not.
+        LookupError, ValueError, TypeError, AttributeError: they do not, or are of no type of packed arrays.
     """
     places = {name: Place(start, tuple(shape), dtype) for name, (start, shape, dtype) in table.items()}
-    for start, shape, dtype in places.values():
+    for start, shape, _ in places.values():
         if not all(type(n) is int and 0 <= n <= 4 * count for n in (start, *shape)) or len(shape) > 4:
             raise ValueError("no places in the block")
-        if dtype not in DTYPES:
-            raise ValueError("no type of packed arrays")
     for place in places.values():
         if place.start + place.size > count or place.start * 4 % _LINE_BYTES:
             raise ValueError("beyond the block, or between cache lines")

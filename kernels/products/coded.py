@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import PANEL
-from minidistil.kernels.products.int8_tile import int8_tile, tile_columns, tile_rows
+from minidistil.kernels.products.int8_tile import COLUMNS, ROWS, int8_tile
 
 _FETCH_ALONE = 80  # groups of k that a tile which is alone fetches ahead of itself
 
@@ -21,7 +21,7 @@ def multiply_coded(dot, x, ld, rows, panel, scale, bias, sums, words, out, ld_ou
     `ahead`, which is probably needed next, is fetched; or nothing where that is 0. A tile that is alone waits for its
     own panel, and fetches that.
     """
-    high, wide = tile_rows(dot), tile_columns(dot)
+    high, wide = ROWS[dot], COLUMNS[dot]
     tiles = (rows + high - 1) // high * (PANEL // wide)
     step = (PANEL * 4 + tiles - 1) // tiles
     if tiles == 1:

@@ -20,7 +20,6 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from minidistil.kernels.code import emit
-from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.code.target import compiler_target
 from minidistil.kernels.layout import CODES, DOT_EXACT, PANEL
 from minidistil.kernels.products.int8_dots import DOTS, UNKNOWN, Dots, call, whole
@@ -35,19 +34,12 @@ _TYPE = ir.FunctionType(ir.VoidType(), [_I64] * 13)
 KINDS = DOTS.get(compiler_target().lanes, UNKNOWN)
 """The kinds of sums of the CPU that code is made for."""
 
-_ROWS, _COLUMNS = zip(*((k.rows, k.sliver) for k in (KINDS.get(i, KINDS[DOT_EXACT]) for i in range(3))), strict=True)
+_OWN = [KINDS.get(dot, KINDS[DOT_EXACT]) for dot in range(3)]
+ROWS = tuple(kind.rows for kind in _OWN)
+"""Most rows of a tile, by the kind of its sums."""
 
-
-@kernel
-def tile_rows(dot):
-    """Most rows of a tile."""
-    return _ROWS[dot]
-
-
-@kernel
-def tile_columns(dot):
-    """Columns of a tile."""
-    return _COLUMNS[dot]
+COLUMNS = tuple(kind.sliver for kind in _OWN)
+"""Columns of a tile."""
 
 
 @intrinsic
@@ -56,7 +48,7 @@ def int8_tile(typing_context, dot, rows, a, lda, b, c, ldc, words, scale, bias, 
 
     Args:
         dot: one of layout.DOT_EXACT and so on, which the CPU has and the panel allows.
-        rows: 1 to `tile_rows(dot)`; the tile has `tile_columns(dot)`.
+        rows: 1 to ROWS[dot]; the tile has COLUMNS[dot].
         a: address of coded rows (layout.CODES), `lda` elements of four bytes apart.
         b: address of the tile's columns in a panel (layout.pack_int8).
         c: address of C float32, rows `ldc` elements apart; overwritten.

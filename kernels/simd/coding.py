@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import CODES, LEVELS, SMALLEST_RANGE
-from minidistil.kernels.simd.memory import load, load_first, set_f32, set_i32, store
+from minidistil.kernels.simd.memory import get_f32, load, load_first, set_f32, set_i32, store
 from minidistil.kernels.simd.values import (
     F32x16,
     I32x16,
@@ -80,33 +80,31 @@ def code_row(x, n, smooth, out):
 
 
 @kernel
-def decode_row(row, scale, n, out):
-    """float32 of one row of int8, each `scale` times its number, all by address: int8 [n], float32 [n]."""
-    whole, every = n - n % 16, splat(scale)
-    for j in range(0, whole, 16):
-        store(out, j, load_i8(row, j) * every)
-    for j in range(whole, n):
-        set_f32(out, j, get_i8(row, j) * scale)
+def decode_row(table, scale, row, n, out):
+    """float32 [n] of a row of a table, all by address; zeros where `row` is below 0.
 
-
-@kernel
-def widen_row(row, n, out):
-    """float32 of one row of bfloat16, by address: uint16 [n], float32 [n]."""
-    whole = n - n % 16
-    for j in range(0, whole, 16):
-        store(out, j, load_bf16(row, j))
-    for j in range(whole, n):
-        set_f32(out, j, get_bf16(row, j))
-
-
-@kernel
-def clear_row(n, out):
-    """Zeros in float32 [n] by address."""
-    whole = n - n % 16
-    for j in range(0, whole, 16):
-        store(out, j, splat(f32(0.0)))
-    for j in range(whole, n):
-        set_f32(out, j, f32(0.0))
+    Args:
+        table: int8 [V, n], whose numbers are multiplied by float32 [V] at `scale`; or uint16 [V, n] of bfloat16, where
+            `scale` is 0.
+    """
+    whole, none = n - n % 16, splat(f32(0.0))
+    if row < 0:
+        for j in range(0, whole, 16):
+            store(out, j, none)
+        for j in range(whole, n):
+            set_f32(out, j, f32(0.0))
+    elif scale != 0:
+        own, numbers = get_f32(scale, row), table + row * n
+        for j in range(0, whole, 16):
+            store(out, j, load_i8(numbers, j) * splat(own))
+        for j in range(whole, n):
+            set_f32(out, j, get_i8(numbers, j) * own)
+    else:
+        numbers = table + row * n * 2
+        for j in range(0, whole, 16):
+            store(out, j, load_bf16(numbers, j))
+        for j in range(whole, n):
+            set_f32(out, j, get_bf16(numbers, j))
 
 
 # Memory of fewer bits -------------------------------------------------------------------------------------------------

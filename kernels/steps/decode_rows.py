@@ -26,8 +26,8 @@ class DecodeRows(NamedTuple):
 def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
-    from minidistil.kernels.simd.coding import clear_row, decode_row, widen_row
-    from minidistil.kernels.simd.memory import get_f32, get_i32
+    from minidistil.kernels.simd.coding import decode_row
+    from minidistil.kernels.simd.memory import get_i32
     from minidistil.kernels.steps.team import next_task
 
     most_rows_per_task = 4
@@ -40,12 +40,7 @@ def code() -> Callable:
             if first >= o.rows:
                 break
             for i in range(first, min(first + rows_per_task, o.rows)):
-                out, row = o.out.address + i * o.out.ld * 4, get_i32(o.ids, i)
-                if row < 0:
-                    clear_row(o.n, out)
-                elif o.scale != 0:
-                    decode_row(o.table + row * o.n, get_f32(o.scale, row), o.n, out)
-                else:
-                    widen_row(o.table + row * o.n * 2, o.n, out)
+                out = o.out.address + i * o.out.ld * 4
+                decode_row(o.table, o.scale, get_i32(o.ids, i), o.n, out)
 
     return decode_rows

@@ -31,11 +31,11 @@ class Cost(NamedTuple):
 
     Attributes:
         error: of what it makes, relative: root of the sum of squares, by that of the float32 result.
-        cosines: of the model where it alone is int8.
+        cosines: of the model where it alone is int8; None of the products of the vocabulary, which come behind.
     """
 
     error: float
-    cosines: Cosines
+    cosines: Cosines | None
 
 
 class Costs(NamedTuple):
@@ -81,8 +81,11 @@ def measured(
         x = np.concatenate(inputs[before.name])
         results = [(ops.linear(x, w), ops.linear(x, new[id(w)])) for w in before.linears]
         error = _relative([y for y, _ in results], [y for _, y in results])
-        alone = changed(weights, lambda w, new=new: new.get(id(w), w), lambda table: table)  # type: ignore[misc]
-        parts[before.name] = Cost(error, cosines(alone))
+        if before.name.startswith("vocab_"):
+            parts[before.name] = Cost(error, None)
+        else:
+            alone = changed(weights, lambda w, new=new: new.get(id(w), w), lambda table: table)  # type: ignore[misc]
+            parts[before.name] = Cost(error, cosines(alone))
         done(before.name)
     narrow = tables(made)
     for name, table in tables(weights).items():

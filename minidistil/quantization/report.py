@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from minidistil.quantization.costs import Cosines
+from minidistil.quantization.costs import Cost
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Part:
         smoothed: whether its input is smoothed.
         bytes: of its weight as it is stored, with its scales.
         error: of what it makes, relative to float32; None where it was not measured.
-        cosine: mean of the last hidden states' cosines to float32 where it alone is int8; None likewise.
+        cosine: mean of the last hidden states' cosines to float32 where it alone is int8; None likewise, and
+            of what stands behind them.
         least_cosine: of a token.
     """
 
@@ -69,7 +70,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
-        return {**asdict(self), "folder": str(self.folder), "keep": list(self.keep)}
+        parts = [{**asdict(part), "shape": list(part.shape)} for part in self.parts]
+        return {**asdict(self), "folder": str(self.folder), "parts": parts, "keep": list(self.keep)}
 
     def save(self, file: str | os.PathLike[str]) -> Path:
         """Write a file of JSON; returns its path."""
@@ -113,13 +115,13 @@ def kept_part(name: str, shape: tuple[int, int]) -> Part:
     return Part(name, shape, "float32", False, 4 * shape[0] * shape[1])
 
 
-def narrow_part(name: str, shape: tuple[int, int], smoothed: bool, cost: tuple[float, Cosines] | None) -> Part:
+def narrow_part(name: str, shape: tuple[int, int], smoothed: bool, cost: Cost | None) -> Part:
     """One in int8, and what was measured of it."""
     size = shape[0] * shape[1] + 4 * shape[0] + (4 * shape[1] if smoothed else 0)
     if cost is None:
         return Part(name, shape, "int8", smoothed, size)
-    error, (mean, least) = cost
-    return Part(name, shape, "int8", smoothed, size, error, mean, least)
+    mean, least = cost.cosines or (None, None)
+    return Part(name, shape, "int8", smoothed, size, cost.error, mean, least)
 
 
 def _cells(part: Part) -> list[str]:

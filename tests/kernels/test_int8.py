@@ -13,7 +13,7 @@ from minidistil.backends.reference import exact, int8
 from minidistil.kernels import layout
 from minidistil.kernels.code import shipped, target
 from minidistil.kernels.layout import address
-from minidistil.kernels.products.int8_tile import tile_rows
+from minidistil.kernels.products.int8_tile import ROWS
 from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
 from minidistil.kernels.steps.decode_rows import DecodeRows
@@ -55,7 +55,7 @@ def check(m: int, n: int, k: int, dot: int, most: int = 128, smooth: bool = Fals
 @dots
 @pytest.mark.parametrize("most", [64, 128], ids=["limited", "any"])
 def test_every_number_of_rows(dot: int, most: int) -> None:
-    for m in range(1, 2 * int(tile_rows(dot)) + 2):
+    for m in range(1, 2 * ROWS[dot] + 2):
         check(m, 50, 64, dot, most)
     check(150, 50, 64, dot, most)
 

@@ -146,11 +146,12 @@ def old_torch_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def torch_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """What torch.save(state_dict) writes; uint16 arrays are stored as BF16."""
-    entries, records = {}, {}
-    for i, (name, x) in enumerate(arrays.items()):
-        entries[name] = tensor(storage(code_of(x), str(i), x.size), 0, x.shape, c_strides(x.shape))
-        records[f"data/{i}"] = x.tobytes()
+    """What torch.save(state_dict) writes: one storage for one array; uint16 arrays are stored as BF16."""
+    entries, records, places = {}, {}, {}
+    for name, x in arrays.items():
+        place = places.setdefault(id(x), len(places))
+        entries[name] = tensor(storage(code_of(x), str(place), x.size), 0, x.shape, c_strides(x.shape))
+        records[f"data/{place}"] = x.tobytes()
     state = (
         ORDERED_DICT + dict_(entries)[1:] + b"}" + text("_metadata") + ORDERED_DICT + b"sb"
     )  # BUILD: an attribute of the dict

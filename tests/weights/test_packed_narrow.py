@@ -22,7 +22,7 @@ from minidistil.weights.model_weights import LayerWeights, ModelWeights
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable
 from minidistil.weights.packed_file import compare_packed, open_packed, pack_checkpoint, packed_path, save_packed
 from minidistil.weights.packed_model import as_packed
-from minidistil.weights.packing import is_packed_from, pack_again, pack_model
+from minidistil.weights.packing import is_packed_from, pack_model
 from tests import build
 from tests.bits import assert_same_bits
 from tests.families import VARIATIONS
@@ -206,12 +206,6 @@ def test_bfloat16_beside_float32_is_refused() -> None:
         pack_model(layer_with(narrow(plain, "bfloat16"), k_lin=plain.encoder.layers[0].k_lin))
 
 
-def test_only_float32_is_written_over() -> None:
-    packed = pack_model(narrow(build.model_weights(SMALL), "int8"))
-    with pytest.raises(ValueError, match=r"layer.0.out_lin is packed as I8"):
-        pack_again(packed, "layer.0.out_lin", np.zeros((128, 128), np.float32))
-
-
 @every_precision
 def test_a_mapped_file_is_let_go_by_and_by(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pages are given back after some rows of each product, not at the end."""
@@ -251,7 +245,7 @@ def test_a_model_loads_what_is_packed_in_its_precision(
     for name in ("engine.engine.pack_model",):
         monkeypatch.setattr(f"minidistil.backends.{name}", lambda weights: pytest.fail("packed again"))
     monkeypatch.setattr("minidistil.weights.packed_model.rounded", lambda x: pytest.fail("rounded again"))
-    monkeypatch.setattr("minidistil.weights.precision.quantized", lambda x: pytest.fail("quantized again"))
+    monkeypatch.setattr("minidistil.weights.conversion.quantized", lambda x: pytest.fail("quantized again"))
     model = minidistil.load(folder, threads=1, precision=precision)
     assert_same_bits(model(IDS).logits, want)
     assert model.precision == precision

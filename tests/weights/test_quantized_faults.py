@@ -181,6 +181,7 @@ FAULTS: dict[str, tuple[Change, list[str]]] = {
         [f"{HERE}: {TABLES}.targets names decoder, which is not in the checkpoint"],
     ),
     "a newer version": (say("minidistil", {"version": 2}), [f"{HERE}: minidistil.version = 2, expected 1"]),
+    "a true version": (say("minidistil", {"version": True}), [f"{HERE}: minidistil.version = True, expected 1"]),
     "no version": (say("minidistil", ["version"]), [f"{HERE}: minidistil.version = None, expected 1"]),
     "nothing said": (
         undeclared,

@@ -270,11 +270,15 @@ class TestOthersFiles:
     def test_a_pytorch_file(self, tmp_path: Path) -> None:
         """Whole numbers in a pytorch_model.bin; a copy of it is safetensors, and the same model."""
         config, tensors = quantized.stored(quantized.write(tmp_path, SMALL))
+        words = "distilbert.embeddings.word_embeddings"
+        tensors |= {f"vocab_projector.{kind}": tensors[f"{words}.{kind}"] for kind in ("weight", "weight_scale")}
+        config["quantization_config"]["ignore"] = []
         folder = files.write_model(tmp_path / "torch", config, tensors, torch=True)
         whole = read_model(open_checkpoint(tmp_path / "int8"))
         assert bits(read_model(open_checkpoint(folder))) == bits(whole)
         minidistil.load(folder, backend="blas").save_pretrained(tmp_path / "copy")
         assert bits(read_model(open_checkpoint(tmp_path / "copy"))) == bits(whole)
+        assert "vocab_projector.weight_scale" not in open_checkpoint(tmp_path / "copy").names
 
 
 class TestCopies:

@@ -30,15 +30,16 @@ _EXACT = 1 << 12  # so many squares of errors add up to less than 2^24
 _EXCESS = f32(8)  # parts of a step in which is counted what a pair is too large by
 
 
-def coded(w: np.ndarray, *, limit_pairs: bool) -> tuple[np.ndarray, np.ndarray]:
+def coded(w: np.ndarray, factor: np.ndarray | None = None, *, limit_pairs: bool) -> tuple[np.ndarray, np.ndarray]:
     """Code each row by itself.
 
     Args:
         w: float32 [N, K], finite.
+        factor: float32 [K] that columns are multiplied by before, or None.
         limit_pairs: whether of each two codes at k and k + 1, k even, those of one sign shall add up to PAIR at most.
 
     Returns:
-        Codes int8 [N, K] of -127 to 127, and steps float32 [N]: w is nearly codes * steps.
+        Codes int8 [N, K] of -127 to 127, and steps float32 [N]: w, times the factor, is nearly codes * steps.
 
     Raises:
         ValueError: numbers that are not finite.
@@ -49,6 +50,8 @@ def coded(w: np.ndarray, *, limit_pairs: bool) -> tuple[np.ndarray, np.ndarray]:
     for first in range(0, n, count):
         rows = slice(first, first + count)
         some = np.ascontiguousarray(w[rows], np.float32)
+        if factor is not None:
+            some = some * factor
         steps[rows] = _finest(some)
         if limit_pairs:
             _coarsen(some, steps[rows])

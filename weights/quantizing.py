@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidistil.weights._storage import release_pages
 from minidistil.weights.changing import changed
 from minidistil.weights.codes import coded
 from minidistil.weights.errors import listing
@@ -119,10 +118,8 @@ def quantize_product(
     smooth = None if factor is None else np.float32(1) / factor
     made = []
     for w in linears:
-        weight = w.weight if factor is None else w.weight * factor
-        codes, scale = coded(weight, limit_pairs=limit_pairs)
+        codes, scale = coded(w.weight, factor, limit_pairs=limit_pairs)
         made.append(Int8Linear(codes, scale, w.bias, smooth))
-        release_pages(w.weight)
     return tuple(made)
 
 

@@ -18,7 +18,13 @@ from minidistil.weights import open_checkpoint, read_model
 from minidistil.weights.config import Config
 from minidistil.weights.quantizing import VERSION, products, quantized
 
-TEXTS = ["the old man and the sea", "rain and snow in paris", "a joy from start to end", "no"]
+TEXTS = [
+    "the old man and the sea",
+    "rain and snow in paris",
+    "a joy from start to end",
+    "no",
+    *"rain sea paris man old end joy start".split(),
+]
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -37,7 +43,7 @@ def test_an_encoder_of_sentences(sentence_small: Path, tmp_path: Path) -> None:
     made = json.loads((tmp_path / "made" / "config.json").read_text())["quantization_config"]["minidistil"]
     assert made["quantizing"] == VERSION
     assert made["made_of"] == open_checkpoint(sentence_small).digest()
-    assert made["calibration"] == report.calibration == "with 4 of 4 texts of texts"
+    assert made["calibration"] == report.calibration == "with 12 of 12 texts of texts"
     card = (tmp_path / "made" / "README.md").read_text()
     assert card.startswith("# made\n")
     assert "| pairs of weights | limited, so that every CPU's fastest products are exact |" in card

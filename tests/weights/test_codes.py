@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistil.kernels import layout
-from minidistil.weights.codes import coded
+from minidistil.weights.codes import _rounding, coded
 
 _PAIRS = np.array([p for p in itertools.product(range(-127, 128), repeat=2) if abs(sum(p)) <= 128])
 
@@ -96,6 +96,16 @@ def test_no_order_of_sums_shows(k: int) -> None:
     again = coded(np.asfortranarray(moved), limit_pairs=True)
     assert np.array_equal(again[0], codes.reshape(len(w), -1, 2)[:, order].reshape(w.shape))
     assert np.array_equal(again[1], steps)
+
+
+def test_errors_are_counted_in_whole_numbers() -> None:
+    """Of parts of a step: so their sum is the same in any order."""
+    w = np.random.default_rng(2).standard_normal((3, 9000)).astype(np.float32) * 40
+    coarser = np.array([1, 1.25, 2], np.float32)
+    counted = _rounding(w, coarser) * 128**2
+    assert np.array_equal(counted, np.rint(counted))
+    exact = w.astype(np.float64) / coarser[:, None]
+    assert counted / 128**2 == pytest.approx(np.square(exact - np.rint(exact)).sum(axis=1), rel=1e-3)
 
 
 def test_odd_rows() -> None:

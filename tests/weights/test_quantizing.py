@@ -16,7 +16,7 @@ from minidistil.weights.model_weights import LayerWeights, Linear, ModelWeights,
 from minidistil.weights.narrow import Int8Linear, NarrowTable
 from minidistil.weights.quantizing import products as products_of
 from minidistil.weights.quantizing import quantize_product, quantized, tables
-from minidistil.weights.ranges import estimated_ranges
+from minidistil.weights.ranges import _product, estimated_ranges
 from tests.families import VARIATIONS
 from tests.synthetic import write_checkpoint
 
@@ -69,6 +69,9 @@ def test_no_order_of_sums_shows(weights: ModelWeights) -> None:
         lin1 = Linear(layer.lin1.weight[order], layer.lin1.bias[order])
         return replace(layer, lin1=lin1, lin2=Linear(layer.lin2.weight[:, order].copy(), layer.lin2.bias))
 
+    first = weights.encoder.layers[0]
+    x = np.random.default_rng(1).standard_normal((9, len(order)))
+    assert np.array_equal(_product(x, first.lin2), _product(x[:, order], moved(first).lin2))  # type: ignore[union-attr]
     layers = tuple(map(moved, weights.encoder.layers))
     other = replace(weights, encoder=replace(weights.encoder, layers=layers))
     found, again = estimated_ranges(weights), estimated_ranges(other)

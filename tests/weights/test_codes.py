@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistil.kernels import layout
-from minidistil.weights.codes import _rounding, coded
+from minidistil.weights.codes import PAIR, _rounding, coded
 
 _PAIRS = np.array([p for p in itertools.product(range(-127, 128), repeat=2) if abs(sum(p)) <= 128])
 
@@ -96,6 +96,10 @@ def test_no_order_of_sums_shows(k: int) -> None:
     again = coded(np.asfortranarray(moved), limit_pairs=True)
     assert np.array_equal(again[0], codes.reshape(len(w), -1, 2)[:, order].reshape(w.shape))
     assert np.array_equal(again[1], steps)
+
+
+def test_pairs_are_limited_to_what_the_kernels_take() -> None:
+    assert PAIR == layout.PAIR
 
 
 def test_errors_are_counted_in_whole_numbers() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks.own_model.data import Data
-from benchmarks.own_model.settings import VOCABULARY
+from benchmarks.own_model.settings import COMPARED, VOCABULARY
 from benchmarks.own_model.steps import PACKAGE, STEPS, Recipe
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -16,7 +16,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.command(context_settings={"show_default": True})
 @click.option("--data", "folder", type=_FOLDER, required=True, help="Where imdb/ and sst2/ are.")
 @click.option("--out", type=_FOLDER, default=Path("build/own_model"), help="A folder for each step.")
-@click.option("--steps", help="Only these, separated by commas.  [default: all]")
+@click.option("--steps", help="Only these, separated by commas.  [default: all that the model takes]")
 @click.option("--threads", type=int, help="To compute with.  [default: all]")
 @click.option("--backend", type=click.Choice(["engine", "exact"]), help="exact: slow, the same bits.")
 @click.option("--part", default=1.0, help="Share of all data, for a first try.")
@@ -50,7 +50,10 @@ def main(
 
         click.echo(tables.ablation(recipe) if ablation else tables.comparison(recipe))
         return
-    chosen = list(STEPS) if steps is None else [name.strip() for name in steps.split(",")]
+    if steps is None:
+        chosen = [name for name in STEPS if name not in COMPARED]
+    else:
+        chosen = [name.strip() for name in steps.split(",")]
     unknown = [name for name in chosen if name not in STEPS]
     if unknown:
         raise click.UsageError(f"there are no steps {', '.join(unknown)}; there are {', '.join(STEPS)}")

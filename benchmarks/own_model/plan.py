@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmarks.own_model.data import Data
-from benchmarks.own_model.settings import REVIEWS_OF_WORDS, SETTINGS, TEACHER, VOCABULARY
+from benchmarks.own_model.settings import COMPARED, REVIEWS_OF_WORDS, SETTINGS, TEACHER, VOCABULARY
 from benchmarks.report import table
 from minidistil.tokenization import Tokenizer
 
@@ -39,6 +39,8 @@ def costs(data: Data) -> list[Cost]:
     unlabelled, sentiment = data.unlabelled(), data.sentiment()
     found = []
     for name, settings in SETTINGS.items():
+        if name in COMPARED:
+            continue
         masked = name.endswith("-words")
         texts = unlabelled if masked else [text for text, _ in sentiment]
         count = min(len(texts), REVIEWS_OF_WORDS[name] * data.part) if masked else len(texts)
@@ -50,7 +52,7 @@ def costs(data: Data) -> list[Cost]:
         found.append(Cost(name, tokens, tokens * (own + teacher)))
     reviews = [text for text, _ in data.reviews("test")]
     length = mean_length(tokenizer, reviews, 512)
-    for name, layers in (("evaluate-student", 3), ("evaluate-teacher", 6)):
+    for name, layers in (("evaluate-package", 3), ("evaluate-student", 3), ("evaluate-teacher", 6)):
         tokens = len(reviews) * length
         found.append(Cost(name, tokens, tokens * forward(layers, length)))
     return found

@@ -19,6 +19,7 @@ from benchmarks import machine
 from benchmarks.own_model.card import card
 from benchmarks.own_model.data import Data, Example
 from benchmarks.own_model.settings import (
+    CALIBRATING,
     LABELS,
     LARGEST,
     LAYERS,
@@ -28,12 +29,9 @@ from benchmarks.own_model.settings import (
     TEACHER,
     VOCABULARY,
 )
-from minidistil import pipeline
-from minidistil.tokenization import Tokenizer
+from minidistil import pipeline, quantize
 from minidistil.training import distill, fine_tune, train_masked_lm
 from minidistil.training.vocabulary import cut_vocabulary
-from minidistil.training.writing import write_checkpoint
-from minidistil.weights import open_checkpoint, read_model
 
 PACKAGE = "sentiment"
 """The folder that is shipped."""
@@ -136,22 +134,26 @@ def _student_words(recipe: Recipe, folder: Path) -> dict[str, Any]:
 
 def _student(recipe: Recipe, folder: Path) -> dict[str, Any]:
     held_out = recipe.data.sentences("dev")
-    teacher, start = recipe.out / "teacher", recipe.out / "student-words"
-    keywords = {**recipe.training("student"), "teacher": teacher, "start": start, "held_out": held_out}
-    return _told(distill(recipe.data.sentiment(), **keywords))
+    keywords = {**recipe.training("student"), "teacher": recipe.out / "teacher", "held_out": held_out}
+    return _told(distill(recipe.data.sentiment(), layers=LAYERS, **keywords))
 
 
 def _package(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """The student in float16, with its tokenizer, and a card with the figures that are known so far."""
-    student = open_checkpoint(recipe.out / "student")
-    weights = read_model(student, ["sequence_classification"])
+    """The student in int8, with its tokenizer, and a card with the figures that are known so far."""
     place = folder / PACKAGE
-    tokenizer = Tokenizer.from_pretrained(recipe.out / "student")
-    write_checkpoint(place, student.config, weights, tokenizer, card(recipe.figures), element_type="F16")
+    texts = [text for some in (recipe.data.reviews("train"), recipe.data.sentences("train")) for text in _evenly(some)]
+    quantize(recipe.out / "student", place, texts=texts, measure=False, backend=recipe.backend)
+    (place / "README.md").write_text(card(recipe.figures))
     size = sum(file.stat().st_size for file in place.iterdir())
     if size > LARGEST:
         raise click.ClickException(f"{place}: takes {size:,} bytes; {LARGEST:,} are the most that is shipped")
     return {"bytes": size}
+
+
+def _evenly(examples: list[Example]) -> list[str]:
+    """Some of the texts."""
+    wanted = min(CALIBRATING, len(examples))
+    return [examples[i * len(examples) // wanted][0] for i in range(wanted)]
 
 
 def _evaluation(of: Callable[[Recipe], Path]) -> Callable[[Recipe, Path], dict[str, Any]]:
@@ -198,11 +200,12 @@ STEPS: dict[str, Callable[[Recipe, Path], dict[str, Any]]] = {
     "vocabulary": _vocabulary,
     "teacher-words": _teacher_words,
     "teacher": _teacher,
-    "student-words": _student_words,
     "student": _student,
     "package": _package,
-    "evaluate-student": _evaluation(lambda recipe: recipe.out / "package" / PACKAGE),
+    "evaluate-package": _evaluation(lambda recipe: recipe.out / "package" / PACKAGE),
+    "evaluate-student": _evaluation(lambda recipe: recipe.out / "student"),
     "evaluate-teacher": _evaluation(lambda recipe: recipe.out / "teacher"),
     "card": _finish,
+    "student-words": _student_words,
 }
 """In their order."""

@@ -26,12 +26,13 @@ _TIMED = ("review", "sentence")
 
 
 def comparison(recipe: Recipe) -> str:
-    """The teacher, the student that is shipped, and a logistic regression on the embeddings of the first model."""
+    """The teacher, the student, the same in int8 as it ships, and a logistic regression on frozen embeddings."""
     frozen = recipe.out / "frozen"
     found = {
         "teacher, 6 layers": {**recipe.figures("evaluate-teacher"), "folder": recipe.out / "teacher"},
-        "student, 3 layers, as shipped": {
-            **recipe.figures("evaluate-student"), "folder": recipe.out / "package" / PACKAGE
+        "student, 3 layers, float32": {**recipe.figures("evaluate-student"), "folder": recipe.out / "student"},
+        "student in int8, as shipped": {
+            **recipe.figures("evaluate-package"), "folder": recipe.out / "package" / PACKAGE
         },
         "logistic regression on all-MiniLM-L6-v2": {**_frozen(recipe, frozen), "folder": frozen},
     }  # fmt: skip
@@ -66,15 +67,16 @@ def comparison(recipe: Recipe) -> str:
 def ablation(recipe: Recipe) -> str:
     """Small students of the sentences alone, each without one part of the recipe, and with two seeds."""
     folder, sentences, held_out = recipe.out / "ablation", recipe.data.sentences("train"), recipe.data.sentences("dev")
+    recipe.run("student-words")
     _starts(recipe, folder)
     words, layers, nothing = recipe.out / "student-words", folder / "layers", folder / "nothing"
     variants: dict[str, tuple[Path, dict[str, float]]] = {
-        "all of it": (words, {}),
-        "without soft targets": (words, {"soft": 0.0}),
-        "without labels": (words, {"hard": 0.0}),
-        "without the cosine": (words, {"cosine": 0.0}),
-        "without learning masked words first": (layers, {}),
-        "without the teacher's layers either": (nothing, {}),
+        "masked words first": (words, {}),
+        "masked words first, without soft targets": (words, {"soft": 0.0}),
+        "masked words first, without labels": (words, {"hard": 0.0}),
+        "masked words first, without the cosine": (words, {"cosine": 0.0}),
+        "of the teacher's layers, as what ships": (layers, {}),
+        "of nothing": (nothing, {}),
     }
     rows = []
     for name, (start, terms) in variants.items():
@@ -94,7 +96,7 @@ def ablation(recipe: Recipe) -> str:
 
 
 def _starts(recipe: Recipe, folder: Path) -> None:
-    """Students that know nothing of masked words: of the teacher's layers, and of random numbers."""
+    """Students of the teacher's layers, and of random numbers."""
     tokenizer = Tokenizer.from_pretrained(recipe.out / "teacher")
     student = make_student(recipe.out / "teacher", LAYERS)
     for name, model in (

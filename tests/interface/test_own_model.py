@@ -12,12 +12,13 @@ from minidistil.records.lines import examples
 from minidistil.weights import CheckpointError, locate, open_checkpoint
 from minidistil.weights.config import Config
 from minidistil.weights.locate import OWN_MODEL
+from minidistil.weights.precision import stored_precision
 from tests.cli.support import run
 from tests.own_model import LABELS, put_in_place, take_away
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "minidistil" / "sentiment"
-LARGEST = 20_000_000  # bytes, with all its files: it is in every wheel
+LARGEST = 12_000_000  # bytes, with all its files: it is in every wheel
 TEXTS = ["A good film.", "It was bad, and long."]
 
 # Written for this test: nothing of any data set, and nothing that is hard.
@@ -113,13 +114,15 @@ def test_its_size() -> None:
 
 @carried
 def test_its_files() -> None:
-    """A DistilBERT in float16 with two labels, its tokenizer, and a card that says what it is."""
+    """A DistilBERT in int8 with two labels, its tokenizer, and a card that says what it is."""
     stored = open_checkpoint(OWN_MODEL)
     config = Config.from_dict(stored.config)
     assert stored.folder == FOLDER
     assert config.architectures == ("DistilBertForSequenceClassification",)
     assert tuple(config.id2label.values()) == LABELS
-    assert {stored.stored(name)[0] for name in stored.names} == {"F16"}
+    weights = {name: stored.stored(name)[0] for name in stored.names if name.endswith(".weight") and "orm." not in name}
+    assert {name for name, kind in weights.items() if kind != "I8"} == {"classifier.weight", "pre_classifier.weight"}
+    assert stored_precision(stored.config) == "int8"
     names = {"README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert names <= {file.name for file in FOLDER.iterdir()}
     card = (FOLDER / "README.md").read_text()

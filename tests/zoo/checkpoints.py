@@ -236,7 +236,7 @@ ROWS: dict[str, Stored] = {
         change=lambda arrays: {
             name: x.astype(np.int8) if name.endswith("query.weight") else x for name, x in arrays.items()
         },
-        error=r"query\.weight is stored as I8; weights are read from F64, F32, F16, BF16",
+        error=r"stored as I8, and config\.json has no quantization_config .*query\.weight",
     ),
     "not a number": Stored(
         change=lambda arrays: {**arrays, "pooler.dense.bias": np.full(128, np.nan, np.float32)},

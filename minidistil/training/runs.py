@@ -33,7 +33,7 @@ from minidistil.weights.config import Config
 from minidistil.weights.errors import listing
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.named import named
-from minidistil.weights.precision import require_float32
+from minidistil.weights.precision import Precision, require_float32
 from minidistil.weights.small_files import is_there
 
 RUN_FOLDER = "training"
@@ -227,11 +227,10 @@ def _train(
 ) -> Trained:
     """Train from data to a folder; `said` names the settings that are not defaults."""
     out, task = Path(common.out), settings.task
-    begun = teacher if start is None and teacher is not None else _read(start or "")
+    begun = teacher if start is None and teacher is not None else _read(start or "", "float32")
     if begun.folder.resolve() == out.resolve():
         raise ValueError(f"{out}: is what training starts from: name another folder for the result")
-    use = "what is trained" if start is not None else "a student made of its layers, where start names none,"
-    require_float32(begun.weights, begun.name, use)
+    require_float32(begun.weights, begun.name, "a student made of its layers, where start names none,")
     model = NewModel(begun.config, begun.weights)
     if start is None:
         model = make_student(model, layers)
@@ -303,11 +302,13 @@ def _train(
 _FORMAT = 1  # of all that a run leaves for a later process
 
 
-def _read(name: str | os.PathLike[str]) -> _Read:
+def _read(name: str | os.PathLike[str], precision: Precision | None = None) -> _Read:
     checkpoint = open_checkpoint(name)
     config = Config.from_dict(checkpoint.config, where=checkpoint.folder, name_or_path=str(name))
     tokenizer = Tokenizer.from_pretrained(checkpoint.source)
-    return _Read(config, read_model(checkpoint), tokenizer, checkpoint.source.name, checkpoint.folder)
+    return _Read(
+        config, read_model(checkpoint, precision=precision), tokenizer, checkpoint.source.name, checkpoint.folder
+    )
 
 
 def _labels(task: Task, teacher: _Read | None, common: _Common) -> Sequence[str] | None:

@@ -126,14 +126,13 @@ def test_operations_by_hand() -> None:
 
 
 def test_the_size_by_hand() -> None:
-    """What is shipped is below 12 MB: a byte for each weight of the encoder, four for all else, 0.3 MB of other files."""
+    """What is shipped is below 12 MB: a byte for each weight of the encoder, four for all else, and 0.3 MB of files."""
     D, F, layers = 384, 1536, len(settings.LAYERS)
     rows, products = settings.VOCABULARY + 512, 4 * D * D + 2 * D * F
     whole = rows * D + layers * products
     # Scales of rows; biases, scales and smoothing of products, and norms; the head.
     rest = rows + layers * (2 * (5 * D + F) + (5 * D + F) + 4 * D) + 2 * D + (D * D + D) + (2 * D + 2)
     assert whole + 4 * rest + 300_000 < settings.LARGEST
-
 
 
 def test_a_card_before_anything_is_measured() -> None:

@@ -48,9 +48,15 @@ OURS: dict[str, dict[str, Any]] = {
 )
 @click.option("--engines", "peers", default=",".join(_PEERS), help="Engines beside ours.")
 @click.option("--reviews", type=click.IntRange(min=2), default=5000, help="Reviews of IMDb's test set, evenly taken.")
+@click.option(
+    "--student",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/own_model/student"),
+    help="The package's own model before it was int8, as the recipe makes it.",
+)
 @click.option("--threads", type=click.IntRange(min=1), default=2, help="Of each engine; no result depends on it.")
 @click.option("--sections", default="sentences,sentiment", help="Parts to run.")
-def main(data: Path, out: Path, peers: str, reviews: int, threads: int, sections: str) -> None:
+def main(data: Path, out: Path, peers: str, reviews: int, student: Path, threads: int, sections: str) -> None:
     """Measure what int8 and bfloat16 change: all-MiniLM-L6-v2's embeddings, the accuracy of the package's own model."""
     unknown = set(sections.split(",")) - {"sentences", "sentiment"} or set(peers.split(",")) - set(engines.ENCODERS)
     if unknown:
@@ -68,7 +74,9 @@ def main(data: Path, out: Path, peers: str, reviews: int, threads: int, sections
             raise click.ClickException(f"sentences needs the package {TOKENIZER_PACKAGE.replace('_', '-')}")
         results["sentences"] = study.sentences(folder)
     if "sentiment" in sections:
-        results["sentiment"] = study.sentiment(reviews)
+        if not (student / "config.json").exists():
+            raise click.ClickException(f"sentiment needs {student}, which `python -m benchmarks.own_model` makes")
+        results["sentiment"] = study.sentiment(student, reviews)
     text = markdown(results)
     (out / "results.json").write_text(json.dumps(results, indent=1))
     (out / "results.md").write_text(text)
@@ -156,11 +164,8 @@ class Study:
         self._each(models, measure)
         return found
 
-    def sentiment(self, reviews: int) -> dict[str, dict[str, float]]:
+    def sentiment(self, folder: Path, reviews: int) -> dict[str, dict[str, float]]:
         """Accuracy of the package's own model, and how often it says what float32 says; its head in float32 for all."""
-        import minidistil
-
-        folder = Path(minidistil.__file__).parent / "sentiment"
         models, head = self._prepare("sentiment", folder), Head(folder)
         tests = {"sst2": self.data.sentences("dev")}
         whole = self.data.reviews("test")

@@ -27,7 +27,7 @@ def multiply(x, panels, b, block):
                     length = min(block, depth - first)
                     part = panels[j].ctypes.data + (first * PANEL + n * length) * 4
                     a, c = x[i].ctypes.data + first * 4, y[i].ctypes.data + column
-                    tile(min(ROWS, m - i), SLIVER // LANES, a, lda, part, c, ldc,
+                    tile(min(ROWS, m - i), SLIVER // LANES, 4, a, lda, part, c, ldc,
                          b.ctypes.data + column, length, length, first, part, 0)  # fmt: skip
     return y
 

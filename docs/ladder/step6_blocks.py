@@ -41,7 +41,7 @@ def multiply(x, panels, b, block):
                     column = (j * PANEL + n) * 4
                     for i in range(top, bottom, ROWS):
                         a, c = x[i].ctypes.data + first * 4, y[i].ctypes.data + column
-                        tile(min(ROWS, bottom - i), SLIVER // LANES, a, lda, part + n * length * 4, c, ldc,
+                        tile(min(ROWS, bottom - i), SLIVER // LANES, 4, a, lda, part + n * length * 4, c, ldc,
                              b.ctypes.data + column, length, length, first, fetch, ahead)  # fmt: skip
                         fetch += length * ahead
     return y

@@ -182,7 +182,7 @@ class Study:
                 agreed = said == expected.setdefault(test, said)
                 found[name] |= {test: float(np.mean(said == labels)), f"{test}_agrees": float(np.mean(agreed))}
 
-        self._each(models, measure)
+        self._each(models, measure, kept=False)
         return found
 
     def _prepare(self, name: str, folder: Path) -> Models:
@@ -203,11 +203,15 @@ class Study:
         self.results["missing"] |= narrow_models.prepare(models, ["minidistil-bfloat16", *names], calibration)
         return models
 
-    def _each(self, models: Models, measure: Callable[[str, Worker], None]) -> None:
-        """Call for every engine in a process of its own: ours in float32 first, which the others are compared with."""
+    def _each(self, models: Models, measure: Callable[[str, Worker], None], kept: bool = True) -> None:
+        """Call for every engine in a process of its own: ours in float32 first, which the others are compared with.
+
+        Without `kept`, ours that keep products of a model of six layers are left out.
+        """
         self._one("minidistil", "minidistil", models, measure)
         self._one("minidistil-bfloat16", "minidistil-bfloat16", models, measure)
-        for name, settings in OURS.items():
+        ours = {name: settings for name, settings in OURS.items() if kept or "keep" not in settings}
+        for name, settings in ours.items():
             self._one(name, "minidistil", replace(models, folder=self._quantized(models, name, settings)), measure)
         for name in self.peers:
             if name not in self.results["missing"]:

@@ -150,9 +150,17 @@ def backward_scratch(longest: int, head_dim: int) -> int:
     return max(-(-(rows + blocks) // 16) * 16, scratch_floats(longest, head_dim))
 
 
-def coded_row(k: int) -> int:
-    """Elements of four bytes between coded rows of K codes: whole cache lines, an odd number of them."""
-    return leading_dimension(CODES // 4 + -(-k // 4))
+def coded_row(k: int, kept: int = 0) -> int:
+    """Elements of four bytes between coded rows of K codes: whole cache lines, an odd number of them.
+
+    What float32 a row has beside them, of columns that are `kept`, stands at `beyond_codes(k)`.
+    """
+    return leading_dimension(beyond_codes(k) + kept)
+
+
+def beyond_codes(k: int) -> int:
+    """Where K codes of a coded row end, in elements of four bytes from its start."""
+    return CODES // 4 + -(-k // 4)
 
 
 def pack_int8(weight: np.ndarray, out: np.ndarray) -> None:

@@ -35,24 +35,37 @@ class BFloat16Linear:
 class Int8Linear:
     """y = x W^T + bias with whole numbers in the place of W and of x; the arithmetic is reference/int8.py's.
 
+    A few columns may be kept out of the whole numbers: those of x that are many times as large as all others.
+
     Attributes:
         codes: int8 [N, K]; row n of W is codes[n] * scale[n].
         scale: float32 [N], finite and above zero.
         bias: float32 [N].
         smooth: float32 [K], finite and above zero, which x is multiplied by before it is rounded to whole numbers (W is
-            that of the product, so divided by it); or None.
+            that of the product, so divided by it); or None. Zero in the C columns that are kept, and nowhere else.
+        kept: float32 [N, C], W's own numbers in those columns, finite; None where there are none.
     """
 
     codes: np.ndarray
     scale: np.ndarray
     bias: np.ndarray
     smooth: np.ndarray | None = None
+    kept: np.ndarray | None = None
+
+    @property
+    def columns(self) -> np.ndarray:
+        """Numbers of the columns that are kept, in increasing order: int32 [C]."""
+        return kept_columns(self.smooth)
 
     @property
     def weight(self) -> np.ndarray:
         """float32 [N, K], what x itself is multiplied by, nearly; made anew each time."""
         weight = np.multiply(self.codes, self.scale[:, None], dtype=np.float32)
-        return weight if self.smooth is None else weight * self.smooth
+        if self.smooth is not None:
+            weight *= self.smooth
+        if self.kept is not None:
+            weight[:, self.columns] = self.kept
+        return weight
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,11 @@ class NarrowTable:
         if self.scale is None:
             return widened(self.codes[rows])
         return np.multiply(self.codes[rows], self.scale[rows][..., None], dtype=np.float32)
+
+
+def kept_columns(smooth: np.ndarray | None) -> np.ndarray:
+    """Numbers of the columns that a product keeps in float32, in increasing order: int32 [C]."""
+    return np.flatnonzero(() if smooth is None else smooth == 0).astype(np.int32)
 
 
 def rounded(x: np.ndarray) -> np.ndarray:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from minidistil.kernels.steps.table import Matrix, Number
+from minidistil.kernels.steps.table import Coding, Matrix, Number
 
 
 class CodeRows(NamedTuple):
     """out = codes of x * smooth, row by row (reference/int8.py).
 
     x: float32 [rows, k]. out: coded rows (layout.CODES), `ld` in elements of four bytes; codes from k to the next
-    multiple of four are written too, as zeros. smooth: float32 [k] by address, or 0.
+    multiple of four are written too, as zeros. coding: what smooth is, and which columns are kept.
     """
 
     x: Matrix
     out: Matrix
     rows: Number
     k: int
-    smooth: int = 0
+    coding: Coding = Coding()
 
 
 def code() -> Callable:
@@ -38,6 +38,6 @@ def code() -> Callable:
             if first >= o.rows:
                 break
             for i in range(first, min(first + rows_per_task, o.rows)):
-                code_row(o.x.address + i * o.x.ld * 4, o.k, o.smooth, o.out.address + i * o.out.ld * 4)
+                code_row(o.x.address + i * o.x.ld * 4, o.k, o.coding.smooth, o.out.address + i * o.out.ld * 4)
 
     return code_rows

@@ -13,6 +13,7 @@ class CodedProduct(NamedTuple):
 
     x: coded rows [rows, w.k] (layout.CODES), `ld` in elements of four bytes. out: float32 [rows, w.n]; nothing is
     written beyond column w.n. activation: a number of layout.ACTIVATIONS. dot: one of layout.DOT_EXACT and so on.
+    Where w has columns that are kept, their float32 stand in the rows, and add up before the activation.
     """
 
     x: Matrix

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from minidistil.kernels.steps.table import Matrix, Number, Rows
+from minidistil.kernels.steps.table import Coding, Matrix, Number, Rows
 
 NO_NORM, GAIN_SHIFT, LAYER_NORM = range(3)
 
@@ -15,7 +15,7 @@ class SumRows(NamedTuple):
 
     out: float32 [rows, n]. a, b, c: float32 [rows, n]; rows that are not there are zero. norm: NO_NORM; GAIN_SHIFT, y =
     x gain + shift; or LAYER_NORM, of gain and shift too (float32 [n]), with `eps` added to the variance. coded: what
-    `CodeRows` would make of out and `smooth`, coded rows; none where its address is 0.
+    `CodeRows` would make of out and `coding`, coded rows; none where its address is 0.
     """
 
     out: Matrix
@@ -29,7 +29,7 @@ class SumRows(NamedTuple):
     shift: int = 0
     eps: float = 0.0
     coded: Matrix = Matrix(0, 0)
-    smooth: int = 0
+    coding: Coding = Coding()
 
 
 def code() -> Callable:
@@ -66,6 +66,6 @@ def code() -> Callable:
                 if o.norm == LAYER_NORM:
                     normalize_row(out, out, o.n, o.gain, o.shift, o.eps, member.scratch)
                 if o.coded.address != 0:
-                    code_row(out, o.n, o.smooth, o.coded.address + i * o.coded.ld * 4)
+                    code_row(out, o.n, o.coding.smooth, o.coded.address + i * o.coded.ld * 4)
 
     return sum_rows

@@ -114,11 +114,24 @@ class Packed(NamedTuple):
         return self._replace(weight=weight, bias=self.bias + columns * 4, n=self.n - columns)
 
 
+class Coding(NamedTuple):
+    """How rows float32 [k] become coded rows.
+
+    smooth: float32 [k] by address that they are multiplied by before, zero in the columns that are kept; 0 for ones.
+    columns: int32 [kept_columns] by address, the numbers of those: what they are in float32, not multiplied, stands
+    behind the codes (layout.beyond_codes).
+    """
+
+    smooth: int = 0
+    columns: int = 0
+    kept_columns: int = 0
+
+
 class PackedInt8(NamedTuple):
     """A weight matrix [n, k] of whole numbers in panels (layout.pack_int8), all by address, all in whole panels.
 
     scale, bias: float32, zero beyond n. sums: int32, of each column's weights. limited: int32 [panels], see
-    layout.limited.
+    layout.limited. kept: float32 [panels, kept_columns, PANEL], of the columns of k that are not whole numbers.
     """
 
     weight: int
@@ -128,6 +141,8 @@ class PackedInt8(NamedTuple):
     limited: int
     k: int
     n: int
+    kept: int = 0
+    kept_columns: int = 0
 
     def beyond(self, n: int) -> PackedInt8:
         """The same without its first n columns, which fill whole panels where others follow."""
@@ -139,6 +154,7 @@ class PackedInt8(NamedTuple):
             bias=self.bias + columns * 4,
             sums=self.sums + columns * 4,
             limited=self.limited + first * 4,
+            kept=self.kept + columns * self.kept_columns * 4,
             n=self.n - columns,
         )
 

@@ -18,7 +18,7 @@ from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
 from minidistil.kernels.steps.decode_rows import DecodeRows
 from minidistil.kernels.steps.sum_rows import LAYER_NORM, NO_NORM, SumRows
-from minidistil.kernels.steps.table import Matrix, PackedInt8, Rows
+from minidistil.kernels.steps.table import Coding, Matrix, PackedInt8, Rows
 from minidistil.kernels.steps.take import take
 from minidistil.weights.model_weights import Norm
 from minidistil.weights.narrow import Int8Linear, NarrowTable
@@ -263,7 +263,7 @@ def test_sums_that_are_coded_where_they_are_made(n: int, smooth: bool) -> None:
         ((NO_NORM, 0, 0, 0.0), a + b),
     ):
         terms = (Rows(address(a), n, 0), Rows(address(b), n, 0), none)
-        take(SumRows(Matrix(address(out), n), *terms, 7, n, *how, rows.matrix, address(factors)))
+        take(SumRows(Matrix(address(out), n), *terms, 7, n, *how, rows.matrix, Coding(address(factors))))
         rows.check()
         assert_same_bits(out, want)
         apart = whole.coded(want, factors)
@@ -310,8 +310,8 @@ def at_the_end_of_memory() -> None:
         arrays = [fenced(array) for array in whole.packed(w).arrays]
         weight = PackedInt8(*map(address, arrays), k, n)
         own, none = Rows(address(x), k, 0), Rows(0, 0, 0)
-        take(SumRows(Matrix(address(x), k), own, none, none, m, k, coded=coded, smooth=address(smooth)))
-        take(CodeRows(Matrix(address(x), k), coded, m, k, address(smooth)))
+        take(SumRows(Matrix(address(x), k), own, none, none, m, k, coded=coded, coding=Coding(address(smooth))))
+        take(CodeRows(Matrix(address(x), k), coded, m, k, Coding(address(smooth))))
         for dot in whole.DOTS.values():
             take(CodedProduct(coded, weight, Matrix(address(out), n), m, 0, dot))
             assert_same_bits(out.copy(), int8.linear(x, w))

@@ -11,7 +11,7 @@ from minidistil.kernels.code import target
 from minidistil.kernels.layout import address
 from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
-from minidistil.kernels.steps.table import Matrix, PackedInt8
+from minidistil.kernels.steps.table import Coding, Matrix, PackedInt8
 from minidistil.kernels.steps.take import take
 from minidistil.weights.narrow import Int8Linear
 from tests.bits import assert_same_bits
@@ -70,7 +70,7 @@ def coded(x: np.ndarray, smooth: np.ndarray | None = None, spare: int = 3) -> Ro
     m, k = x.shape
     source, out = np.full((m, k + spare), np.nan, np.float32), blank_rows(m, k)
     source[:, :k] = x
-    take(CodeRows(Matrix(address(source), k + spare), out.matrix, m, k, address(smooth)))
+    take(CodeRows(Matrix(address(source), k + spare), out.matrix, m, k, Coding(address(smooth))))
     out.check()
     return out
 

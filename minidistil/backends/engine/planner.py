@@ -24,7 +24,7 @@ from minidistil.kernels.steps.coded_product import CodedProduct
 from minidistil.kernels.steps.decode_rows import DecodeRows
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.sum_rows import GAIN_SHIFT, LAYER_NORM, NO_NORM, SumRows
-from minidistil.kernels.steps.table import Matrix, Number, Packed, PackedInt8, Rows, Steps, Variable
+from minidistil.kernels.steps.table import Coding, Matrix, Number, Packed, PackedInt8, Rows, Steps, Variable
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import NoNorm, Norm, Table
 from minidistil.weights.narrow import NarrowTable
@@ -124,10 +124,10 @@ class Scaling(NamedTuple):
 
 
 class Weight(NamedTuple):
-    """A product's weights as they are packed, and the address of what its input is multiplied by before it is coded."""
+    """A product's weights as they are packed, and how its input is coded where they are whole numbers."""
 
     packed: Packed | PackedInt8
-    smooth: int = 0
+    coding: Coding = Coding()
 
     def beyond(self, n: int) -> Weight:
         """The same without its first n columns."""
@@ -157,10 +157,10 @@ class Planned(NamedTuple):
 
 
 class _Coded(NamedTuple):
-    """A coded copy of an array: which, and what the array was multiplied by."""
+    """A coded copy of an array: which, and how it was coded."""
 
     of: Array
-    smooth: int
+    coding: Coding
 
 
 class Planner:
@@ -206,7 +206,7 @@ class Planner:
             return Weight(Packed(weight, bias, place.shape[1], n, int(place.dtype == "U16")))
         scale, sums, limited = (address(f"{name}.{kind}") for kind in ("scale", "sums", "limited"))
         smooth = address(f"{name}.smooth") if f"{name}.smooth" in self._packed else 0
-        return Weight(PackedInt8(weight, scale, bias, sums, limited, place.shape[1] * 4, n), smooth)
+        return Weight(PackedInt8(weight, scale, bias, sums, limited, place.shape[1] * 4, n), Coding(smooth))
 
     def look_up(self, name: str, table: Table, ids: Variable) -> Rows:
         """Rows of a table of embeddings by number: where they lie, or in a buffer of this name if they are decoded."""
@@ -259,7 +259,7 @@ class Planner:
         else:
             if bias_last:
                 raise ValueError(f"{name}: a product of whole numbers has its bias added within")
-            coded = self._code(name, x, w.smooth)
+            coded = self._code(name, x, w.coding)
             packed = packed._replace(k=x.columns, n=into.padded)
             step = CodedProduct(coded, packed, into.matrix, x.rows, kind, target.dot())
             size = 1
@@ -307,24 +307,25 @@ class Planner:
         codes, scale = layout.address(table.codes), layout.address(table.scale)
         self._add(DecodeRows(into.matrix, codes, scale, ids, TOKENS, table.shape[1]), name, meets, into)
 
-    def _code(self, name: str, x: Array, smooth: int) -> Matrix:
-        """Coded rows of x * smooth, which the product of this name is the first to read, or one before it."""
-        if (found := self._coded.get(_Coded(x, smooth))) is not None:
+    def _code(self, name: str, x: Array, coding: Coding) -> Matrix:
+        """Coded rows of x, which the product of this name is the first to read, or one before it."""
+        if (found := self._coded.get(_Coded(x, coding))) is not None:
             return found
         # A buffer for each copy of what lies in a buffer, so that it is written and read when that is.
         copies = sum(_buffer(coded.of) == _buffer(x) for coded in self._coded)
-        place, ld = f"codes of {_buffer(x)}{f' {copies + 1}' * (copies > 0)}", layout.coded_row(x.columns)
+        place = f"codes of {_buffer(x)}{f' {copies + 1}' * (copies > 0)}"
+        ld = layout.coded_row(x.columns, coding.kept_columns)
         self.buffers[place] = max(ld, self.buffers.get(place, 0))
         out = Matrix(Variable(place), ld)
         summed = self._sums.get(_buffer(x), -1)
         own = self.steps[summed].operands if summed >= 0 else None
         if own is not None and (own.out, own.n, own.rows, own.coded.address) == (x.matrix, x.columns, x.rows, 0):
-            self.steps[summed] = self.steps[summed]._replace(operands=own._replace(coded=out, smooth=smooth))
+            self.steps[summed] = self.steps[summed]._replace(operands=own._replace(coded=out, coding=coding))
         else:
             last = self.steps[-1] if self.steps else None
             beside = last is not None and not last.meets and last.name == name
-            self._add(CodeRows(x.matrix, out, x.rows, x.columns, smooth), name if beside else f"{name}: codes", True)
-        self._coded[_Coded(x, smooth)] = out
+            self._add(CodeRows(x.matrix, out, x.rows, x.columns, coding), name if beside else f"{name}: codes", True)
+        self._coded[_Coded(x, coding)] = out
         return out
 
     def _add(

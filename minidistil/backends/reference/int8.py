@@ -7,6 +7,10 @@ A row of x becomes codes of 0 to 255, with a scale and a zero point of its own: 
 in which everything but whole numbers stands outside the sum. That sum is exact, in any order and on any CPU; what is
 rounded around it is rounded in one order. So a row's result depends on nothing but the row.
 
+Columns that are kept count as zeros there. What they add comes behind, in float32, one after another:
+
+    y[n] = fma(x[k], weight[n, k], y[n])
+
 Whatever is not finite in a row of x makes all of its result NaN: there is no scale for it.
 
 Legend as in model.py; a product is [M, K] x [N, K]^T -> [M, N].
@@ -48,7 +52,11 @@ def linear(x: np.ndarray, w: Int8Linear) -> np.ndarray:
     a = code_rows(x if w.smooth is None else x * w.smooth)
     total = product(a.codes, w.codes) - a.zero[:, None] * w.codes.sum(axis=1, dtype=np.int32)  # int32 [M, N]
     scale = a.scale[:, None] * w.scale  # float32, one rounding
-    return fma(total.astype(f32), scale, np.broadcast_to(w.bias, total.shape))
+    y = fma(total.astype(f32), scale, np.broadcast_to(w.bias, total.shape))
+    if w.kept is not None:
+        for i, k in enumerate(w.columns):
+            y = fma(x[:, k, None], w.kept[:, i], y)
+    return y
 
 
 @np.errstate(all="ignore")

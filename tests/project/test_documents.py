@@ -77,7 +77,7 @@ def test_nothing_is_left_of_a_merge(document):
     text = (ROOT / document).read_text(encoding="utf-8")
     lines = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE).splitlines()  # without blocks of code
     assert [line for line in lines if re.match(r"(<<<<<<<|=======|>>>>>>>)( |$)", line)] == []
-    prose = [line for line in lines if len(line) > 60 and not line.startswith(("|", " |", "    "))]
+    prose = [line for line in lines if len(line) > 60 and not line.startswith(("|", " |", "   "))]
     assert sorted({line for line in prose if prose.count(line) > 1}) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from minidistil.backends.reference import int8
 from minidistil.kernels import layout
-from tests.kernels import test_int8, whole_numbers
+from tests.kernels import test_int8, test_kept_columns, whole_numbers
 from tests.kernels.values import normal
 from tests.machines import emulator
 from tests.machines.test_neon import folder
@@ -77,8 +77,8 @@ def test_rows() -> None:
 
 
 def test_columns_that_are_kept() -> None:
-    test_int8.test_a_column_that_is_kept_takes_no_steps_from_the_others()
-    test_int8.test_what_is_not_finite_makes_its_row_nan_where_columns_are_kept(np.nan)
+    test_kept_columns.test_a_column_that_is_kept_takes_no_steps_from_the_others()
+    test_kept_columns.test_what_is_not_finite_makes_its_row_nan_where_columns_are_kept(np.nan)
 
 
 @pytest.mark.parametrize("n", [1, 16, 50])

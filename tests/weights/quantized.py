@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidistil.weights import ModelWeights, open_checkpoint, read_model
+from minidistil.weights.changing import changed
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import AnyLinear, LayerWeights, Linear, Table, is_tied, projection, whole
 from minidistil.weights.named import modules
@@ -72,6 +74,29 @@ def smoothed(weights: ModelWeights) -> ModelWeights:
     return replace(weights, encoder=replace(weights.encoder, layers=layers))
 
 
+def keeping(weights: ModelWeights) -> ModelWeights:
+    """The same in all families, where some columns of the products of layers are kept in float32.
+
+    Wide products keep one and are not smoothed otherwise, square ones keep two and narrow ones three. Of the latter the
+    whole numbers in these columns are not zeros, which has no effect.
+    """
+
+    def linear(w: AnyLinear) -> AnyLinear:
+        if not isinstance(w, Int8Linear):
+            return w
+        rows, width = w.codes.shape
+        smooth = np.ones(width, np.float32) if rows > width else _smooth(w)
+        columns = np.unique([width - 1, 0, width // 2][: 1 + (rows <= width) + (rows < width)])
+        smooth[columns] = 0
+        codes = w.codes.copy()
+        if rows >= width:
+            codes[:, columns] = 0
+        kept = np.random.default_rng([rows, width]).normal(size=(rows, len(columns))).astype(np.float32)
+        return Int8Linear(codes, w.scale, w.bias, smooth, kept)
+
+    return changed(weights, linear, lambda x: x)
+
+
 def _smooth(w: AnyLinear) -> np.ndarray:
     return np.linspace(0.5, 2, w.weight.shape[1], dtype=np.float32)
 
@@ -97,6 +122,16 @@ def stored(folder: Path) -> tuple[dict[str, Any], Arrays]:
     """config.json and tensors of a checkpoint, copied, to be changed."""
     opened = open_checkpoint(folder)
     return read_object(folder / "config.json"), {name: opened.read_stored(name).copy() for name in opened.names}
+
+
+def is_mapped(x: np.ndarray) -> bool:
+    """Whether an array lies in a mapped file, and nobody can write to it."""
+    assert x.flags.c_contiguous
+    assert not x.flags.writeable
+    owner: Any = x
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return isinstance(owner.obj if isinstance(owner, memoryview) else owner, mmap.mmap)
 
 
 def arrays(weights: ModelWeights) -> Arrays:

@@ -24,7 +24,7 @@ from minidistil.weights.model_weights import (
     Table,
 )
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear
-from minidistil.weights.quantized_tensors import SMOOTH
+from minidistil.weights.quantized_tensors import KEPT, SMOOTH
 
 
 def assemble(
@@ -34,7 +34,7 @@ def assemble(
 
     Args:
         arrays: canonical parameter (`layers.0.q_lin.weight`) -> float32, or for a narrow weight a table of codes; with
-            `layers.0.q_lin.input_smooth` for what an input is multiplied by.
+            `layers.0.q_lin.input_smooth` for what an input is multiplied by, and `.weight_kept` of columns in float32.
         values: of config.json.
         parts: heads, beside the encoder.
         family: whose tables say what there is.
@@ -51,8 +51,9 @@ def assemble(
             return Linear(weight, bias)
         if weight.scale is None:
             return BFloat16Linear(weight.codes, bias)
-        smooth = whole(f"{module}.{SMOOTH}") if f"{module}.{SMOOTH}" in arrays else None
-        return Int8Linear(weight.codes, weight.scale, bias, smooth)
+        beside = (f"{module}.{kind}" for kind in (SMOOTH, KEPT))
+        smooth, kept = (whole(name) if name in arrays else None for name in beside)
+        return Int8Linear(weight.codes, weight.scale, bias, smooth, kept)
 
     def plain(module: str) -> Linear:
         return Linear(whole(f"{module}.weight"), whole(f"{module}.bias"))

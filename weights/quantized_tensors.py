@@ -1,7 +1,8 @@
-"""Tensors of whole numbers in a checkpoint, `weight`, `weight_scale`, `input_smooth`, against what config.json says.
+"""Tensors of whole numbers in a checkpoint, `weight`, and what stands beside them, against what config.json says.
 
-A module (`layers.0.q_lin`) that is quantized has its weight I8 [N, K], a scale for each row, [N, 1] or [N], and perhaps
-numbers [K] that its input is multiplied by. Nothing here is computed with before all of it is checked.
+A module (`layers.0.q_lin`) that is quantized has its `weight` I8 [N, K], a `weight_scale` for each row, [N, 1] or [N],
+and perhaps an `input_smooth` [K], which its input is multiplied by. Where C of these are zero there is `weight_kept`
+[N, C] too, the weights of those columns. Nothing here is computed with before all of it is checked.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from minidistil.weights._names import StoredNames
-from minidistil.weights._storage import READABLE
+from minidistil.weights._storage import READABLE, count_nonfinite, release_pages
 from minidistil.weights.checkpoint import Checkpoint
 from minidistil.weights.errors import listing, quoted, shape_text
 from minidistil.weights.families import TIES, Family
 from minidistil.weights.model_weights import Table
 from minidistil.weights.named import sized
-from minidistil.weights.narrow import MOST_COLUMNS, Int8Linear, NarrowTable
+from minidistil.weights.narrow import MOST_COLUMNS, Int8Linear, NarrowTable, kept_columns
 from minidistil.weights.quantization_config import EMBEDDING, KEY, LINEAR, read_quantization
 
-SCALE, SMOOTH = "weight_scale", "input_smooth"
+SCALE, SMOOTH, KEPT = COMPANIONS = ("weight_scale", "input_smooth", "weight_kept")
+"""What stands beside the whole numbers of a product, the last two perhaps; of a table, the first."""
 # Of schemes that are not computed: zero points of weights, groups of columns, packed numbers, static inputs.
 _FOREIGN = (
     "weight_zero_point", "weight_g_idx", "weight_packed", "weight_shape", "weight_global_scale", "input_scale",
@@ -53,20 +55,23 @@ def together(family: Family) -> tuple[str, ...]:
 
 
 class QuantizedTensors:
-    """The whole numbers of one checkpoint."""
+    """The whole numbers of one checkpoint; `ties`: whether its projection onto the vocabulary is the words' table."""
 
-    def __init__(self, checkpoint: Checkpoint, family: Family, names: StoredNames, faults: list[str]) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, family: Family, names: StoredNames, faults: list[str], ties: bool
+    ) -> None:
         self._checkpoint = checkpoint
+        self._ties = ties
         self._family = family
         self._names = names
         self._faults = faults
         self._declared = checkpoint.config.get(KEY) is not None
         self._quantization = read_quantization(checkpoint.config, family.prefix, faults)
         suffixes = {name.rpartition(".")[2] for name in checkpoint.names}
-        self._companions = [suffix for suffix in (SCALE, SMOOTH, *_FOREIGN) if suffix in suffixes]
+        self._companions = [suffix for suffix in (*COMPANIONS, *_FOREIGN) if suffix in suffixes]
 
     def read(self, found: Mapping[str, str], missing: list[str]) -> dict[str, Table]:
-        """Weights that are stored as whole numbers, `{module}.weight`, and float32 [K] `{module}.input_smooth`.
+        """Weights that are stored as whole numbers, `{module}.weight`; `.input_smooth` and `.weight_kept` in float32.
 
         A product that is float32 in memory is made so. What is missing is added to `missing`; every other fault to the
         list of faults.
@@ -108,13 +113,13 @@ class QuantizedTensors:
         self._say(f"tensors that are int8 by config.json's {KEY}, but stored otherwise", otherwise)
         self._say("products of groups without input_activations, which are computed with whole numbers", weights_only)
         there = {self._bare(name.rpartition(".")[0]) for name in self._checkpoint.names}
-        there |= {self._bare(self._names.expected(tied)).rpartition(".")[0] for tied in self._ties()}
+        there |= {self._bare(self._names.expected(tied)).rpartition(".")[0] for tied in self._tied_names()}
         for name, where in self._quantization.named().items():
             if name not in there:
                 self._faults.append(f"config.json: {KEY}: {where} names {quoted(name)}, which is not in the checkpoint")
         return set(left_out)
 
-    def _ties(self) -> Iterable[str]:
+    def _tied_names(self) -> Iterable[str]:
         return (tied for tied in TIES if tied.rpartition(".")[0] in self._family.modules)
 
     def _bare(self, name: str) -> str:
@@ -142,8 +147,8 @@ class QuantizedTensors:
     def _module(self, module: str, stored: str, missing: list[str]) -> dict[str, Table]:
         """The arrays of one module; {} where they are faulty."""
         shape = self._checkpoint.stored(stored)[1]
-        scales = self._names.find(f"{module}.{SCALE}")
-        smooths = self._names.find(f"{module}.{SMOOTH}") if kind_of(module) == LINEAR else []
+        used = self._used(module)
+        scales, smooths, kepts = (self._names.find(f"{module}.{kind}") if kind in used else [] for kind in COMPANIONS)
         if not scales:
             missing.append(f"{module}.{SCALE}")
         if len(shape) != 2:  # a fault already
@@ -151,32 +156,30 @@ class QuantizedTensors:
         rows, columns = shape
         if columns > MOST_COLUMNS and (kind_of(module) == LINEAR or module == "embeddings.word_embeddings"):
             self._faults.append(f"{quoted(stored)} has {columns} columns; {MOST_COLUMNS} are the most that int8 sums")
+        before = len(self._faults)
         scale = self._factors(scales[0], ((rows, 1), (rows,))) if scales else None
-        smooth = self._factors(smooths[0], ((columns,),)) if smooths else None
-        if scale is None or (smooths and smooth is None):
+        smooth = self._factors(smooths[0], ((columns,),), zeros=True) if smooths else None
+        kept = self._kept(module, kepts, rows, smooths, smooth)
+        if scale is None or len(self._faults) > before:
             return {}
-        if 128.0 * float(scale.max(initial=0)) * (1.0 if smooth is None else float(smooth.max())) > _GREATEST:
+        if 128.0 * float(scale.max(initial=0)) * (1.0 if smooth is None else float(smooth.max(initial=0))) > _GREATEST:
             self._faults.append(f"{quoted(stored)} stands for numbers beyond float32, by its {SCALE}")
             return {}
         codes = self._checkpoint.read_stored(stored)
         if not is_narrow(module):
-            return {f"{module}.weight": Int8Linear(codes, scale, scale, smooth).weight}
+            return {f"{module}.weight": Int8Linear(codes, scale, scale, smooth, kept).weight}
         arrays: dict[str, Table] = {f"{module}.weight": NarrowTable(codes, scale)}
-        return arrays if smooth is None else {**arrays, f"{module}.{SMOOTH}": smooth}
+        beside = {f"{module}.{SMOOTH}": smooth, f"{module}.{KEPT}": kept}
+        return arrays | {name: x for name, x in beside.items() if x is not None}
 
-    def _factors(self, stored: str, shapes: tuple[tuple[int, ...], ...]) -> np.ndarray | None:
-        """float32 [n], finite and above zero; None with a fault."""
-        dtype, shape = self._checkpoint.stored(stored)
-        if dtype not in READABLE:
-            self._faults.append(f"{quoted(stored)} is stored as {dtype}; it is read from {', '.join(READABLE)}")
+    def _factors(self, stored: str, shapes: tuple[tuple[int, ...], ...], zeros: bool = False) -> np.ndarray | None:
+        """float32 [n], finite and above zero, with `zeros` perhaps zero; None with a fault."""
+        values = self._read(stored, shapes)
+        if values is None:
             return None
-        if shape not in shapes:
-            expected = " or ".join(map(shape_text, shapes))
-            self._faults.append(f"{quoted(stored)} is {shape_text(shape)}, expected {expected}")
-            return None
-        values = self._checkpoint.read(stored).reshape(-1)
+        values = values.reshape(-1)
         counts = {
-            "zero": np.count_nonzero(values == 0),
+            "zero": 0 if zeros else np.count_nonzero(values == 0),
             "negative": np.count_nonzero(values < 0),
             "NaN": np.count_nonzero(np.isnan(values)),
             "infinite": np.count_nonzero(values == np.inf),
@@ -187,19 +190,63 @@ class QuantizedTensors:
             return None
         return values
 
+    def _kept(
+        self, module: str, stored: list[str], rows: int, smooths: list[str], smooth: np.ndarray | None
+    ) -> np.ndarray | None:
+        """float32 [N, C], finite, of C columns where `smooth` is zero; None where there are none, or with a fault."""
+        count = len(kept_columns(smooth))
+        if not stored:
+            if count:
+                name = quoted(self._names.expected(f"{module}.{KEPT}"))
+                self._faults.append(
+                    f"{quoted(smooths[0])} keeps columns in float32 by its zeros ({count}), and their weights are "
+                    f"missing: add {name} {shape_text((rows, count))}, or write numbers above zero"
+                )
+            return None
+        known = smooth is not None or not smooths
+        if known and not count:
+            self._faults.append(
+                f"{quoted(stored[0])} has the weights of columns where {SMOOTH} is zero, which it is nowhere: write "
+                "zeros there, or remove it"
+            )
+            return None
+        values = self._read(stored[0], ((rows, count),) if known else ())
+        if values is not None:
+            if bad := count_nonfinite(values):
+                self._faults.append(f"{quoted(stored[0])} has of {values.size} values {bad} NaN or infinite")
+            release_pages(values)
+        return values
+
+    def _read(self, stored: str, shapes: tuple[tuple[int, ...], ...]) -> np.ndarray | None:
+        """float32 of one of these shapes, of any where there are none; None with a fault."""
+        dtype, shape = self._checkpoint.stored(stored)
+        if dtype not in READABLE:
+            self._faults.append(f"{quoted(stored)} is stored as {dtype}; it is read from {', '.join(READABLE)}")
+            return None
+        if shapes and shape not in shapes:
+            expected = " or ".join(map(shape_text, shapes))
+            self._faults.append(f"{quoted(stored)} is {shape_text(shape)}, expected {expected}")
+            return None
+        return self._checkpoint.read(stored)
+
+    def _used(self, module: str) -> tuple[str, ...]:
+        """What may stand beside a module's whole numbers; a projection that is the words' table is one."""
+        table = kind_of(module) == EMBEDDING or (self._ties and f"{module}.weight" in TIES)
+        return COMPANIONS[:1] if table else COMPANIONS
+
     def _check_companions(self, modules: Iterable[str], whole: Mapping[str, str]) -> None:
         """Nothing that changes what a weight means may be there without being used."""
         stray, foreign = [], []
         for module in modules:
-            tied = f"{module}.weight" in TIES
-            used = () if module not in whole else (SCALE,) if kind_of(module) == EMBEDDING or tied else (SCALE, SMOOTH)
+            used = self._used(module) if module in whole else ()
             for suffix in self._companions:
                 there = self._names.find(f"{module}.{suffix}")
                 if suffix in _FOREIGN:
                     foreign += there
                 elif suffix not in used:
                     stray += there
-        self._say(f"tensors of another scheme, where there are weight, {SCALE} and perhaps {SMOOTH}", foreign)
+        known = f"weight, {SCALE} and perhaps {SMOOTH} and {KEPT}"
+        self._say(f"tensors of another scheme, where there are {known}", foreign)
         self._say("tensors that belong to nothing quantized", stray)
 
     def _check_together(

@@ -164,7 +164,7 @@ class _Reading:
         """Canonical parameter -> array, of all that could be read."""
         found, missing = self._find(self._parameters(parts))
         self._check_shapes(found)
-        quantized = QuantizedTensors(self.checkpoint, self.family, self.names, self.faults)
+        quantized = QuantizedTensors(self.checkpoint, self.family, self.names, self.faults, self._tied_by_config())
         arrays = quantized.read(found, missing)
         for parameter, stored in found.items():  # a misshapen tensor too: all faults are to be found at once
             dtype, _ = self.checkpoint.stored(stored)

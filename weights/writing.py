@@ -1,7 +1,8 @@
 """Weights in memory as the files of a checkpoint: the names of the family, in int8 or bfloat16 where they are so.
 
-int8 is written as compressed-tensors writes it, `weight` I8 and `weight_scale` F32 [N, 1], and, which is ours,
-`input_smooth` F32 [K]; quantization_config in config.json says which modules are so. bfloat16 is plain BF16.
+int8 is written as compressed-tensors writes it, `weight` I8 and `weight_scale` F32 [N, 1], and, which are ours,
+`input_smooth` F32 [K] and `weight_kept` F32 [N, C]; quantization_config in config.json says which modules are so.
+bfloat16 is plain BF16.
 """
 
 from __future__ import annotations
@@ -23,9 +24,16 @@ from minidistil.weights.families import FAMILIES, TASKS, TIES
 from minidistil.weights.file_names import PACKED_FILES, WEIGHT_FILES
 from minidistil.weights.model_weights import Linear, ModelWeights, Table, whole
 from minidistil.weights.named import Part, modules, size_of, sized
-from minidistil.weights.narrow import MOST_COLUMNS, BFloat16Linear, Int8Linear, NarrowTable, count_nonfinite_bits
+from minidistil.weights.narrow import (
+    MOST_COLUMNS,
+    BFloat16Linear,
+    Int8Linear,
+    NarrowTable,
+    count_nonfinite_bits,
+    kept_columns,
+)
 from minidistil.weights.quantization_config import KEY, LINEAR, quantization_config
-from minidistil.weights.quantized_tensors import SCALE, SMOOTH, is_narrow, kind_of, together
+from minidistil.weights.quantized_tensors import COMPANIONS, KEPT, SCALE, SMOOTH, is_narrow, kind_of, together
 from minidistil.weights.saving import Content, as_json, save
 
 ElementType = Literal["F32", "F16"]
@@ -189,6 +197,8 @@ class _Writing:
             self.kept.append(place)  # transformers finds no scale for it, and takes the table's numbers as they are
         elif arrays["weight"].dtype == np.float32 and arrays["weight"].ndim == 2:
             self.kept.append(place)
+        if (KEPT in arrays) != (len(kept_columns(arrays.get(SMOOTH))) > 0):
+            self.faults.append(f"{module}.{KEPT} must be there where {module}.{SMOOTH} has zeros, and nowhere else")
         for kind, array in arrays.items():
             name = self._stored_as(f"{module}.{kind}")
             if name in self.stored:
@@ -201,10 +211,11 @@ class _Writing:
     def _array(self, module: str, kind: str, array: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """One array as it is stored; what is wrong with it is noted."""
         name = f"{module}.{kind}"
-        numbers = () if kind in (SCALE, SMOOTH) else sized(self._family, name)
+        numbers = () if kind in COMPANIONS else sized(self._family, name)
         expected = tuple(size_of(number, self._values) or 0 for number in numbers)
-        if kind in (SCALE, SMOOTH):
-            expected = arrays["weight"].shape[:1] if kind == SCALE else arrays["weight"].shape[1:]
+        if kind in COMPANIONS:
+            rows, columns = arrays["weight"].shape[:1], arrays["weight"].shape[1:]
+            expected = {SCALE: rows, SMOOTH: columns, KEPT: (*rows, len(kept_columns(arrays.get(SMOOTH))))}[kind]
         narrow = kind == "weight" and len(expected) == 2 and is_narrow(module)
         if array.shape != expected or array.dtype not in (
             (np.float32, np.int8, np.uint16) if narrow else (np.float32,)
@@ -218,10 +229,10 @@ class _Writing:
             if bad := count_nonfinite_bits(array):
                 self.faults.append(f"{name} has {bad} of {array.size} values that are not finite")
         else:
-            if kind not in (SCALE, SMOOTH):
+            if kind not in COMPANIONS:
                 with np.errstate(over="ignore"):
                     array = array.astype(ELEMENT_TYPES[self._element_type], copy=False)
-            elif not (array > 0).all():
+            elif (kind == SCALE and not (array > 0).all()) or (kind == SMOOTH and (array < 0).any()):
                 self.faults.append(f"{name} has values that are not above zero")
             if bad := count_nonfinite(np.ascontiguousarray(array, np.float32)):
                 self.faults.append(
@@ -250,8 +261,8 @@ def _arrays(part: Part) -> dict[str, np.ndarray]:
     if isinstance(part, BFloat16Linear):
         return {"weight": part.bits, "bias": part.bias}
     if isinstance(part, Int8Linear):
-        smooth = {} if part.smooth is None else {SMOOTH: part.smooth}
-        return {"weight": part.codes, SCALE: part.scale, **smooth, "bias": part.bias}
+        beside = {kind: x for kind, x in ((SMOOTH, part.smooth), (KEPT, part.kept)) if x is not None}
+        return {"weight": part.codes, SCALE: part.scale, **beside, "bias": part.bias}
     return {"weight": part.weight, "bias": part.bias}
 
 

@@ -164,11 +164,11 @@ def _packed(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     from minidistil.sentences.files import read_sentence_files
     from minidistil.weights.config import Config
-    from minidistil.weights.quantized_tensors import SCALE, SMOOTH
+    from minidistil.weights.quantized_tensors import COMPANIONS
 
     config = Config.from_dict(checkpoint.config, where=checkpoint.folder)
     tensors = [_tensor(checkpoint, name) for name in checkpoint.names]
-    beside = f".{SCALE}", f".{SMOOTH}"  # what whole numbers are multiplied by: no parameters
+    beside = tuple(f".{kind}" for kind in COMPANIONS)  # of whole numbers, which are the parameters
     numbers = [t for t in tensors if t["dtype"] in _NUMBERS and not t["name"].endswith(beside)]
     parameters = sum(prod(t["shape"]) for t in numbers)
     return {

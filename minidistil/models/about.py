@@ -92,7 +92,7 @@ def outline(name: str, config: Config, head: str, facts: About, computed: str) -
 
 
 def _arrays(part: Any) -> Iterator[np.ndarray]:
-    """Every array of parameters within a part of the weights: scales, which came with the precision, are none."""
+    """Every array of parameters within a part of the weights: what the precision brought with it is none."""
     if isinstance(part, np.ndarray):
         yield part
     elif isinstance(part, (Int8Linear, BFloat16Linear)):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidistil.weights import ModelWeights, open_checkpoint, read_model
+from minidistil.weights.changing import changed
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import AnyLinear, LayerWeights, Linear, Table, is_tied, projection, whole
 from minidistil.weights.named import modules
@@ -70,6 +71,29 @@ def smoothed(weights: ModelWeights) -> ModelWeights:
 
     layers = tuple(layer(part) for part in weights.encoder.layers)
     return replace(weights, encoder=replace(weights.encoder, layers=layers))
+
+
+def keeping(weights: ModelWeights) -> ModelWeights:
+    """The same in all families, where some columns of the products of layers are kept in float32.
+
+    Wide products keep one and are not smoothed otherwise, square ones keep two and narrow ones three. Of the latter the
+    whole numbers in these columns are not zeros, which has no effect.
+    """
+
+    def linear(w: AnyLinear) -> AnyLinear:
+        if not isinstance(w, Int8Linear):
+            return w
+        rows, width = w.codes.shape
+        smooth = np.ones(width, np.float32) if rows > width else _smooth(w)
+        columns = np.unique([width - 1, 0, width // 2][: 1 + (rows <= width) + (rows < width)])
+        smooth[columns] = 0
+        codes = w.codes.copy()
+        if rows >= width:
+            codes[:, columns] = 0
+        kept = np.random.default_rng([rows, width]).normal(size=(rows, len(columns))).astype(np.float32)
+        return Int8Linear(codes, w.scale, w.bias, smooth, kept)
+
+    return changed(weights, linear, lambda x: x)
 
 
 def _smooth(w: AnyLinear) -> np.ndarray:

@@ -82,7 +82,7 @@ def smooth(*names: str, first: float = 1.0) -> Change:
     return change
 
 
-SCALE, SMOOTH = f"{LIN1}.weight_scale", f"{LIN1}.input_smooth"
+SCALE, SMOOTH, KEPT = (f"{LIN1}.{kind}" for kind in ("weight_scale", "input_smooth", "weight_kept"))
 FAULTS: dict[str, tuple[Change, list[str]]] = {
     "no object": (lambda config, _: config.update(quantization_config=[8]), [f"{HERE} is no object but [8]"]),
     "another method": (
@@ -214,7 +214,13 @@ FAULTS: dict[str, tuple[Change, list[str]]] = {
     "scales of groups": (put(SCALE, np.ones((12, 2), "f4")), [f"{SCALE} is [12, 2], expected [12, 1] or [12]"]),
     "a scalar": (put(SCALE, np.float32(1).reshape(())), [f"{SCALE} is [], expected [12, 1] or [12]"]),
     "whole scales": (put(SCALE, np.ones((12, 1), "i4")), [f"{SCALE} is stored as I32; it is read from F64, F32, F16"]),
-    "smooth zero": (smooth(LIN1, first=0.0), [f"{SMOOTH} has of 8 values 1 zero; expected numbers above zero"]),
+    "smooth zero": (
+        smooth(LIN1, first=0.0),
+        [
+            f"{SMOOTH} keeps columns in float32 by its zeros (1), and their weights are missing: add {KEPT} [12, 1], "
+            "or write numbers above zero"
+        ],
+    ),
     "smooth NaN": (smooth(LIN1, first=np.nan), [f"{SMOOTH} has of 8 values 1 NaN; expected numbers above zero"]),
     "smooth of rows": (put(SMOOTH, np.ones(12, "f4")), [f"{SMOOTH} is [12], expected [8]"]),
     "smooth of two": (put(SMOOTH, np.ones((8, 1), "f4")), [f"{SMOOTH} is [8, 1], expected [8]"]),
@@ -249,7 +255,8 @@ FAULTS: dict[str, tuple[Change, list[str]]] = {
             put("vocab_transform.input_scale", np.ones(1, "f4")),
         ),
         [
-            "tensors of another scheme, where there are weight, weight_scale and perhaps input_smooth (3): ",
+            "tensors of another scheme, where there are weight, weight_scale and perhaps input_smooth and weight_kept "
+            "(3): ",
             f"{LIN1}.weight_zero_point", f"{Q}.weight_g_idx", "vocab_transform.input_scale",
         ],
     ),
@@ -296,13 +303,17 @@ FAULTS: dict[str, tuple[Change, list[str]]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults(tmp_path: Path, fault: str) -> None:
-    change, messages = FAULTS[fault]
-    config, arrays = quantized.stored(quantized.write(tmp_path, files.DISTILBERT))
+    check(tmp_path, *FAULTS[fault])
+
+
+def check(folder: Path, change: Change, messages: list[str]) -> None:
+    """Of a small DistilBERT that is changed, these faults are told, and no others."""
+    config, arrays = quantized.stored(quantized.write(folder, files.DISTILBERT))
     change(config, arrays)
-    folder = files.write_model(tmp_path / "faulty", config, arrays)
+    faulty = files.write_model(folder / "faulty", config, arrays)
     for precision in (None, "float32", "bfloat16"):  # whatever is made of it
         with pytest.raises(CheckpointError) as error:
-            read_model(open_checkpoint(folder), precision=precision)
+            read_model(open_checkpoint(faulty), precision=precision)
         for message in messages:
             assert message in str(error.value)
         others = [said for said in error.value.faults if not any(message in said for message in messages)]

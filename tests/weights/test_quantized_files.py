@@ -73,6 +73,13 @@ class TestRoundTrips:
         assert bits(found) == bits(made)
         assert sum(key.endswith("input_smooth") for key in bits(found)) >= 6
 
+    @pytest.mark.parametrize("name", ["roberta untied", "mobilebert"])
+    def test_as_the_package_quantizes(self, tmp_path: Path, name: str) -> None:
+        """Of a projection that is no table the input is smoothed too."""
+        made = in_precision(source(tmp_path, WRITTEN[name]), "int8")
+        assert bits(reread(tmp_path, WRITTEN[name], made)) == bits(made)
+        assert ("masked_lm.vocab_projector.input_smooth" in bits(made)) == (name == "roberta untied")
+
     @pytest.mark.parametrize("name", HEADS)
     def test_heads_are_float32(self, tmp_path: Path, name: str) -> None:
         made = quantized.in_int8(source(tmp_path, HEADS[name]))

@@ -165,8 +165,8 @@ def distill(
         layers: how many of the teacher's layers (every second one, for half of them), or which.
         held_out: as for `fine_tune`; agreement with the teacher is told too.
         task: unset, the one that the teacher has a head for.
-        teacher_precision: of the teacher's weights where it answers, as `minidistil.load` takes it: int8 is the fastest.
-            A student of its layers is made of what the checkpoint has.
+        teacher_precision: of the teacher's weights where it answers, as for `minidistil.load`: int8 is the fastest. A
+            student of its layers is made of what the checkpoint has.
         text, label, labels, threads, backend, show_progress, restart, license, **settings: as for `fine_tune`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Memory that loading takes and gives back: pages of a mapped file, and what weights in another precision are made in."""
+"""Memory that loading takes and gives back: pages of a mapped file, and that of weights in another precision."""
 
 from __future__ import annotations
 

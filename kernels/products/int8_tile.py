@@ -29,7 +29,7 @@ NAME = "minidistil.int8_tile"
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _F32 = ir.FloatType()
-_TYPE = ir.FunctionType(ir.VoidType(), [_I64] * 15)
+_TYPE = ir.FunctionType(ir.VoidType(), [_I64] * 16)
 
 KINDS = DOTS.get(compiler_target().lanes, UNKNOWN)
 """The kinds of sums of the CPU that code is made for."""
@@ -44,8 +44,9 @@ COLUMNS = tuple(kind.sliver for kind in _OWN)
 
 @intrinsic
 def int8_tile(
-    typing_context, dot, rows, a, lda, b, c, ldc, words, scale, bias, sums, kept, kept_columns, ahead, ahead_step
-):
+    typing_context, dot, rows, a, lda, b, c, ldc, words, scale, bias, sums, kept, kept_columns, kept_ahead, ahead,
+    ahead_step,
+):  # fmt: skip
     """C = fma(float32(codes W^T - zero sums), scale of the row * scale of the column, bias), one tile.
 
     Then C = fma(x[k], weight[k], C) for each column k that is kept, one after another.
@@ -59,10 +60,11 @@ def int8_tile(
         words: K in groups of four, at least 1.
         scale, bias, sums: addresses of the columns' float32, float32 and int32.
         kept: address of the columns in a panel float32 [kept_columns, PANEL]; the rows have theirs behind their codes.
+        kept_ahead: the same of the panel that is probably needed next, fetched meanwhile.
         ahead: address in memory that is wanted soon, fetched into the second-level cache: at each group of k,
             `ahead_step` bytes apart, as many cache lines as the tile's part of the panel takes.
     """
-    sig = types.void(*[types.intp] * 15)
+    sig = types.void(*[types.intp] * 16)
 
     def emit(context, builder, sig, args):
         builder.call(_name_only(builder.module), args)
@@ -121,7 +123,7 @@ emit.LINKED[NAME] = functools.partial(tile_module, KINDS)
 
 def _tiles(module: ir.Module, name: str, dots: Dots, features: str) -> ir.Function:
     """A function with the tiles of one kind of sum, of 1 to `dots.rows` rows."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 14), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 15), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     every = ",".join(filter(None, (features, dots.features)))
@@ -146,7 +148,7 @@ class _TileCode:
 
     def __init__(
         self, builder: ir.IRBuilder, dots: Dots, rows: int,
-        a, lda, b, c, ldc, words, scale, bias, sums, kept, kept_columns, ahead, step,
+        a, lda, b, c, ldc, words, scale, bias, sums, kept, kept_columns, kept_ahead, ahead, step,
     ) -> None:  # fmt: skip
         self.builder, self.dots, self.rows, self.words = builder, dots, rows, words
         self.ints, self.floats = (ir.VectorType(element, dots.lanes) for element in (_I32, _F32))
@@ -156,7 +158,7 @@ class _TileCode:
         self.a_rows = [builder.gep(start, [builder.mul(lda, _int(i))]) for i in range(rows)]
         self.b, self.c, self.ldc = builder.inttoptr(b, pointer), builder.inttoptr(c, pointer), ldc
         self.scale, self.bias, self.sums, self.kept = (builder.inttoptr(x, pointer) for x in (scale, bias, sums, kept))
-        self.kept_columns = kept_columns
+        self.kept_columns, self.kept_ahead = kept_columns, builder.inttoptr(kept_ahead, pointer)
         self.ahead, self.ahead_step = builder.inttoptr(ahead, _I8.as_pointer()), step
 
     def emit(self, end: ir.Block) -> None:
@@ -273,7 +275,8 @@ class _TileCode:
         column = builder.phi(_I64)
         column.add_incoming(_int(0), before)
         sums = self._each(lambda i, j: builder.phi(self.floats))
-        weight = builder.gep(self.kept, [builder.mul(column, _int(PANEL))])
+        weight, ahead = (builder.gep(x, [builder.mul(column, _int(PANEL))]) for x in (self.kept, self.kept_ahead))
+        self._prefetch(builder.bitcast(ahead, _I8.as_pointer()))
         b = [self._load(self.floats, weight, _int(j * lanes)) for j in range(self.dots.vectors)]
         x = [broadcast(builder, builder.load(builder.gep(row, [column])), lanes) for row in numbers]
         totals = self._each(lambda i, j: self._fma(x[i], b[j], sums[i][j]))
@@ -302,7 +305,10 @@ class _TileCode:
 
     def _prefetch_ahead(self, k: Any) -> None:
         """Ask for this k's share of what lies ahead; harmless where no memory is."""
-        place = self.builder.gep(self.ahead, [self.builder.mul(k, self.ahead_step)])
+        self._prefetch(self.builder.gep(self.ahead, [self.builder.mul(k, self.ahead_step)]))
+
+    def _prefetch(self, place: Any) -> None:
+        """Ask for as many lines as a row of the tile's columns takes."""
         for offset in range(0, self.dots.sliver * 4, 64):
             line = self.builder.gep(place, [_int(offset)])
             constants = [ir.Constant(_I32, x) for x in (0, 2, 1)]  # to read, into the second level, data

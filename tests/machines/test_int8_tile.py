@@ -19,7 +19,7 @@ from minidistil.kernels.products.int8_dots import DOTS, UNKNOWN, Dots, definitio
 from minidistil.kernels.products.int8_tile import NAME, tile_module
 from minidistil.weights.narrow import Int8Linear
 from tests.bits import assert_same_bits
-from tests.kernels import whole_numbers
+from tests.kernels import test_int8, whole_numbers
 from tests.kernels.values import normal
 from tests.machines import cross
 
@@ -112,28 +112,30 @@ def test_tiles_by_the_definition_of_their_sums(lanes: int, dot: int) -> None:
     module = tile_module({DOT_EXACT: kind}, machine, "")
     engine = binding.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    tile = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 13)(engine.get_function_address(NAME))
+    tile = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 16)(engine.get_function_address(NAME))
     for rows in range(1, kind.rows + 1):
         for k in (1, 4, 5, 13, 16, 17, 64, 100):
-            check(tile, kind, rows, k)
+            check(tile, kind, rows, k, k % 3)
 
 
-def check(tile: ctypes._CFuncPtr, kind: Dots, rows: int, k: int) -> None:
+def check(tile: ctypes._CFuncPtr, kind: Dots, rows: int, k: int, kept: int) -> None:
     rng, n, words = np.random.default_rng([rows, k]), layout.PANEL, -(-k // 4)
     codes, weight = rng.integers(0, 256, (rows, k)).astype(np.uint8), rng.integers(-128, 128, (n, k)).astype(np.int8)
     codes[0], weight[0], weight[-1], weight[5] = 255, -128, 127, -128
-    w = Int8Linear(weight, np.exp(normal(1, n)) / 100, normal(2, n))
-    scale, zero = np.exp(normal(3, rows)), rng.integers(0, 256, rows)
-    x, packed = whole_numbers.given(codes, scale, zero), whole_numbers.packed(w)
+    w = test_int8.keeping(Int8Linear(weight, np.exp(normal(1, n)) / 100, normal(2, n)), range(kept))
+    scale, zero, numbers = np.exp(normal(3, rows)), rng.integers(0, 256, rows), normal(4, rows, kept)
+    x, packed = whole_numbers.given(codes, scale, zero, numbers), whole_numbers.packed(w)
     out = np.full((rows + 1, n + 3), 3e33, np.float32)
     for first in range(0, n, kind.sliver):
         o, columns = packed.operands, first * 4
         tile(
             DOT_EXACT, rows, x.matrix.address, x.matrix.ld, o.weight + first * 4, address(out) + columns, n + 3, words,
-            o.scale + columns, o.bias + columns, o.sums + columns, o.weight, 64,
+            o.scale + columns, o.bias + columns, o.sums + columns, o.kept + columns, kept, o.kept, o.weight, 64,
         )  # fmt: skip
     total = int8.product(codes, weight) - zero[:, None].astype(np.int32) * weight.sum(axis=1, dtype=np.int32)
     want = int8.fma(total.astype(np.float32), scale[:, None] * w.scale, np.broadcast_to(w.bias, total.shape))
+    for i in range(kept):
+        want = int8.fma(numbers[:, i, None], w.kept[:, i], want)
     assert_same_bits(np.ascontiguousarray(out[:rows, :n]), want, f"{rows} rows, K={k}")
     assert (out[rows:] == np.float32(3e33)).all()
     assert (out[:, n:] == np.float32(3e33)).all()

@@ -30,7 +30,7 @@ NOT_HERE = {
     "train tokens": "changes float32 weights",
     "train masked-lm": "changes float32 weights",
     "train curves": "takes no model",
-    "distill": "makes float32 weights; a teacher may be a checkpoint in int8",
+    "distill": "makes float32 weights; the teacher's are asked for by --teacher-precision",
 }
 
 

@@ -19,19 +19,19 @@ from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.sum_rows import SumRows
-from minidistil.models.inputs import pack_sentences
 from minidistil.weights import conversion
 from minidistil.weights.model_weights import LayerWeights, ModelWeights
 from minidistil.weights.narrow import Int8Linear, NarrowTable
 from tests import build, forks, synthetic
 from tests.bits import assert_same_bits, digest
-from tests.families import VARIATIONS, sentence
+from tests.engine import checks
+from tests.engine.checks import assert_attentions, assert_every_bit, assert_same_in_company, companies, random_bias
+from tests.families import VARIATIONS
 from tests.goldens import narrow as goldens
 from tests.heads import HEADS, Head
 from tests.narrow import KEEPING, narrow
 from tests.narrow import KINDS as NARROW
 
-LENGTHS = (1, 17, 6)
 SMALL = {**synthetic.DISTILBERT_SMALL, "n_layers": 2, "vocab_size": 300}
 MOBILE = VARIATIONS["mobilebert"]
 KINDS = {"distilbert": SMALL, "bert": VARIATIONS["bert with relu"], "mobilebert": MOBILE}
@@ -67,22 +67,7 @@ def ids(seed: int, length: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("precision", "name", "keep"), CASES)
 def test_every_bit(precision: str, name: str, keep: int) -> None:
-    values = VARIATIONS[name]
-    config, own = build.config(values), weights(name, precision, keep)
-    pairs = [sentence(values, n) for n in LENGTHS]
-    types = [t for _, t in pairs if t is not None]
-    batch = pack_sentences(config, [ids for ids, _ in pairs], np.concatenate(types).astype(np.int32) if types else None)
-    reference, backend = Reference(config, own, exact), Engine(config, own, threads=2)
-    want = reference.encode(batch, hidden_states=True)
-    got = backend.encode(batch, hidden_states=True)
-    for i, (a, b) in enumerate(zip(got.hidden_states or (), want.hidden_states or (), strict=True)):
-        assert_same_bits(a, b, f"hidden state {i}")
-        assert np.isfinite(b).all()
-        assert b.any()
-    assert len(want.hidden_states or ()) == config.n_layers + 1
-    assert_same_bits(backend.masked_lm(want.last), reference.masked_lm(want.last), "logits")
-    rows = np.array([5, 0, 20])
-    assert_same_bits(backend.encode(batch, rows=rows).last, want.last[rows], "rows")
+    assert_every_bit(VARIATIONS[name], weights(name, precision, keep))
 
 
 def test_bfloat16_of_sums_that_are_not_in_pairs() -> None:
@@ -113,23 +98,9 @@ def test_every_head(head: Head, keeping: bool, tmp_path: Path, monkeypatch: pyte
 @every_kind
 @pytest.mark.parametrize("heads", [False, True], ids=["one bias", "each head's"])
 def test_attentions_and_a_bias(kind: str, precision: str, heads: bool) -> None:
-    config, n = build.config(KINDS[kind]), 21
-    bias = np.random.default_rng(1).standard_normal((3, config.n_heads if heads else 1, n, n), dtype=np.float32)
-    bias[bias > 1] = -np.inf
-    for b in bias.reshape(-1, n, n):
-        np.fill_diagonal(b, 0)
-    batch = build.batch([ids(b, n) for b in range(3)], attention_bias=bias)
-    want = Reference(config, weights(kind, precision), exact).encode(batch, attentions=True, hidden_states=True)
-    for threads in (1, 2):
-        got = make(kind, precision, threads).encode(batch, attentions=True, hidden_states=True)
-        assert_same_bits(got.last, want.last)
-        for a, b in zip(got.hidden_states or (), want.hidden_states or (), strict=True):
-            assert_same_bits(a, b)
-        for layer, layer_want in zip(got.attentions or (), want.attentions or (), strict=True):
-            for a, b in zip(layer, layer_want, strict=True):
-                assert_same_bits(np.ascontiguousarray(a), b)
-    rows = np.array([1, 40])
-    assert_same_bits(make(kind, precision).encode(batch, rows=rows).last, want.last[rows])
+    n, of = 21, build.config(KINDS[kind]).n_heads if heads else 1
+    batch = build.batch([ids(b, n) for b in range(3)], attention_bias=random_bias(of, n))
+    assert_attentions([make(kind, precision, threads) for threads in (1, 2)], weights(kind, precision), batch)
 
 
 @every_precision
@@ -174,19 +145,14 @@ def test_what_is_not_finite_stays_in_its_sentence(precision: str) -> None:
 
 @functools.cache
 def alone(kind: str, precision: str, seed: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hidden states [L + 1, n, D] and logits [n, V] of a sentence that travels alone on one thread."""
-    encoded = make(kind, precision).encode(build.batch([ids(seed, length)]), hidden_states=True)
-    return np.stack(encoded.hidden_states or ()), make(kind, precision).masked_lm(encoded.last)
+    """On one thread."""
+    return checks.alone(make(kind, precision), ids(seed, length))
 
 
 def everything(*kinds: str) -> list[np.ndarray]:
     """What models of narrow weights give for some sentences, for a comparison of machines."""
     cases = [(kind, precision) for kind in kinds or KINDS for precision in NARROW]
     return [x for kind, precision in cases for n in (1, 40, 145) for x in alone(kind, precision, n, n)]
-
-
-lengths = st.one_of(st.integers(1, 40), st.sampled_from([47, 48, 49, 144, 145, 192, 193, 300]))
-companies = st.lists(st.tuples(st.integers(0, 3), lengths), min_size=1, max_size=9)
 
 
 @given(
@@ -203,18 +169,11 @@ def test_company_order_threads_and_passes_change_no_bit(
     apart: bool,
     data: st.DataObject,
 ) -> None:
-    backend, batch = make(kind, precision, threads), build.batch([ids(*s) for s in company])
-    rows = np.array(data.draw(st.lists(st.integers(0, batch.tokens - 1), max_size=12)), np.int64)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "limits", build.limits(threads, tokens, apart))
-        encoded = backend.encode(batch, hidden_states=True)
-        some = backend.encode(batch, rows=rows).last
-    states, logits = np.stack(encoded.hidden_states or ()), backend.masked_lm(encoded.last)
-    for s, start in zip(company, batch.offsets, strict=False):
-        own, (want, want_logits) = slice(start, start + s[1]), alone(kind, precision, *s)
-        assert_same_bits(np.ascontiguousarray(states[:, own]), want, f"sentence of {s[1]}")
-        assert_same_bits(logits[own], want_logits, f"logits of a sentence of {s[1]}")
-    assert_same_bits(some, encoded.last[rows], "rows")
+    rows = data.draw(st.lists(st.integers(0, sum(length for _, length in company) - 1), max_size=12))
+    assert_same_in_company(
+        make(kind, precision, threads), [ids(*s) for s in company], [alone(kind, precision, *s) for s in company],
+        build.limits(threads, tokens, apart), rows,
+    )  # fmt: skip
 
 
 def test_forked_children_give_the_same() -> None:

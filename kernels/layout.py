@@ -178,6 +178,18 @@ def pack_int8(weight: np.ndarray, out: np.ndarray) -> None:
     out.view(np.uint32)[..., 0] = weight.view(np.uint32).reshape(len(out), PANEL, -1).transpose(0, 2, 1)
 
 
+def pack_kept(kept: np.ndarray, out: np.ndarray) -> None:
+    """Pack columns of W, float32 [N, C], into `out` float32 [panels(N), C, PANEL]; what lies beyond N stays there."""
+    for p, panel in enumerate(out):
+        rows = kept[p * PANEL : (p + 1) * PANEL]
+        panel[:, : len(rows)] = rows.T
+
+
+def unpack_kept(packed: np.ndarray, n: int) -> np.ndarray:
+    """Columns float32 [N, C] of what `pack_kept` made of them."""
+    return np.ascontiguousarray(packed.transpose(0, 2, 1).reshape(len(packed) * PANEL, -1)[:n])
+
+
 def unpack_int8(packed: np.ndarray, n: int, k: int) -> np.ndarray:
     """W int8 [N, K] of what `pack_int8` made of it."""
     return np.ascontiguousarray(packed.transpose(0, 2, 1, 3).reshape(len(packed) * PANEL, -1)[:n, :k])

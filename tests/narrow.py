@@ -28,17 +28,18 @@ _TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 _TOGETHER = ("q_lin", "k_lin", "v_lin")  # made of one input, as a rule
 
 
-def narrow(weights: ModelWeights, precision: str, keep: int = 0) -> ModelWeights:
+def narrow(weights: ModelWeights, precision: str, keep: int = 0, columns: int = 0) -> ModelWeights:
     """A float32 model in another precision; of int8, every product of number `keep` stays float32, and every 2 * keep.
 
-    In int8 the products take turns: inputs smoothed or not; pairs limited, beyond their limit, at the ends of int8.
+    In int8 the products take turns: inputs smoothed or not; pairs limited, beyond their limit, at the ends of int8; and
+    up to `columns` columns kept in float32, the first and the last or one among them, or none.
     """
-    return in_precision(weights, precision) if precision != "int8" else _Whole(weights, keep).model()
+    return in_precision(weights, precision) if precision != "int8" else _Whole(weights, keep, columns).model()
 
 
 class _Whole:
-    def __init__(self, weights: ModelWeights, keep: int) -> None:
-        self._weights, self._keep = weights, keep
+    def __init__(self, weights: ModelWeights, keep: int, columns: int) -> None:
+        self._weights, self._keep, self._columns = weights, keep, columns
         self._made: dict[int, Any] = {}
         self._numbers: Iterator[int] = itertools.count()
 
@@ -84,9 +85,19 @@ class _Whole:
             return w
         k = w.weight.shape[1]
         smooth = np.random.default_rng([number, k]).uniform(0.5, 2, k).astype(np.float32) if number % 3 else None
-        weight = w.weight if smooth is None else w.weight / smooth
+        weight, kept = w.weight if smooth is None else w.weight / smooth, None
+        if (columns := self._kept_columns(number, k)).size:
+            smooth = np.ones(k, np.float32) if smooth is None else smooth
+            smooth[columns] = 0
+            weight, kept = weight.copy(), w.weight[:, columns]
+            weight[:, columns] = 0
         codes, scale = _rows(weight, (127, 64, 128)[number // 2 % 3])
-        return Int8Linear(codes, scale, w.bias, smooth)
+        return Int8Linear(codes, scale, w.bias, smooth, kept)
+
+    def _kept_columns(self, number: int, k: int) -> np.ndarray:
+        count = min(k, self._columns, (self._columns, 0, 1, 5)[number % 4])
+        columns = np.random.default_rng([number, k, 1]).choice(k, count, replace=False)
+        return np.union1d(columns[2:], [0, k - 1]) if count > 1 else columns
 
 
 def _rows(x: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ from minidistil.kernels.steps.pack import Pack
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.read_memory import ReadMemory
 from minidistil.kernels.steps.sum_rows import NO_NORM, SumRows
-from minidistil.kernels.steps.table import Matrix, Rows
+from minidistil.kernels.steps.table import Coding, Matrix, Rows
 from tests import training_steps
 from tests.touched import Touched, coded, int32, int64, matrix
 
@@ -161,17 +161,27 @@ def _sum_rows(o: SumRows, threads: int) -> Iterator[Touched]:
     if o.norm != NO_NORM:
         yield from (Touched(o.gain, o.n * 4, False), Touched(o.shift, o.n * 4, False))
     if o.coded.address:
-        yield from (coded(o.coded, o.rows, o.n, writes=True), Touched(o.smooth, o.n * 4, False))
+        yield coded(o.coded, o.rows, o.n, o.coding.kept_columns, writes=True)
+        yield from _coding(o.coding, o.n)
 
 
 def _code_rows(o: CodeRows, threads: int) -> Iterator[Touched]:
-    yield from (matrix(o.x, o.rows, o.k), coded(o.out, o.rows, o.k, writes=True), Touched(o.smooth, o.k * 4, False))
+    yield from (matrix(o.x, o.rows, o.k), coded(o.out, o.rows, o.k, o.coding.kept_columns, writes=True))
+    yield from _coding(o.coding, o.k)
+
+
+def _coding(o: Coding, k: int) -> Iterator[Touched]:
+    assert (o.columns != 0) == (o.kept_columns != 0), "columns that are kept, and how many"
+    yield from (Touched(o.smooth, k * 4, False), Touched(o.columns, o.kept_columns * 4, False))
+    columns = int32(o.columns, o.kept_columns) if o.columns else np.zeros(0, np.int32)
+    assert ((columns >= 0) & (columns < k)).all(), "columns of a row"
 
 
 def _coded_product(o: CodedProduct, threads: int) -> Iterator[Touched]:
-    yield from (coded(o.x, o.rows, o.w.k), matrix(o.out, o.rows, o.w.n, writes=True))
+    yield from (coded(o.x, o.rows, o.w.k, o.w.kept_columns), matrix(o.out, o.rows, o.w.n, writes=True))
     columns = layout.padded_columns(o.w.n)
     yield Touched(o.w.weight, columns * -(-o.w.k // 4) * 4, False)
+    yield Touched(o.w.kept, columns * o.w.kept_columns * 4, False)
     yield from (Touched(x, columns * 4, False) for x in (o.w.scale, o.w.bias, o.w.sums))
     yield Touched(o.w.limited, layout.panels(o.w.n) * 4, False)
 

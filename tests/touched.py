@@ -37,8 +37,8 @@ def matrix(x: Matrix, rows: int, columns: int, writes: bool = False) -> Touched:
     return Touched(x.address, columns * 4, writes, rows, x.ld * 4)
 
 
-def coded(x: Matrix, rows: int, k: int, writes: bool = False) -> Touched:
-    return Touched(x.address, layout.CODES + -(-k // 4) * 4, writes, rows, x.ld * 4)
+def coded(x: Matrix, rows: int, k: int, kept: int = 0, writes: bool = False) -> Touched:
+    return Touched(x.address, layout.CODES + -(-k // 4) * 4 + kept * 4, writes, rows, x.ld * 4)
 
 
 def int32(address: int, count: int) -> np.ndarray:

@@ -16,7 +16,8 @@ from minidistil.kernels import layout
 from minidistil.weights.changing import changed
 from minidistil.weights.model_weights import AnyLinear, Linear, ModelWeights, Table
 from minidistil.weights.narrow import BFloat16Linear, Int8Linear, NarrowTable, rounded
-from minidistil.weights.packing import PackedWeights, is_packed_from, numbers, parts
+from minidistil.weights.packed_products import numbers
+from minidistil.weights.packing import PackedWeights, is_packed_from, parts
 
 
 def as_packed(packed: PackedWeights, weights: ModelWeights, precision: str) -> ModelWeights | None:
@@ -66,7 +67,11 @@ def _product(packed: PackedWeights, name: str, w: AnyLinear, panel: int, precisi
     own = panels[panel : panel + layout.panels(n)]
     scale = packed[f"{name}.scale"][panel * layout.PANEL :][:n]
     smooth = packed[f"{name}.smooth"] if f"{name}.smooth" in packed.places else None
-    return Int8Linear(_later(shape, np.int8, lambda: layout.unpack_int8(own, n, k)), scale, w.bias, smooth)
+    codes, kept = _later(shape, np.int8, lambda: layout.unpack_int8(own, n, k)), None
+    if f"{name}.kept" in packed.places:
+        columns = packed[f"{name}.kept"][panel : panel + layout.panels(n)]
+        kept = _later((n, *columns.shape[1:2]), np.float32, lambda: layout.unpack_kept(columns, n))
+    return Int8Linear(codes, scale, w.bias, smooth, kept)
 
 
 def _later(shape: tuple[int, ...], dtype: type, make: Callable[[], np.ndarray]) -> np.ndarray:

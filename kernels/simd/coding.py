@@ -7,9 +7,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from minidistil.kernels import layout
 from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.layout import CODES, LEVELS, SMALLEST_RANGE
-from minidistil.kernels.simd.memory import get_f32, load, load_first, set_f32, set_i32, store
+from minidistil.kernels.simd.memory import get_f32, get_i32, load, load_first, set_f32, set_i32, store
 from minidistil.kernels.simd.values import (
     F32x16,
     I32x16,
@@ -31,16 +32,22 @@ _I8, _I16, _I32, _F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatT
 _ROUNDER = f32(1.5 * 2**23)
 _ROUNDER_BITS = np.int32(_ROUNDER.view(np.int32))
 
+beyond_codes = kernel(layout.beyond_codes)
+
 
 @kernel
-def code_row(x, n, smooth, out):
-    """Codes of x * smooth, with their scale and zero point: a coded row (layout.CODES).
+def code_row(x, n, smooth, columns, kept_columns, out):
+    """Codes of x * smooth, with their scale and zero point, and the columns that are kept: a coded row (layout.CODES).
 
     Args:
         x: address of float32 [n].
         smooth: address of float32 [n], or 0 for ones.
-        out: address of the coded row; written up to the next multiple of four codes, zeros beyond n.
+        columns: address of int32 [kept_columns], each below n.
+        out: address of the coded row; written up to the next multiple of four codes, zeros beyond n, and behind them.
     """
+    beyond = out + beyond_codes(n) * 4
+    for c in range(kept_columns):
+        set_f32(beyond, c, get_f32(x, get_i32(columns, c)))
     whole, mask = n - n % 16, first_lanes(n % 16)
     none = splat(f32(0.0))
     low, high, size = none, none, none

@@ -12,7 +12,8 @@ class CodeRows(NamedTuple):
     """out = codes of x * smooth, row by row (reference/int8.py).
 
     x: float32 [rows, k]. out: coded rows (layout.CODES), `ld` in elements of four bytes; codes from k to the next
-    multiple of four are written too, as zeros. coding: what smooth is, and which columns are kept.
+    multiple of four are written too, as zeros, and x itself behind them in the columns that are kept. coding: what
+    smooth is, and which these are.
     """
 
     x: Matrix
@@ -32,12 +33,14 @@ def code() -> Callable:
 
     @part
     def code_rows(o, member):
+        own = o.coding
         rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
         while True:
             first = next_task(member) * rows_per_task
             if first >= o.rows:
                 break
             for i in range(first, min(first + rows_per_task, o.rows)):
-                code_row(o.x.address + i * o.x.ld * 4, o.k, o.coding.smooth, o.out.address + i * o.out.ld * 4)
+                x, out = o.x.address + i * o.x.ld * 4, o.out.address + i * o.out.ld * 4
+                code_row(x, o.k, own.smooth, own.columns, own.kept_columns, out)
 
     return code_rows

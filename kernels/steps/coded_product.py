@@ -60,7 +60,8 @@ def code() -> Callable:
             dot = DOT_EXACT if o.dot == DOT_PAIRS and get_i32(w.limited, p) == 0 else o.dot
             multiply_coded(
                 dot, o.x.address + m * o.x.ld * 4, o.x.ld, height, w.weight + p * size, w.scale + columns,
-                w.bias + columns, w.sums + columns, words, target, ld, ahead,
+                w.bias + columns, w.sums + columns, words, w.kept + columns * w.kept_columns, w.kept_columns, target,
+                ld, ahead,
             )  # fmt: skip
             task = reserved if reserved >= 0 else next_task(member)
             if o.activation != LINEAR_ACTIVATION:

@@ -54,6 +54,7 @@ def code() -> Callable:
 
     @part
     def sum_rows(o, member):
+        own = o.coding
         rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
         while True:
             first = next_task(member) * rows_per_task
@@ -66,6 +67,7 @@ def code() -> Callable:
                 if o.norm == LAYER_NORM:
                     normalize_row(out, out, o.n, o.gain, o.shift, o.eps, member.scratch)
                 if o.coded.address != 0:
-                    code_row(out, o.n, o.coding.smooth, o.coded.address + i * o.coded.ld * 4)
+                    coded = o.coded.address + i * o.coded.ld * 4
+                    code_row(out, o.n, own.smooth, own.columns, own.kept_columns, coded)
 
     return sum_rows

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
 from minidistil.kernels.steps.decode_rows import DecodeRows
 from minidistil.kernels.steps.sum_rows import LAYER_NORM, NO_NORM, SumRows
-from minidistil.kernels.steps.table import Coding, Matrix, PackedInt8, Rows
+from minidistil.kernels.steps.table import Coding, Matrix, Rows
 from minidistil.kernels.steps.take import take
 from minidistil.weights.model_weights import Norm
 from minidistil.weights.narrow import Int8Linear, NarrowTable
@@ -42,6 +44,16 @@ def weights(seed: int, n: int, k: int, most: int = 128) -> np.ndarray:
 def linear(seed: int, n: int, k: int, smooth: bool = False, most: int = 128) -> Int8Linear:
     scale, factors = np.exp(normal(seed, n)) / 100, np.exp(normal(seed + 1, k))
     return Int8Linear(weights(seed, n, k, most), scale, normal(seed + 2, n), factors if smooth else None)
+
+
+def keeping(w: Int8Linear, columns: Sequence[int]) -> Int8Linear:
+    """A product that keeps these columns, of other weights; its codes there stay as they are: they have no effect."""
+    if not columns:
+        return w
+    n, k = w.codes.shape
+    smooth = np.ones(k, np.float32) if w.smooth is None else w.smooth.copy()
+    smooth[list(columns)] = 0
+    return replace(w, smooth=smooth, kept=normal(9, n, len(columns)))
 
 
 def check(m: int, n: int, k: int, dot: int, most: int = 128, smooth: bool = False) -> None:
@@ -302,16 +314,20 @@ def test_nothing_beyond_an_array_is_touched() -> None:
 
 
 def at_the_end_of_memory() -> None:
-    for m, n, k in ((1, 1, 1), (7, 48, 64), (9, 50, 67), (3, 97, 5), (8, 96, 129), (2, 49, 16)):
-        bytes_ = layout.coded_row(k) * 4 * (m - 1) + layout.CODES + -(-k // 4) * 4
-        x, w, rows = fenced(normal(1, m, k)), linear(2, n, k, True, most=64), fenced(np.zeros(bytes_, np.uint8))
+    for m, n, k, kept in (
+        *((1, 1, 1, 0), (7, 48, 64, 0), (9, 50, 67, 0), (3, 97, 5, 0), (8, 96, 129, 0), (2, 49, 16, 0)),
+        *((1, 1, 1, 1), (7, 48, 64, 2), (9, 50, 67, 16), (3, 97, 5, 5), (8, 96, 129, 1), (2, 49, 16, 17)),
+    ):
+        w = keeping(linear(2, n, k, True, most=64), range(k)[-kept:] if kept else [])
+        ld, size = layout.coded_row(k, len(w.columns)), layout.beyond_codes(k) + len(w.columns)
+        x, rows = fenced(normal(1, m, k)), fenced(np.zeros((ld * (m - 1) + size) * 4, np.uint8))
         smooth, out = fenced(np.asarray(w.smooth)), fenced(np.zeros((m, n), np.float32))
-        coded = Matrix(address(rows), layout.coded_row(k))
-        arrays = [fenced(array) for array in whole.packed(w).arrays]
-        weight = PackedInt8(*map(address, arrays), k, n)
+        columns, coded = fenced(w.columns) if kept else w.columns, Matrix(address(rows), ld)
+        arrays = [fenced(array) if array.size else array for array in whole.packed(w).arrays]
+        weight, coding = whole.operands(arrays, k, n), whole.coding(smooth, columns)
         own, none = Rows(address(x), k, 0), Rows(0, 0, 0)
-        take(SumRows(Matrix(address(x), k), own, none, none, m, k, coded=coded, coding=Coding(address(smooth))))
-        take(CodeRows(Matrix(address(x), k), coded, m, k, Coding(address(smooth))))
+        take(SumRows(Matrix(address(x), k), own, none, none, m, k, coded=coded, coding=coding))
+        take(CodeRows(Matrix(address(x), k), coded, m, k, coding))
         for dot in whole.DOTS.values():
             take(CodedProduct(coded, weight, Matrix(address(out), n), m, 0, dot))
             assert_same_bits(out.copy(), int8.linear(x, w))

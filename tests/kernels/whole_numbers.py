@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
 from minidistil.kernels.steps.table import Coding, Matrix, PackedInt8
 from minidistil.kernels.steps.take import take
-from minidistil.weights.narrow import Int8Linear
+from minidistil.weights.narrow import Int8Linear, kept_columns
 from tests.bits import assert_same_bits
 
 DOTS = {"exact": layout.DOT_EXACT, "pairs": layout.DOT_PAIRS}
@@ -35,6 +36,7 @@ class Rows(NamedTuple):
 
     whole: np.ndarray  # uint8 [rows, bytes]
     k: int
+    kept_columns: int = 0
 
     @property
     def matrix(self) -> Matrix:
@@ -52,27 +54,37 @@ class Rows(NamedTuple):
     def codes(self) -> np.ndarray:
         return self.whole[:, layout.CODES : layout.CODES + self.k]
 
+    @property
+    def kept(self) -> np.ndarray:
+        start = layout.beyond_codes(self.k) * 4
+        return np.ascontiguousarray(self.whole[:, start : start + self.kept_columns * 4]).view(np.float32)
+
     def check(self) -> None:
         """Fail where a byte beside a row was written, or one after its codes is not zero."""
         end = layout.CODES + self.k
         padded = layout.CODES + -(-self.k // 4) * 4
         assert not self.whole[:, end:padded].any(), "codes up to the next multiple of four are zeros"
-        assert (self.whole[:, padded:] == _GUARD).all(), "a step wrote beyond its rows"
+        assert (self.whole[:, padded + self.kept_columns * 4 :] == _GUARD).all(), "a step wrote beyond its rows"
         assert (self.whole[:, 8 : layout.CODES] == _GUARD).all(), "a step wrote between a row's numbers and its codes"
 
 
-def blank_rows(rows: int, k: int) -> Rows:
-    return Rows(np.full((rows, layout.coded_row(k) * 4), _GUARD, np.uint8), k)
+def blank_rows(rows: int, k: int, kept_columns: int = 0) -> Rows:
+    return Rows(np.full((rows, layout.coded_row(k, kept_columns) * 4), _GUARD, np.uint8), k, kept_columns)
 
 
 def coded(x: np.ndarray, smooth: np.ndarray | None = None, spare: int = 3) -> Rows:
-    """What `CodeRows` makes of rows that lie `spare` elements apart."""
-    m, k = x.shape
-    source, out = np.full((m, k + spare), np.nan, np.float32), blank_rows(m, k)
+    """What `CodeRows` makes of rows that lie `spare` elements apart; columns are kept where smooth is zero."""
+    (m, k), columns = x.shape, kept_columns(smooth)
+    source, out = np.full((m, k + spare), np.nan, np.float32), blank_rows(m, k, len(columns))
     source[:, :k] = x
-    take(CodeRows(Matrix(address(source), k + spare), out.matrix, m, k, Coding(address(smooth))))
+    take(CodeRows(Matrix(address(source), k + spare), out.matrix, m, k, coding(smooth, columns)))
     out.check()
     return out
+
+
+def coding(smooth: np.ndarray | None, columns: np.ndarray) -> Coding:
+    """Of arrays that must live as long as it is used."""
+    return Coding(address(smooth), address(columns) if columns.size else 0, len(columns))
 
 
 def given(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> Rows:
@@ -95,8 +107,17 @@ def packed(w: Int8Linear) -> Packed:
     columns = [np.zeros(panels * layout.PANEL, x.dtype) for x in (w.scale, w.bias, sums)]
     for column, values in zip(columns, (w.scale, w.bias, sums), strict=True):
         column[:n] = values
-    arrays = (weight, *columns, layout.limited(w.codes))
-    return Packed(PackedInt8(*map(address, arrays), k, n), arrays)
+    kept = np.zeros((panels, len(w.columns), layout.PANEL), np.float32)
+    if w.kept is not None:
+        layout.pack_kept(w.kept, kept)
+    arrays = (weight, *columns, layout.limited(w.codes), kept)
+    return Packed(operands(arrays, k, n), arrays)
+
+
+def operands(arrays: Sequence[np.ndarray], k: int, n: int) -> PackedInt8:
+    """Of the arrays of `Packed`, wherever they lie."""
+    *whole, kept = arrays
+    return PackedInt8(*map(address, whole), k, n, address(kept) if kept.size else 0, kept.shape[1])
 
 
 def product(rows: Rows, w: Int8Linear, dot: int, activation: int = 0) -> np.ndarray:

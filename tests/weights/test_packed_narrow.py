@@ -15,7 +15,7 @@ import pytest
 import minidistil
 from minidistil.kernels import layout
 from minidistil.kernels.code import target
-from minidistil.weights import CheckpointError, open_checkpoint, packed_model, packing, quantizing, read_model
+from minidistil.weights import CheckpointError, open_checkpoint, packed_model, packed_products, quantizing, read_model
 from minidistil.weights.conversion import in_precision
 from minidistil.weights.file_names import PACKED_FILES
 from minidistil.weights.model_weights import LayerWeights, ModelWeights
@@ -212,13 +212,13 @@ def test_a_mapped_file_is_let_go_by_and_by(precision: str, tmp_path: Path, monke
     weights = narrow(build.model_weights({**SMALL, "hidden_dim": 4000}), precision)
     layer = weights.encoder.layers[0]
     assert isinstance(layer, LayerWeights)
-    array = packing.numbers(layer.lin1)
+    array = packed_products.numbers(layer.lin1)
     (tmp_path / "file").write_bytes(array.tobytes())
     with (tmp_path / "file").open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     view = np.frombuffer(mapped, array.dtype).reshape(array.shape)
-    let_go, release = [], packing.release_pages
-    monkeypatch.setattr(packing, "release_pages", lambda rows: let_go.append(rows) or release(rows))
+    let_go, release = [], packed_products.release_pages
+    monkeypatch.setattr(packed_products, "release_pages", lambda rows: let_go.append(rows) or release(rows))
     kind = "bits" if precision == "bfloat16" else "codes"
     packed = pack_model(broken(weights, "lin1", **{kind: view}))
     rows = [len(rows) for rows in let_go if np.shares_memory(rows, view)]

@@ -205,8 +205,13 @@ class Planner:
         if place.dtype != "I8":
             return Weight(Packed(weight, bias, place.shape[1], n, int(place.dtype == "U16")))
         scale, sums, limited = (address(f"{name}.{kind}") for kind in ("scale", "sums", "limited"))
-        smooth = address(f"{name}.smooth") if f"{name}.smooth" in self._packed else 0
-        return Weight(PackedInt8(weight, scale, bias, sums, limited, place.shape[1] * 4, n), Coding(smooth))
+        smooth, kept, columns = (
+            address(f"{name}.{kind}") if f"{name}.{kind}" in self._packed else 0
+            for kind in ("smooth", "kept", "columns")
+        )
+        count = self._packed.places[f"{name}.columns"].shape[0] if columns else 0
+        packed = PackedInt8(weight, scale, bias, sums, limited, place.shape[1] * 4, n, kept, count)
+        return Weight(packed, Coding(smooth, columns, count))
 
     def look_up(self, name: str, table: Table, ids: Variable) -> Rows:
         """Rows of a table of embeddings by number: where they lie, or in a buffer of this name if they are decoded."""
@@ -255,15 +260,15 @@ class Planner:
         if isinstance(packed, Packed):
             packed = packed._replace(n=into.padded)
             step: NamedTuple = Product(x.matrix, packed, into.matrix, x.rows, kind, int(bias_last))
-            size = 2 if packed.bf16 else 4
+            weight_bytes = weights * (2 if packed.bf16 else 4)
         else:
             if bias_last:
                 raise ValueError(f"{name}: a product of whole numbers has its bias added within")
             coded = self._code(name, x, w.coding)
             packed = packed._replace(k=x.columns, n=into.padded)
             step = CodedProduct(coded, packed, into.matrix, x.rows, kind, target.dot())
-            size = 1
-        self._add(step, name, meets, into, weights, weights * size)
+            weight_bytes = weights + into.columns * packed.kept_columns * 4
+        self._add(step, name, meets, into, weights, weight_bytes)
         return replace(into, rows=x.rows)
 
     def attend(self, q: Array, k: Array, v: Array, *, into: Array) -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minidistil.backends.batch import PackedBatch
+from minidistil.backends.engine.passes import Limits
 from minidistil.weights import open_checkpoint, read_model
 from minidistil.weights.config import Config
 from minidistil.weights.model_weights import (
@@ -44,6 +45,11 @@ _LAYERS = {
         "output_layer_norm": "output.LayerNorm",
     },
 }
+
+
+def limits(threads: int, tokens: int, apart: bool) -> Limits:
+    """Passes of so many tokens at most; by single threads wherever there are enough sentences, or by all together."""
+    return Limits(threads, tokens, tokens, 1 if apart else 1 << 40)
 
 
 def config(values: dict) -> Config:

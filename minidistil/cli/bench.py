@@ -157,13 +157,13 @@ def _bench(
 
 
 def _check_lengths(positions: int, lengths: list[int], batch: int) -> None:
-    from minidistil.backends.engine.engine import TOKEN_BUDGET
+    from minidistil.backends.engine.passes import MOST_TOKENS
 
     if max(lengths) > positions:
         raise click.UsageError(f"--lengths: this model has {positions} positions, {max(lengths)} were asked for")
-    if batch * max(lengths) > TOKEN_BUDGET and batch > 1:
+    if batch * max(lengths) > MOST_TOKENS and batch > 1:
         raise click.UsageError(
-            f"--batch {batch} of {max(lengths)} tokens is more than one pass ({TOKEN_BUDGET} tokens): larger batches "
+            f"--batch {batch} of {max(lengths)} tokens is more than one pass ({MOST_TOKENS} tokens): larger batches "
             "are run as several, and take as much longer"
         )
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistil.backends.batch import PackedBatch
-from minidistil.backends.engine import Engine, engine
+from minidistil.backends.engine import Engine
 from minidistil.backends.reference import Reference, exact
 from tests import build, synthetic
 from tests.bits import assert_same_bits
@@ -38,14 +38,14 @@ lengths = st.one_of(st.integers(1, 40), st.sampled_from([47, 48, 49, 144, 145, 1
 companies = st.lists(st.tuples(st.integers(0, 3), lengths), min_size=1, max_size=9)
 
 
-@given(companies, st.sampled_from([1, 2, 3]), st.sampled_from([1, 64, 2048]))
+@given(companies, st.sampled_from([1, 2, 3]), st.sampled_from([1, 64, 2048]), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_company_order_threads_and_passes_change_no_bit(
-    company: list[tuple[int, int]], threads: int, budget: int
+    company: list[tuple[int, int]], threads: int, tokens: int, apart: bool
 ) -> None:
     backend = make(threads)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "TOKEN_BUDGET", budget)
+        patch.setattr(backend, "limits", build.limits(threads, tokens, apart))
         encoded = backend.encode(build.batch([sentence(*s) for s in company]), hidden_states=True)
     logits = backend.masked_lm(encoded.last)
     start = 0
@@ -57,17 +57,18 @@ def test_company_order_threads_and_passes_change_no_bit(
         start += length
 
 
-@given(companies, st.data(), st.sampled_from([1, 2]), st.sampled_from([50, 2048]))
+@given(companies, st.data(), st.sampled_from([1, 2]), st.sampled_from([50, 2048]), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_rows_asked_for_are_the_rows_of_the_whole(
-    company: list[tuple[int, int]], data: st.DataObject, threads: int, budget: int
+    company: list[tuple[int, int]], data: st.DataObject, threads: int, tokens: int, apart: bool
 ) -> None:
     batch = build.batch([sentence(*s) for s in company])
     rows = data.draw(st.lists(st.integers(0, batch.tokens - 1), max_size=12))
     whole = make(1).encode(batch).last
+    backend = make(threads)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "TOKEN_BUDGET", budget)
-        some = make(threads).encode(batch, rows=np.array(rows, np.int64)).last
+        patch.setattr(backend, "limits", build.limits(threads, tokens, apart))
+        some = backend.encode(batch, rows=np.array(rows, np.int64)).last
     assert_same_bits(some, whole[np.array(rows, np.int64)])
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistil.backends.batch import PackedBatch
-from minidistil.backends.engine import Engine, engine, profile
+from minidistil.backends.engine import Engine, profile
 from minidistil.backends.reference import Reference, exact
 from minidistil.kernels import layout
 from minidistil.models.inputs import pack_sentences
@@ -97,31 +97,34 @@ lengths = st.one_of(st.integers(1, 40), st.sampled_from([47, 48, 49, 144, 145, 1
 companies = st.lists(st.tuples(st.integers(0, 3), lengths), min_size=1, max_size=9)
 
 
-@given(companies, st.sampled_from([1, 2, 3]), st.sampled_from([1, 64, 2048]))
+@given(companies, st.sampled_from([1, 2, 3]), st.sampled_from([1, 64, 2048]), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_company_order_threads_and_passes_change_no_bit(
-    company: list[tuple[int, int]], threads: int, budget: int
+    company: list[tuple[int, int]], threads: int, tokens: int, apart: bool
 ) -> None:
     """Neighbours of a token are those of its sentence, whoever travels beside it."""
+    backend, batch = make(threads), build.batch([ids(*s) for s in company])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "TOKEN_BUDGET", budget)
-        batch = build.batch([ids(*s) for s in company])
-        encoded = make(threads).encode(batch, hidden_states=True)
+        patch.setattr(backend, "limits", build.limits(threads, tokens, apart))
+        encoded = backend.encode(batch, hidden_states=True)
     states = np.stack(encoded.hidden_states or ())
     for (seed, length), start in zip(company, batch.offsets, strict=False):
         assert_same_bits(np.ascontiguousarray(states[:, start : start + length]), alone(seed, length))
 
 
-@given(companies, st.data(), st.sampled_from(KINDS), st.sampled_from([1, 2]), st.sampled_from([50, 2048]))
+@given(
+    companies, st.data(), st.sampled_from(KINDS), st.sampled_from([1, 2]), st.sampled_from([50, 2048]), st.booleans()
+)
 @settings(max_examples=40, deadline=None)
 def test_rows_asked_for_are_the_rows_of_the_whole(
-    company: list[tuple[int, int]], data: st.DataObject, kind: str, threads: int, budget: int
+    company: list[tuple[int, int]], data: st.DataObject, kind: str, threads: int, tokens: int, apart: bool
 ) -> None:
     batch = build.batch([ids(*s) for s in company])
     rows = np.array(data.draw(st.lists(st.integers(0, batch.tokens - 1), max_size=12)), np.int64)
+    backend = make(threads, kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "TOKEN_BUDGET", budget)
-        some = make(threads, kind).encode(batch, rows=rows).last
+        patch.setattr(backend, "limits", build.limits(threads, tokens, apart))
+        some = backend.encode(batch, rows=rows).last
     assert_same_bits(some, make(1, kind).encode(batch).last[rows])
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import minidistil
 from minidistil.backends.batch import PackedBatch
-from minidistil.backends.engine import Engine, engine, profile
+from minidistil.backends.engine import Engine, profile
 from minidistil.backends.reference import Reference, exact
 from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
@@ -183,16 +183,22 @@ companies = st.lists(st.tuples(st.integers(0, 3), lengths), min_size=1, max_size
 
 @given(
     st.sampled_from(list(KINDS)), st.sampled_from(PRECISIONS), companies, st.sampled_from([1, 2, 3]),
-    st.sampled_from([1, 64, 2048]), st.data(),
+    st.sampled_from([1, 64, 2048]), st.booleans(), st.data(),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
 def test_company_order_threads_and_passes_change_no_bit(
-    kind: str, precision: str, company: list[tuple[int, int]], threads: int, budget: int, data: st.DataObject
+    kind: str,
+    precision: str,
+    company: list[tuple[int, int]],
+    threads: int,
+    tokens: int,
+    apart: bool,
+    data: st.DataObject,
 ) -> None:
     backend, batch = make(kind, precision, threads), build.batch([ids(*s) for s in company])
     rows = np.array(data.draw(st.lists(st.integers(0, batch.tokens - 1), max_size=12)), np.int64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "TOKEN_BUDGET", budget)
+        patch.setattr(backend, "limits", build.limits(threads, tokens, apart))
         encoded = backend.encode(batch, hidden_states=True)
         some = backend.encode(batch, rows=rows).last
     states, logits = np.stack(encoded.hidden_states or ()), backend.masked_lm(encoded.last)

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from minidistil.backends.engine import Engine, threads
+from minidistil.backends.engine.passes import cut_in_passes
 from minidistil.weights.packing import pack_model
 from tests import build, forks, synthetic
 from tests.bits import assert_same_bits
@@ -34,8 +36,18 @@ def batch(seed: int = 0) -> object:
     return build.batch([rng.integers(0, 1200, n) for n in (3, 50, 17)])
 
 
+def many(seed: int = 0) -> object:
+    """A batch of which every thread of up to four takes passes by itself."""
+    rng = np.random.default_rng(seed)
+    return build.batch([rng.integers(0, 1200, n) for n in rng.integers(15, 20, 40)])
+
+
+BATCHES = pytest.mark.parametrize("batch", [batch, many])
+
+
+@BATCHES
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_eight_callers_at_once(parts: tuple, count: int) -> None:
+def test_eight_callers_at_once(parts: tuple, count: int, batch: Callable) -> None:
     engine = Engine(*parts, threads=count)
     want = [Engine(*parts, threads=1).encode(batch(i)).last for i in range(8)]
     wrong: list[BaseException] = []
@@ -137,6 +149,77 @@ def test_a_worker_that_fails_sends_all_home(parts: tuple, monkeypatch: pytest.Mo
     assert_same_bits(engine.encode(batch()).last, want)
 
 
+def takes(engine: Engine, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None] = lambda: None) -> list[str]:
+    """Names of the threads that take passes alone, as they begin one; `act` is called by each then."""
+    names, run = [], engine._run
+
+    def watched(*args: object, alone: bool = False, **options: object) -> object:
+        if alone:
+            names.append(threading.current_thread().name)
+            act()
+        return run(*args, alone=alone, **options)
+
+    monkeypatch.setattr(engine, "_run", watched)
+    return names
+
+
+def test_each_thread_takes_passes_by_itself(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, both = Engine(*parts, threads=2), threading.Barrier(2)
+    engine.limits = build.limits(2, 100, True)
+    want = Engine(*parts, threads=1).encode(many(), hidden_states=True, attentions=True)
+    names = takes(engine, monkeypatch, lambda: both.wait(60))  # nobody takes one before the other has one too
+    got = engine.encode(many(), hidden_states=True, attentions=True)
+    assert set(names) == {threading.current_thread().name, "minidistil-1"}
+    assert len(names) == len(cut_in_passes(many(), None, engine.limits).passes) > 2
+    assert_same_bits(np.stack(got.hidden_states), np.stack(want.hidden_states))
+    for ours, others in zip(got.attentions, want.attentions, strict=True):
+        for a, b in zip(ours, others, strict=True):
+            assert_same_bits(a, b, "attentions")
+
+
+@pytest.mark.parametrize("where", ["caller", "worker"])
+def test_a_pass_that_fails_is_the_last(parts: tuple, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    engine, both, met = Engine(*parts, threads=2), threading.Barrier(2), threading.Event()
+    engine.limits = build.limits(2, 20, True)
+    want = engine.encode(many()).last
+
+    def fail() -> None:
+        if (threading.current_thread().name == "minidistil-1") == (where == "worker"):
+            both.wait(60)
+            raise RuntimeError("broken")
+        if not met.is_set():
+            met.set()
+            both.wait(60)
+        time.sleep(0.02)
+
+    with monkeypatch.context() as patch:
+        names = takes(engine, patch, fail)
+        with pytest.raises(RuntimeError, match="broken"):
+            engine.encode(many())
+        assert len(names) < len(cut_in_passes(many(), None, engine.limits).passes) // 2
+    assert_same_bits(engine.encode(many()).last, want)
+    assert_same_bits(engine.encode(batch()).last, Engine(*parts, threads=1).encode(batch()).last)
+
+
+def test_nobody_waits_for_a_worker_that_is_late(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller takes all passes then; the worker finds nothing to do, and after it the next call."""
+    engine, take, late = Engine(*parts, threads=2), threads._Apart.take, threading.Event()
+
+    def slow(apart: object, number: int) -> None:
+        if number:
+            assert late.wait(60)
+        take(apart, number)
+
+    monkeypatch.setattr(threads._Apart, "take", slow)
+    names = takes(engine, monkeypatch)
+    want = [Engine(*parts, threads=1).encode(some()).last for some in (many, batch)]
+    for _ in range(3):
+        assert_same_bits(engine.encode(many()).last, want[0])
+    assert set(names) == {threading.current_thread().name}
+    late.set()
+    assert_same_bits(engine.encode(batch()).last, want[1])  # which both have to take
+
+
 def started_since(before: set[threading.Thread]) -> set[threading.Thread]:
     return set(threading.enumerate()) - before
 
@@ -155,15 +238,19 @@ def test_threads_end_with_the_engine(parts: tuple) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@BATCHES
 @pytest.mark.parametrize("count", [1, 2])
-def test_forked_child_computes(parts: tuple, count: int) -> None:
+def test_forked_child_computes(parts: tuple, count: int, batch: Callable) -> None:
     engine = Engine(*parts, threads=count)
     want = engine.encode(batch()).last  # the parent's team is awake
     assert forked(lambda: engine.encode(batch()).last.tobytes()) == want.tobytes()
     assert_same_bits(engine.encode(batch()).last, want)
 
 
-def test_an_interrupted_call_leaves_the_engine_usable(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+@BATCHES
+def test_an_interrupted_call_leaves_the_engine_usable(
+    parts: tuple, monkeypatch: pytest.MonkeyPatch, batch: Callable
+) -> None:
     """Ctrl-C at the worst moment: the workers have started and wait for the caller, who never comes."""
     engine = Engine(*parts, threads=3)
     want = engine.encode(batch()).last
@@ -191,35 +278,37 @@ from minidistil.backends.engine import Engine, threads
 from tests import build, forks, synthetic
 config = {**synthetic.DISTILBERT_BASE, "n_layers": 1, "vocab_size": 100, "architectures": ["DistilBertModel"]}
 engine = Engine(build.config(config), build.model_weights(config), threads=2)
+engine.limits = build.limits(2, 2048, {apart})
 sentences = build.batch([np.zeros(512, np.int64)] * 600)
 want = engine.encode(build.batch([np.arange(9)])).last
-passes, begun, start = 0, threading.Event(), threads._Crew.start
+passes, begun, run = 0, threading.Event(), engine._run
 
 def interrupt():  # while compiled code runs: of the first pass, or of a later one where this thread has to wait
     begun.wait()
     os.kill(os.getpid(), signal.SIGINT)
 
-def counted(crew, job):
+def counted(*args, **options):
     global passes
     passes += 1
     begun.set()
-    start(crew, job)
+    return run(*args, **options)
 
 threading.Thread(target=interrupt).start()
-threads._Crew.start = counted
+engine._run = counted
 try:
     engine.encode(sentences)
     print("finished")
 except KeyboardInterrupt:
-    assert 1 <= passes < 600 * 512 // 2048, passes
+    assert 1 <= passes < 600 * 512 // 2048 // 2, passes
     assert (engine.encode(build.batch([np.arange(9)])).last == want).all()
     print("usable")
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_during_a_long_encode() -> None:
-    assert python(_LONG, cwd=ROOT) == "usable"
+@pytest.mark.parametrize("apart", [False, True])
+def test_ctrl_c_during_a_long_encode(apart: bool) -> None:
+    assert python(_LONG.replace("{apart}", str(apart)), cwd=ROOT) == "usable"
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,7 @@ from minidistil.weights import open_checkpoint
 from tests.processes import python
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
-DOCUMENTS += [
-    f"docs/{name}.md" for name in ("architecture", "arithmetic", "commands", "limits", "migration", "running")
-]
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -72,6 +69,16 @@ def test_links_lead_somewhere(document):
     links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
     folder = (ROOT / document).parent
     assert [link for link in links if not (folder / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_nothing_is_left_of_a_merge(document):
+    """No marks of a conflict, and no long line of prose that stands twice."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    lines = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE).splitlines()  # without blocks of code
+    assert [line for line in lines if re.match(r"(<<<<<<<|=======|>>>>>>>)( |$)", line)] == []
+    prose = [line for line in lines if len(line) > 60 and not line.startswith(("|", " |", "   "))]
+    assert sorted({line for line in prose if prose.count(line) > 1}) == []
 
 
 def test_the_picture_of_the_floors_is_todays():

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from minidistil._float_mode import default_mode
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.engine.operations import Operations
+from minidistil.backends.engine.passes import cut_in_passes, limits
 from minidistil.backends.engine.plan import Plan, Written
 from minidistil.backends.engine.planner import Asked
 from minidistil.backends.engine.threads import Team, default_threads
@@ -23,14 +23,11 @@ from minidistil.weights.model_weights import EmbeddingWeights, MobileEmbeddingWe
 from minidistil.weights.narrow import NarrowTable
 from minidistil.weights.packing import PackedWeights, is_packed_from, pack_model
 
-# A pass has so many floating point operations and tokens at most (or one sentence). Enough that the weights' way from
-# memory is forgotten; few enough that it takes half a second on one core, so that Ctrl-C is heard, and little memory.
-PASS_OPERATIONS = 48e9
-TOKEN_BUDGET = 2048
-
 # Rows of the vocabulary product at once: logits are the caller's memory, the transformed rows ours.
 _HEAD_ROWS = 512
 
+
+_ALONE = Team(1)
 
 EngineUnavailable = native.Unavailable
 """The engine cannot run on this machine; the message says why."""
@@ -41,6 +38,12 @@ class Engine(Operations):
 
     Safe to call from several threads. With `threads=1` callers run side by side; otherwise they share the team and take
     turns.
+
+    Attributes:
+        config: the model's numbers.
+        threads: of the team.
+        plan: the passes.
+        limits: how batches are cut into passes.
     """
 
     @default_mode()
@@ -70,9 +73,9 @@ class Engine(Operations):
         self._packed = packed
         self.plan = Plan(config, weights, packed)
         native.entry("run")  # compiled now where it never was, or found impossible here
-        self._token_operations = self.plan.token_operations()
+        self.limits = limits(self.threads, self.plan.token_operations(), config.hidden_dim)
         self._team = Team(self.threads)
-        self._workspaces = WorkspacePool(config.head_dim, self.threads)
+        self._workspaces = WorkspacePool(config.head_dim)
 
     def encode(
         self,
@@ -87,15 +90,24 @@ class Engine(Operations):
         wanted = None if rows is None else batch.rows(rows)
         everything = hidden_states or attentions or batch.attention_bias is not None
         limited = None if everything else wanted
-        budget = max(1, min(TOKEN_BUDGET, int(PASS_OPERATIONS / self._token_operations)))
         distinct = None if limited is None else _distinct(limited)
         config, count = self.config, batch.tokens if distinct is None else len(distinct)
         last = np.empty((count, config.dim), np.float32)  # each pass writes its own part
         states = np.empty((config.n_layers, batch.tokens, config.dim), np.float32) if hidden_states else None
-        maps: list[tuple[tuple[np.ndarray, ...], ...]] = []
-        for part in _passes(batch, distinct, budget):
+        cut = cut_in_passes(batch, distinct, self.limits)
+        maps: list[tuple[tuple[np.ndarray, ...], ...]] = [()] * len(cut.passes)
+
+        def take(i: int) -> None:
+            part = cut.passes[i]
             own = None if states is None else states[:, part.tokens]
-            maps.append(self._run(part.batch, last[part.results], own, attentions, part.rows))
+            maps[i] = self._run(part.batch, last[part.results], own, attentions, part.rows, alone=cut.apart)
+
+        if cut.apart:
+            with self._team.turn():
+                self._team.run_apart([functools.partial(take, i) for i in cut.order])
+        else:
+            for i in cut.order:
+                take(i)
         if limited is not None and distinct is not None:
             last = _in_order_asked(last, limited, distinct)
         layers = None if states is None else (*states, last)
@@ -119,7 +131,7 @@ class Engine(Operations):
         return logits
 
     def clock(self, batch: PackedBatch) -> np.ndarray:
-        """Encode a batch of at most TOKEN_BUDGET tokens and tell when the threads met after each step.
+        """Encode a batch of at most MOST_TOKENS tokens and tell when the threads met after each step.
 
         Returns:
             int64 [steps], nanoseconds of the monotonic clock; 0 where they did not meet. See
@@ -138,6 +150,7 @@ class Engine(Operations):
         attentions: bool = False,
         rows: np.ndarray | None = None,
         clock: np.ndarray | None = None,
+        alone: bool = False,
     ) -> tuple[tuple[np.ndarray, ...], ...]:
         """One pass over a few sentences.
 
@@ -148,6 +161,7 @@ class Engine(Operations):
             attentions: whether they are wanted.
             rows: int [R] in increasing order; None for all.
             clock: int64 [steps], overwritten; or None.
+            alone: whether this thread takes it by itself, in the team's turn.
 
         Returns:
             Attentions float32 [H, n, n], by layer and sentence; none where they are not wanted.
@@ -189,13 +203,16 @@ class Engine(Operations):
         asked = Asked(states is not None, attentions, rows is not None, embeds is not None and self._words == 0)
         encoding = self.plan.encode(asked)
         keep = (batch, types, inputs, wanted, last, states, maps, places, clock)
-        self._take(encoding, values, T, int(lengths.max()), keep)
+        self._take(encoding, values, T, int(lengths.max()), keep, alone)
         return () if maps is None or places is None else self._split(maps, places, lengths)
 
-    def _take(self, written: Written, values: dict[str, int], tokens: int, longest: int, keep: object) -> None:
+    def _take(
+        self, written: Written, values: dict[str, int], tokens: int, longest: int, keep: object, alone: bool = False
+    ) -> None:
         """Run what is planned; `values` are its variables but those of the workspace, `keep` what they point into."""
-        with self._team.turn(), self._workspaces.borrow(written.buffers, tokens, longest) as work:
-            self._team.run(written.steps, {**values, **work.values}, (self, work, keep))
+        team = _ALONE if alone else self._team
+        with team.turn(), self._workspaces.borrow(written.buffers, tokens, longest, team.threads) as work:
+            team.run(written.steps, {**values, **work.values}, (self, work, keep))
 
     def _split(self, maps: np.ndarray, places: np.ndarray, lengths: np.ndarray) -> tuple[tuple[np.ndarray, ...], ...]:
         """Cut the block of attentions into [layer][sentence] arrays [H, n, n]."""
@@ -217,51 +234,6 @@ def warmup(training: bool = False) -> None:
     """
     for name in native.ENTRIES if training else (native.FIRST,):
         native.entry(name)
-
-
-class _Pass(NamedTuple):
-    """A part of a batch.
-
-    Attributes:
-        batch: its sentences.
-        tokens: their tokens in the whole batch.
-        rows: which of its tokens are wanted, or None for all.
-        results: the place of its results among all.
-    """
-
-    batch: PackedBatch
-    tokens: slice
-    rows: np.ndarray | None
-    results: slice
-
-
-def _passes(batch: PackedBatch, rows: np.ndarray | None, budget: int) -> Iterator[_Pass]:
-    """Cut a batch between sentences into parts of `budget` tokens at most (or one sentence); `rows` are sorted."""
-    first = 0
-    while first < batch.sentences:
-        limit = batch.offsets[first] + budget
-        end = max(first + 1, int(np.searchsorted(batch.offsets, limit, side="right")) - 1)
-        start, stop = int(batch.offsets[first]), int(batch.offsets[end])
-        some, results = None, slice(start, stop)
-        if rows is not None:
-            results = slice(int(np.searchsorted(rows, start)), int(np.searchsorted(rows, stop)))
-            some = rows[results] - start
-        if some is None or len(some):
-            part = batch if end - first == batch.sentences else _part(batch, first, end)
-            yield _Pass(part, slice(start, stop), some, results)
-        first = end
-
-
-def _part(batch: PackedBatch, first: int, end: int) -> PackedBatch:
-    tokens = slice(int(batch.offsets[first]), int(batch.offsets[end]))
-    return PackedBatch(
-        None if batch.input_ids is None else batch.input_ids[tokens],
-        batch.position_ids[tokens],
-        None if batch.token_type_ids is None else batch.token_type_ids[tokens],
-        None if batch.inputs_embeds is None else batch.inputs_embeds[tokens],
-        batch.offsets[first : end + 1] - batch.offsets[first],
-        None if batch.attention_bias is None else batch.attention_bias[first:end],
-    )
 
 
 def _in_order_asked(last: np.ndarray, rows: np.ndarray, ordered: np.ndarray) -> np.ndarray:

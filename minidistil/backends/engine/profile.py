@@ -93,7 +93,7 @@ def profile(engine: Engine, batch: PackedBatch, passes: int = 9, seconds: float 
 
     Args:
         engine: of the model.
-        batch: at most engine.TOKEN_BUDGET tokens.
+        batch: at most passes.MOST_TOKENS tokens.
         passes: how many are timed at least, after one that is not.
         seconds: for how long at least.
     """

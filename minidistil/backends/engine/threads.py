@@ -6,9 +6,11 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,23 +108,54 @@ class Team:
         if self.threads == 1:
             entry(address, 0, 1)
             return
-        if self._crew is None:
-            self._crew = _Crew(self, self.threads - 1)
-        crew = self._crew
         memory, errors = call[steps.team :], list[BaseException]()
         try:
-            crew.start(_Job(entry, address, self.threads, memory, errors, (call, keep)))
+            self._wake(_Together(entry, address, self.threads, memory, errors, (call, keep)))
             if not entry(address, 0, self.threads):
                 raise errors[0]
         except BaseException:
-            # Whoever waits for this thread goes home, and nobody reuses threads in an unknown state.
-            memory[layout.ABORT] = 1
-            crew.dismiss()
-            self._crew = None
+            memory[layout.ABORT] = 1  # whoever waits for this thread goes home
+            self._leave()
             raise
 
+    def run_apart(self, jobs: Sequence[Callable[[], None]]) -> None:
+        """Call jobs, each on one thread, in order, as threads come free; within a `turn`.
 
-class _Job(NamedTuple):
+        The threads do not meet: this pays where there are many jobs of one size, each of them long.
+
+        Raises:
+            Exception: what a job raised; none is begun after that.
+        """
+        if self.threads == 1:
+            for job in jobs:
+                job()
+            return
+        apart = _Apart(jobs)
+        try:
+            self._wake(apart)
+            apart.take(0)
+            apart.wait()
+        except BaseException:
+            apart.stop()
+            self._leave()
+            raise
+
+    def _wake(self, job: _Together | _Apart) -> None:
+        """Set the workers to a job."""
+        if self._crew is None:
+            self._crew = _Crew(self, self.threads - 1)
+        self._crew.start(job)
+
+    def _leave(self) -> None:
+        """Reuse no threads in an unknown state."""
+        if self._crew is not None:
+            self._crew.dismiss()
+        self._crew = None
+
+
+class _Together(NamedTuple):
+    """A call of one function that all threads enter and leave together."""
+
     entry: native.Entry
     address: int
     threads: int
@@ -130,55 +163,86 @@ class _Job(NamedTuple):
     errors: list[BaseException]
     keep: Any
 
+    def take(self, number: int) -> None:
+        """A thread's part."""
+        try:
+            self.entry(self.address, number, self.threads)
+        except BaseException as error:
+            self.errors.append(error)
+            self.memory[layout.ABORT] = 1
+
+
+class _Apart:
+    """Jobs of which each thread takes one after another, until none is left."""
+
+    def __init__(self, jobs: Sequence[Callable[[], None]]) -> None:
+        self._left = deque(jobs)
+        self._running = 0
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+
+    def take(self, number: int) -> None:
+        """A thread's part."""
+        while True:
+            with self._changed:
+                if not self._left:
+                    return
+                job = self._left.popleft()
+                self._running += 1
+            try:
+                job()
+            except BaseException as error:
+                self._error = error
+                self.stop()
+                if number == 0:
+                    raise
+            finally:
+                del job
+                with self._changed:
+                    self._running -= 1
+                    self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Until all jobs are done; raises what one raised."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running and not self._left)
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Begin no more."""
+        with self._changed:
+            self._left.clear()
+
 
 class _Crew:
-    """Worker threads, each woken by a lock of its own.
+    """Worker threads, each with jobs of its own waiting for it.
 
-    Nobody waits for them after a job: a list's last act is a meeting of all threads, so when the caller's thread has
+    Nobody waits for them after a job. What all enter together ends with a meeting of all threads: when the caller's has
     left it, all work is done. A worker that is slow to come home finds the next job waiting.
     """
 
     def __init__(self, team: Team, workers: int) -> None:
-        self._members = [_Member(i + 1) for i in range(workers)]
-        # Members hold no reference to the team, so that it can be collected, and they with it.
-        weakref.finalize(team, _dismiss, self._members)
-        for member in self._members:
-            threading.Thread(target=member.work, name=f"minidistil-{member.number}", daemon=True).start()
+        self._jobs: list[SimpleQueue[_Together | _Apart | None]] = [SimpleQueue() for _ in range(workers)]
+        # Workers hold no reference to the team, so that it can be collected, and they with it.
+        weakref.finalize(team, _dismiss, self._jobs)
+        for number, jobs in enumerate(self._jobs, 1):
+            threading.Thread(target=_work, args=(number, jobs), name=f"minidistil-{number}", daemon=True).start()
 
-    def start(self, job: _Job) -> None:
-        for member in self._members:
-            member.job = job
-            member.go.release()
+    def start(self, job: _Together | _Apart) -> None:
+        for jobs in self._jobs:
+            jobs.put(job)
 
     def dismiss(self) -> None:
-        _dismiss(self._members)
+        _dismiss(self._jobs)
 
 
-class _Member:
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.job: _Job | None = None
-        self.leave = False
-        self.go = threading.Lock()
-        self.go.acquire()
-
-    def work(self) -> None:
-        while True:
-            self.go.acquire()
-            if self.leave:
-                return
-            job, self.job = self.job, None
-            if job is not None:
-                try:
-                    job.entry(job.address, self.number, job.threads)
-                except BaseException as error:
-                    job.errors.append(error)
-                    job.memory[layout.ABORT] = 1
-            del job  # between jobs a worker keeps nothing alive
+def _work(number: int, jobs: SimpleQueue[_Together | _Apart | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job.take(number)
+        del job  # between jobs a worker keeps nothing alive
 
 
-def _dismiss(members: list[_Member]) -> None:
-    for member in members:
-        member.leave = True
-        if member.go.locked():
-            member.go.release()
+def _dismiss(queues: list[SimpleQueue[_Together | _Apart | None]]) -> None:
+    for jobs in queues:
+        jobs.put(None)

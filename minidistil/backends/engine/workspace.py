@@ -31,19 +31,19 @@ class Workspace(NamedTuple):
 class WorkspacePool:
     """Blocks of memory that are free, with their addresses; a caller takes one, or makes one, and gives it back."""
 
-    def __init__(self, head_dim: int, threads: int) -> None:
-        self._head_dim, self._threads = head_dim, threads
+    def __init__(self, head_dim: int) -> None:
+        self._head_dim = head_dim
         # Its pops and appends are atomic: no lock that a fork could leave locked in the child.
         self._free: deque[tuple[np.ndarray, int]] = deque()
 
     @contextmanager
-    def borrow(self, buffers: Mapping[str, int], tokens: int, longest: int) -> Iterator[Workspace]:
+    def borrow(self, buffers: Mapping[str, int], tokens: int, longest: int, threads: int) -> Iterator[Workspace]:
         """A workspace for so many tokens in sentences of at most `longest`; `buffers` have so many elements a token.
 
         It is dropped where the caller leaves with an exception: a thread may still be writing to it.
         """
         scratch = layout.scratch_floats(longest, self._head_dim)
-        size = tokens * sum(buffers.values()) + self._threads * scratch
+        size = tokens * sum(buffers.values()) + threads * scratch
         try:
             block, start = self._free.pop()
         except IndexError:

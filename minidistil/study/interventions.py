@@ -2,7 +2,7 @@
 
 A head that is switched off has a context of zeros. On the exact reference the pass runs on from it. The engine gives
 the same bits where the head's values are zeros, of weights and biases of zeros, which are packed in the place of
-v_lin's: in any precision, as whole numbers are zero too.
+v_lin's: in any precision, as whole numbers are zero too, and what is kept beside them.
 
 Legend: `n` tokens, `D` width, `L` layers, `H` heads, `A` numbers of the answer, `R` tokens changed.
 """
@@ -134,8 +134,11 @@ def _silent(w: AnyLinear, head: int, heads: int) -> AnyLinear:
     """Weights of the same kind that make a head's values zero."""
     without = _without(head, heads)
     changed: dict[str, Any] = {"bias": without(w.bias[None])[0]}
-    numbers = "codes" if isinstance(w, Int8Linear) else "bits" if isinstance(w, BFloat16Linear) else "weight"
-    changed[numbers] = np.ascontiguousarray(without(getattr(w, numbers).T).T)
+    numbers = ["codes"] if isinstance(w, Int8Linear) else ["bits"] if isinstance(w, BFloat16Linear) else ["weight"]
+    if isinstance(w, Int8Linear) and w.kept is not None:
+        numbers.append("kept")
+    for name in numbers:
+        changed[name] = np.ascontiguousarray(without(getattr(w, name).T).T)
     return replace(cast("Any", w), **changed)
 
 

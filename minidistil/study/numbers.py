@@ -48,7 +48,7 @@ def origin(trace: Trace, name: str, index: Sequence[int]) -> Origin:
 
 
 def weights_of_column(made: Made, column: int) -> list[Kept]:
-    """What a product reads of its weights for one column: a row of them, its bias, and of whole numbers its scale."""
+    """What a product reads of its weights for one column: a row of them, its bias, and what int8 has beside."""
     w, name = made.weights, made.weights_name
     if isinstance(w, np.ndarray):
         return [Kept(name, "weight", column, w[column])]
@@ -60,6 +60,8 @@ def weights_of_column(made: Made, column: int) -> list[Kept]:
         kept.append(Kept(f"{name}.weight_scale", "weight", column, w.scale[column : column + 1]))
         if w.smooth is not None:
             kept.append(Kept(f"{name}.input_smooth", "vector", 0, w.smooth))
+        if w.kept is not None:
+            kept.append(Kept(f"{name}.weight_kept", "weight", column, w.kept[column]))
     return kept
 
 
@@ -134,7 +136,10 @@ def _product(trace: Trace, name: str, at: Index, made: Made) -> Origin:
 
 
 def _whole_numbers(trace: Trace, name: str, at: Index, made: Made) -> Origin:
-    """A product of codes (reference/int8.py): a sum of whole numbers, which is exact, and one rounding around it."""
+    """A product of codes (reference/int8.py): a sum of whole numbers, which is exact, and one rounding around it.
+
+    Columns that are kept are zeros in it, and come behind: each is one fma of float32.
+    """
     x, column, w = trace[made.of[0]][at[0]], at[1], made.weights
     coded = int8.code_rows((x if w.smooth is None else x * w.smooth)[None])
     codes, zero, scale = coded.codes[0].astype(np.int64), int(coded.zero[0]), coded.scale[0]
@@ -145,10 +150,13 @@ def _whole_numbers(trace: Trace, name: str, at: Index, made: Made) -> Origin:
     operands = [
         Operand(made.of[0], at[:1], x),
         *([] if w.smooth is None else [Operand(f"{called}.input_smooth", (), w.smooth)]),
+        *([] if w.kept is None else [Operand(f"{called}.weight_kept", (column,), w.kept[column])]),
         Operand(f"codes of {made.of[0]}", at[:1], coded.codes[0]),
         Operand(f"{called}.weight", (column,), w.codes[column]),
     ]
     smoothed = "" if w.smooth is None else " times its smoothing"
+    if w.kept is not None:
+        smoothed += " (0 in kept columns)"
     steps = [
         _step("scale of the row", f"(largest - smallest number of the row{smoothed}, zero among them) / 255", scale),
         _step("zero point", "the code of 0 in this row", f32(zero)),
@@ -159,6 +167,13 @@ def _whole_numbers(trace: Trace, name: str, at: Index, made: Made) -> Origin:
     ]
     result = exact.fma(whole[None], both[None], bias[None])[0]
     formula = "fma(sum, scale, bias), rounded once"
+    if w.kept is not None:
+        formula += "; then y = fma(x, weight_kept, y), column by column"
+        steps.append(_step("y of whole numbers", "fma(sum, scale, bias)", result))
+        for k, weight in zip(w.columns, w.kept[column], strict=True):
+            how = f"fma({shortest(x[k])}, {shortest(weight)}, {shortest(result)})"
+            result = exact.fma(x[k, None], weight[None], result[None])[0]
+            steps.append(_step(f"y with column {k}", how, result))
     return _told(trace, name, at, "whole-number product", formula, result, operands, steps=steps)
 
 
@@ -270,6 +285,7 @@ _TELLERS: dict[str, Callable[[Trace, str, Index, Made], Origin]] = {
     "product": _product,
     "narrow product": _narrow,
     "whole-number product": _whole_numbers,
+    "whole-number product with kept columns": _whole_numbers,
     "bias": _bias,
     "layer norm": _layer_norm,
     "gain and shift": _gain,

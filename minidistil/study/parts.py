@@ -238,7 +238,7 @@ class Kept:
 
     `axis` says of what: "row" is the row of token `at` of an intermediate, [C], or [H, n] of scores; "head" the columns
     of head `at` of queries, keys or values, of all tokens, [n, d]; "weight" the row `at` of a product's weights, [K],
-    or its bias or scale, [1]; "vector" a whole vector of weights.
+    or what is kept of it in float32, or its bias or scale, [1]; "vector" a whole vector of weights.
     """
 
     name: str

@@ -31,7 +31,7 @@ _ROUNDS = 8  # in which all heads or tokens come, if there is room
 
 def page_limit(tokens: int) -> int:
     """Bytes that the page of a text may have: 1.5 MB at 64 tokens; beyond, as attention is a square, 4 MB at 128."""
-    return 1_496_000 + 39_000 * max(0, tokens - 64)
+    return 1_497_000 + 39_000 * max(0, tokens - 64)
 
 
 def packed(values: np.ndarray) -> tuple[str, bytes]:
@@ -205,7 +205,7 @@ def _wide(found: Trace, token: int) -> Iterator[Portion]:
 
 def _is_product(found: Trace, name: str) -> bool:
     made = found.made[name]
-    return not made.patched and made.kind in ("product", "narrow product", "whole-number product", "bias")
+    return not made.patched and (made.kind == "bias" or "product" in made.kind)
 
 
 def _columns(found: Trace, name: str, token: int, head: tuple[int, int]) -> list[int]:

@@ -39,8 +39,9 @@ class Made:
     """How an intermediate was made.
 
     Attributes:
-        kind: "product", "narrow product", "whole-number product", "layer norm", "gain and shift", "activation", "sum",
-            "look-up", "scores", "softmax", "context" or "trigrams".
+        kind: "product", "narrow product", "whole-number product", "whole-number product with kept columns",
+            "layer norm", "gain and shift", "activation", "sum", "look-up", "scores", "softmax", "context", "trigrams"
+            or "bias".
         of: the intermediates, by name, in the order in which they are added or used.
         weights: what else: a product's weights, a norm, a table, an activation's name, or None.
         weights_name: what that is called, or "".
@@ -106,7 +107,9 @@ class Recording:
 
     def linear(self, x: np.ndarray, w: AnyLinear) -> np.ndarray:
         """x W^T + b: [M, K] -> [M, N]."""
-        kind = "whole-number product" if isinstance(w, Int8Linear) else "product"
+        kind = "product"
+        if isinstance(w, Int8Linear):
+            kind = "whole-number product" if w.kept is None else "whole-number product with kept columns"
         return self._linear(x, w, kind, self._ops.linear)
 
     def narrow(self, x: np.ndarray, w: AnyLinear) -> np.ndarray:

@@ -296,6 +296,8 @@ _KINDS = {
     "product": "{of} times the weights of {weights}",
     "narrow product": "{of} times the weights of {weights}, plus their bias, summed as MKL sums few columns",
     "whole-number product": "{of} times the weights of {weights}, both as whole numbers with scales, plus the bias",
+    "whole-number product with kept columns": "{of} times the weights of {weights}, both as whole numbers with scales, "
+    "plus the bias, plus the products of the columns that are kept in float32",
     "bias": "{of} plus the bias of {weights}",
     "layer norm": "{of}, normalized over each row, times the gain, plus the shift",
     "gain and shift": "{of} times the gain, plus the shift",

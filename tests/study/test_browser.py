@@ -18,7 +18,7 @@ from minidistil.study.parts import Number
 from minidistil.study.tables import first_head, shortest, tables
 from tests.bits import assert_same_bits
 from tests.study.browser import CHROMIUM, Browser, browser
-from tests.study.conftest import KINDS, MASKED_LM, TEXT, class_name
+from tests.study.conftest import KEPT, KINDS, MASKED_LM, TEXT, class_name
 from tests.study.example import example
 
 pytestmark = [
@@ -150,6 +150,63 @@ def test_page_of_narrow_weights_traces_what_they_compute(shown: Any, load: Any, 
     check_cells(page, trace(model, TEXT), whole=False)
     assert f'precision="{precision}"' in page.evaluate("document.querySelector('#story .python').textContent")
     assert page.said == []
+
+
+_COMPUTED = """(name) => pass.traced(name).map((c) => Array.from({ length: pass.matrices.get(name).shape[0] },
+    (_, t) => { const told = pass.origin(name, [t, c]); return told.missing ? -1 : bitsOf(told.recomputed); }))"""
+
+
+@pytest.mark.parametrize("key", [MASKED_LM[0], MASKED_LM[5]], ids=class_name)
+def test_page_of_kept_columns_computes_them_behind_the_whole_numbers(shown: Any, load: Any, key: Any) -> None:
+    model = load(key, kept=True, threads=1)
+    explanation = explain(model, TEXT)
+    passed = trace(model, TEXT)
+    page = shown(explanation)
+    check_cells(page, passed, whole=False)
+    check_products(page, passed)
+    # What is kept stands in the table of operands at its own terms.
+    several = [name for name, made in passed.made.items() if made.kind == KEPT and len(made.weights.columns) > 1]
+    name = next(name for name in several if name.startswith("layer"))
+    page.evaluate(f"({_CHOOSE})({name!r})")
+    page.evaluate("document.querySelector('#story details').open = true")
+    page.until("document.querySelector('#story details tbody')")
+    column = page.evaluate(f"pass.traced({name!r})[0]")
+    rows = page.evaluate("[...document.querySelectorAll('#story details tr')].map((r) => r.innerText.split('\\t'))")
+    w = passed.made[name].weights
+    at = rows[0].index(f"{name}.weight_kept [{column}]")
+    assert rows[0][-1] == "product, not rounded"
+    assert {k: row[at] for k, row in enumerate(rows[1:]) if row[at]} == {
+        int(k): shortest(weight) for k, weight in zip(w.columns, w.kept[column], strict=True)
+    }
+    # Rows with no range, of zeros throughout or but for what is kept, and one that is not finite.
+    of, others = passed.made[name].of[0], np.flatnonzero(w.smooth)
+
+    def emptied(x: np.ndarray) -> np.ndarray:
+        x[0], x[1, others], x[2, 5] = 0, 0, np.inf
+        return x
+
+    changed = passed.patched({of: emptied})
+    page = shown(replace(explanation, numbers=portions.numbers(changed, explanation.attention)))
+    there = check_products(page, changed)
+    assert there[name] == len(changed[name])
+    assert page.said == []
+
+
+def check_products(page: Browser, passed: Any) -> dict[str, int]:
+    """Every number of products with kept columns whose operands the page has; returns of how many rows it has them."""
+    rows = {}
+    for name, made in passed.made.items():
+        if made.kind == KEPT:
+            columns = page.evaluate(f"pass.traced({name!r})")
+            found = np.array(page.evaluate(f"({_COMPUTED})({name!r})"), np.int64).T
+            assert found.shape == (len(passed[name]), len(columns))
+            there = (found >= 0).all(axis=1)
+            assert len(columns) > 0
+            assert there.any()
+            rows[name] = int(there.sum())
+            computed = found[there].astype(np.uint32).view(np.float32)
+            assert_same_bits(computed, np.ascontiguousarray(passed[name][there][:, columns]), name)
+    return rows
 
 
 def check_cells(page: Browser, passed: Any, whole: bool) -> None:

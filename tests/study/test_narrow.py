@@ -10,36 +10,37 @@ from minidistil.backends.reference.elementary import fma
 from minidistil.study import explain, origin, trace
 from minidistil.study.answers import Following
 from minidistil.study.interventions import heads_off
+from minidistil.study.tables import shortest
 from minidistil.weights.narrow import Int8Linear
 from minidistil.weights.packing import pack_again, pack_model
 from tests.bits import assert_same_bits
 from tests.heads import HEADS
-from tests.study.conftest import MASKED_LM, TEXT, class_name
+from tests.study.conftest import KEPT, MASKED_LM, TEXT, class_name
 
 NAMED = {head.name: head for head in HEADS}
 SOME = [*MASKED_LM, NAMED["DistilBertForSequenceClassification"]]
-NARROW = ["bfloat16", "int8"]
+NARROW = {"bfloat16": {"precision": "bfloat16"}, "int8": {"precision": "int8"}, "int8, columns kept": {"kept": True}}
 
 
 def pairs(keys):
     """Each with each precision that it can have."""
-    named = ((key, precision) for key in keys for precision in NARROW)
-    return [pytest.param(*pair, id=f"{class_name(pair[0])}-{pair[1]}") for pair in named]
+    return [pytest.param(key, name, id=f"{class_name(key)}-{name}") for key in keys for name in NARROW]
 
 
-@pytest.mark.parametrize(("key", "precision"), pairs(SOME))
-def test_a_trace_has_the_bits_of_the_engine_and_tells_them(load, key, precision):
-    model = load(key, threads=1, precision=precision)
+@pytest.mark.parametrize(("key", "weights"), pairs(SOME))
+def test_a_trace_has_the_bits_of_the_engine_and_tells_them(load, key, weights):
+    model = load(key, threads=1, **NARROW[weights])
     output = model(**model.tokenizer(TEXT, return_tensors="np"), output_hidden_states=True)
     found = trace(model, TEXT)
     for name, state in zip(found.hidden_states, output.hidden_states, strict=True):
         assert_same_bits(found[name], state[0], name)
     assert_same_bits(found["logits"].reshape(-1), output.logits.reshape(-1), "logits")
-    again = trace(load(key, backend="exact", precision=precision), TEXT)
+    again = trace(load(key, backend="exact", **NARROW[weights]), TEXT)
     plain = trace(load(key, threads=1), TEXT)
     assert list(found) == list(again) == list(plain)  # the names stay the checkpoint's
     kinds = {made.kind for made in found.made.values()}
-    assert ("whole-number product" in kinds) == (precision == "int8")
+    assert ("whole-number product" in kinds) == (weights != "bfloat16")
+    assert (KEPT in kinds) == (weights == "int8, columns kept")
     for name, value in found.items():
         assert_same_bits(value, again[name], name)
         for at in {(0,) * value.ndim, tuple(size - 1 for size in value.shape)}:
@@ -48,9 +49,9 @@ def test_a_trace_has_the_bits_of_the_engine_and_tells_them(load, key, precision)
             assert np.float32(told.value.value) == value[at]
 
 
-@pytest.mark.parametrize(("key", "precision"), pairs([MASKED_LM[0], MASKED_LM[5], MASKED_LM[7]]))
-def test_a_head_is_off_on_the_engine_as_on_the_reference(load, key, precision):
-    options = {"precision": precision}
+@pytest.mark.parametrize(("key", "weights"), pairs([MASKED_LM[0], MASKED_LM[5], MASKED_LM[7]]))
+def test_a_head_is_off_on_the_engine_as_on_the_reference(load, key, weights):
+    options = NARROW[weights]
     engine, exact = (
         heads_off(Following(trace(load(key, backend=backend, **options), TEXT))) for backend in ("engine", "exact")
     )
@@ -85,7 +86,74 @@ def test_a_whole_number_product_is_told_as_what_it_is(load):
     assert not origin(found, name, (2, 5)).agrees
 
 
-@pytest.mark.parametrize("precision", NARROW)
+@pytest.mark.parametrize("key", SOME, ids=class_name)
+def test_products_with_kept_columns_have_the_oracles_bits_and_tell_them(load, key):
+    found = trace(load(key, kept=True, threads=1), TEXT)
+    counts = set()
+    for name, made in found.made.items():
+        if made.kind == KEPT:
+            w = made.weights
+            counts.add(len(w.columns))
+            assert len(w.columns) == 1 or set(w.columns) > {0, w.codes.shape[1] - 1}
+            assert_same_bits(int8.linear(found[made.of[0]], w), found[name], name)
+            assert "columns that are kept in float32" in found.describe(name)
+            whole = name.startswith("layer.0")
+            for at in np.ndindex(found[name].shape) if whole else [(0, 0), tuple(np.subtract(found[name].shape, 1))]:
+                assert origin(found, name, at).agrees, (name, at)
+    assert len(counts) > 1
+
+
+def test_kept_columns_are_told_one_after_another(load):
+    found = trace(load(MASKED_LM[0], kept=True, threads=1), TEXT)
+    for name in ("layer.0.attention.q_lin", "layer.1.ffn.lin1", "layer.1.ffn.lin2"):
+        assert found.made[name].kind == KEPT
+        assert_told_column_by_column(found, name, (3, 6))
+
+
+def assert_told_column_by_column(found, name, at):
+    told, w = origin(found, name, at), found.made[name].weights
+    operands = {operand.name: operand.values for operand in told.operands}
+    of = found.made[name].of[0]
+    x, codes, beside = operands[of], operands[f"codes of {of}"], operands[f"{name}.weight_kept"]
+    assert_same_bits(x, found[of][at[0]], "input")
+    assert_same_bits(beside, w.kept[at[1]], "kept weights")
+    columns = np.flatnonzero(operands[f"{name}.input_smooth"] == 0).tolist()
+    assert columns == w.columns.tolist()
+    steps = {step.name: np.float32(step.number.value) for step in told.steps}
+    assert (codes[columns] == steps["zero point"]).all()
+    y = fma(*(np.array([steps[part]]) for part in ("sum", "scale", "bias")))
+    assert_same_bits(steps["y of whole numbers"], y[0], "whole numbers")
+    for k, weight, step in zip(columns, beside, told.steps[-len(columns) :], strict=True):
+        assert (step.name, step.formula) == (
+            f"y with column {k}",
+            f"fma({', '.join(map(shortest, (x[k], weight, y[0])))})",
+        )
+        y = fma(x[k, None], weight[None], y)
+        assert_same_bits(np.float32(step.number.value), y[0], step.name)
+    assert_same_bits(found[name][at], y[0], "result")
+    assert told.agrees
+
+
+def test_rows_that_have_no_range_are_told(load):
+    """Zeros throughout, and zeros but for what is kept: codes of zero, and the kept columns still count."""
+    found = trace(load(MASKED_LM[0], kept=True, threads=1), TEXT)
+    name, of = "layer.1.ffn.lin2", "layer.1.ffn.gelu"
+
+    def emptied(x):
+        x[0] = 0
+        x[1, [k for k in range(x.shape[1]) if k not in found.made[name].weights.columns]] = 0
+        return x
+
+    changed = found.patched({of: emptied})
+    w = changed.made[name].weights
+    assert_same_bits(changed[name][0], w.bias, "nothing but the bias")
+    assert (changed[name][1] != w.bias).any()
+    for at in np.ndindex(2, len(w.bias)):
+        assert origin(changed, name, at).agrees, at
+    assert_told_column_by_column(changed, name, (1, 0))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
 def test_a_narrow_model_is_explained_and_says_what_does_not_apply(load, precision):
     model = load(NAMED["DistilBertForSequenceClassification"], threads=1, precision=precision)
     found = explain(model, TEXT)
@@ -101,7 +169,7 @@ def test_a_narrow_model_is_explained_and_says_what_does_not_apply(load, precisio
 def test_weights_of_another_kind_are_not_written_over(load):
     weights = {
         precision: load(MASKED_LM[0], backend="exact", precision=precision)._backend.weights
-        for precision in (*NARROW, "float32")
+        for precision in ("bfloat16", "int8", "float32")
     }
     packed = pack_model(weights["int8"])
     before = packed.block.copy()

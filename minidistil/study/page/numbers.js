@@ -40,11 +40,15 @@ function terms(x, w, blocks) {
 function operands(cell) {
   const rows = cell.operands.map((operand) => operand.values);
   const length = Math.max(...rows.map((row) => row.length));
-  const same = rows.every((row) => row.length === length);
+  const same = cell.operands.every(({ values, places }) => places || values.length === length);
   const factors = same && cell.recomputed !== null ? { product: [0, 1], "whole-number product": [rows.length - 2, rows.length - 1] }[cell.family] : null;
   const named = cell.operands.map((operand) => operand.name + (operand.index.length ? ` [${operand.index.join(", ")}]` : ""));
   const heads = ["term", ...named, ...(factors ? ["product, not rounded"] : [])];
-  const line = (k) => [String(k), ...rows.map((row) => (k < row.length ? shortest(row[k]) : "")), ...(factors ? [String(rows[factors[0]][k] * rows[factors[1]][k])] : [])];
+  const said = ({ values, places }, k) => {
+    const at = places ? places.indexOf(k) : k;
+    return at in values ? shortest(values[at]) : "";
+  };
+  const line = (k) => [String(k), ...cell.operands.map((operand) => said(operand, k)), ...(factors ? [String(rows[factors[0]][k] * rows[factors[1]][k])] : [])];
   const picture = factors && cell.blocks.length ? [terms(rows[0], rows[1], cell.blocks)] : [];
   const what = cell.missing ? "The operands that are here" : "The operands whole";
   return [...picture, later(`${what}: ${named.join(" and ")}, ${length} ${length > 1 ? "terms" : "term"}`, () => table("Operands", heads, Array.from({ length }, (_, k) => line(k))))];
@@ -70,7 +74,7 @@ function verdict(cell) {
 function tell(name, index) {
   const cell = pass.origin(name, index);
   const { kind } = pass.matrices.get(name);
-  cell.family = { scores: "product", context: "product", "narrow product": "product" }[kind] || kind;
+  cell.family = kind.startsWith("whole-number product") ? "whole-number product" : ["scores", "context", "narrow product"].includes(kind) ? "product" : kind;
   const parts = [make("h3", {}, `${name} [${index.join(", ")}]`)];
   if (cell.value !== null) parts.push(make("p", { className: "result" }, shortest(cell.value)), bits(hexOf(cell.value)));
   parts.push(make("p", { className: "formula" }, "= ", bdi(cell.formula)), make("p", { className: "verdict" }, verdict(cell)));

@@ -135,7 +135,7 @@ const pass = (() => {
     const { kind, of, weights } = matrix;
     const told = { name, index, value: value(name, index), operands: [], blocks: [], steps: [], recomputed: null, missing: "" };
     const step = (what, how, x) => told.steps.push([what, how, x]);
-    const operand = (what, at, values) => values && told.operands.push({ name: what, index: at, values });
+    const operand = (what, at, values, places) => values && told.operands.push({ name: what, index: at, values, places });
     tellers[kind]({ ...matrix, told, step, operand, t: index.at(-2), c: index.at(-1), h: index[0], x: matrix.shape.length === 2 && of.length ? row(of[0], index[0]) : null });
     told.agrees = told.recomputed === null || told.value === null ? null : bitsOf(told.recomputed) === bitsOf(told.value);
     told.checked = told.value === null ? null : checked(name, index);
@@ -219,15 +219,19 @@ const pass = (() => {
       step("bias", `${weights}.bias[${c}]`, bias[0]);
       told.recomputed = f32(found + bias[0]);
     },
-    "whole-number product": ({ told, of, weights, t, c, x, step, operand }) => {
+    "whole-number product": ({ told, kind, of, weights, t, c, x, step, operand }) => {
       const [w, bias, scale] = ["weight", "bias", "weight_scale"].map((which) => stored(`${weights}.${which}`, "weight", c));
       const smooth = stored(`${weights}.input_smooth`, "vector", 0);
-      told.formula = "fma(sum, scale, bias), rounded once";
+      const some = kind.endsWith("kept columns");
+      told.formula = "fma(sum, scale, bias), rounded once" + (some ? "; then y = fma(x, weight_kept, y), column by column" : "");
       operand(of[0], [t], x);
       if (!w) told.missing = absent(`the weights of column ${c} are`);
       else if (!x) told.missing = absent(`row ${t} of ${of[0]} is`);
       if (!w || !x) return;
       operand(`${weights}.input_smooth`, [], smooth);
+      const beside = stored(`${weights}.weight_kept`, "weight", c);
+      const columns = some ? [...smooth.keys()].filter((k) => smooth[k] === 0) : [];
+      operand(`${weights}.weight_kept`, [c], beside, columns);
       const coded = codesOf(smooth ? x.map((value, k) => f32(value * smooth[k])) : x);
       operand(`codes of ${of[0]}`, [t], coded.codes);
       operand(`${weights}.weight`, [c], w);
@@ -235,13 +239,19 @@ const pass = (() => {
       const sums = w.reduce((sum, code) => sum + code, 0);
       const whole = f32(total - coded.zero * sums);
       const both = f32(coded.scale * scale[0]);
-      step("scale of the row", `(largest - smallest number of the row${smooth ? " times its smoothing" : ""}, zero among them) / 255`, coded.scale);
+      step("scale of the row", `(largest - smallest number of the row${smooth ? " times its smoothing" : ""}${some ? " (0 in kept columns)" : ""}, zero among them) / 255`, coded.scale);
       step("zero point", "the code of 0 in this row", coded.zero);
       step("sum", `sum of code * weight - zero point * sum of weights = ${total} - ${coded.zero} * ${sums}`, whole);
       step("scale of the weights", `${weights}.weight_scale[${c}]`, scale[0]);
       step("scale", "scale of the row * scale of the weights", both);
       step("bias", `${weights}.bias[${c}]`, bias[0]);
       told.recomputed = fma(whole, both, bias[0]);
+      if (some) step("y of whole numbers", "fma(sum, scale, bias)", told.recomputed);
+      columns.forEach((k, i) => {
+        const how = `fma(${shortest(x[k])}, ${shortest(beside[i])}, ${shortest(told.recomputed)})`;
+        told.recomputed = fma(x[k], beside[i], told.recomputed);
+        step(`y with column ${k}`, how, told.recomputed);
+      });
     },
     bias: ({ told, of, weights, t, c, step }) => {
       const bias = stored(`${weights}.bias`, "weight", c);
@@ -320,12 +330,13 @@ const pass = (() => {
     },
     patched: ({ told }) => { told.formula = "put in the place of what was computed"; },
   };
+  tellers["whole-number product with kept columns"] = tellers["whole-number product"];
 
   const line = (name, index) => `minidistil.study.origin(minidistil.trace(minidistil.load(${JSON.stringify(data.subject.name)}${data.subject.precision === "float32" ? "" : `, precision="${data.subject.precision}"`}), ${data.texts.map((text) => JSON.stringify(text)).join(", ")}), ${JSON.stringify(name)}, (${index.join(", ")}))`;
   const traced = (name) => {
     const { kind, weights } = matrices.get(name);
-    const which = { product: ".weight", "narrow product": ".weight", "whole-number product": ".weight", bias: ".bias" }[kind];
-    if (!which) return null;
+    if (kind !== "bias" && !kind.includes("product")) return null;
+    const which = kind === "bias" ? ".bias" : ".weight";
     const columns = [];
     for (let c = 0; c < matrices.get(name).shape[1]; c++) if (kept.has(key(weights + which, "weight", c)) || (kind === "product" && kept.has(key(weights, "weight", c)))) columns.push(c);
     return columns;

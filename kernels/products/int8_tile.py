@@ -12,7 +12,7 @@ sees a name only; the functions are linked in when its code is closed off (code/
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llvmlite import ir
@@ -188,8 +188,17 @@ class _TileCode:
             totals = self._loop(1, between, end_steps, so_far, self.words, done)
             builder.position_at_end(done)
             totals = self._merge((between, so_far), (rest, totals))
-        self._results(totals)
-        self._add_kept(end)
+        plain, keeping = (builder.append_basic_block(name) for name in ("plain", "keeping"))
+        # Apart: what waits in registers for columns that are kept would take them from products that keep none.
+        builder.cbranch(builder.icmp_signed("<", _int(0), self.kept_columns), keeping, plain)
+        builder.position_at_end(plain)
+        for i, row in enumerate(self._results(totals)):
+            self._write(i, row)
+        builder.branch(end)
+        builder.position_at_end(keeping)
+        for i, row in enumerate(self._with_kept([*self._results(totals)])):
+            self._write(i, row)
+        builder.branch(end)
 
     def _loop(
         self, step: int, before: ir.Block, first: Any, start: list[list[Any]], end: Any, after: ir.Block
@@ -241,8 +250,8 @@ class _TileCode:
             self._each(lambda i, j, block=block, values=values: merged[i][j].add_incoming(values[i][j], block))
         return merged
 
-    def _results(self, totals: list[list[Any]]) -> None:
-        """C = fma(float32(totals - zero sums), scale of the row * scale of the column, bias)."""
+    def _results(self, totals: list[list[Any]]) -> Iterator[list[Any]]:
+        """fma(float32(totals - zero sums), scale of the row * scale of the column, bias), row by row."""
         builder, lanes = self.builder, self.dots.lanes
         sums = [self._load(self.ints, self.sums, place) for place in self.places]
         scale, bias = ([self._load(self.floats, x, place) for place in self.places] for x in (self.scale, self.bias))
@@ -252,41 +261,40 @@ class _TileCode:
             if self.dots.signed:
                 zero = builder.sub(zero, ir.Constant(_I32, 128))
             row_scale, zero = (broadcast(builder, x, lanes) for x in (row_scale, zero))
-            for j, place in enumerate(self.places):
+            row = []
+            for j in range(self.dots.vectors):
                 total = whole(builder, self.dots, totals[i][j])
                 x = builder.sitofp(builder.sub(total, builder.mul(zero, sums[j])), self.floats)
-                self._store(self._fma(x, builder.fmul(row_scale, scale[j]), bias[j]), self.c_rows[i], place)
+                row.append(self._fma(x, builder.fmul(row_scale, scale[j]), bias[j]))
+            yield row
 
-    def _add_kept(self, end: ir.Block) -> None:
-        """C = fma(x[k], weight[k], C) for one column after another that is kept.
-
-        The results are read again. If they stayed in registers for that, a product that keeps none would take longer.
-        """
-        builder, lanes = self.builder, self.dots.lanes
-        some, loop, done = (builder.append_basic_block(name) for name in ("some", "kept", "added"))
-        builder.cbranch(builder.icmp_signed("<", _int(0), self.kept_columns), some, end)
-        builder.position_at_end(some)
-        results = [[self._load(self.floats, row, place) for place in self.places] for row in self.c_rows]
+    def _with_kept(self, results: list[list[Any]]) -> list[list[Any]]:
+        """fma(x[k], weight[k], results) for one column after another that is kept, at least one."""
+        builder, lanes, before = self.builder, self.dots.lanes, self.builder.block
+        loop, done = (builder.append_basic_block(name) for name in ("kept", "added"))
         beyond = builder.add(self.words, _int(CODES // 4))  # layout.beyond_codes
         numbers = [builder.bitcast(builder.gep(row, [beyond]), _F32.as_pointer()) for row in self.a_rows]
         builder.branch(loop)
         builder.position_at_end(loop)
         column = builder.phi(_I64)
-        column.add_incoming(_int(0), some)
+        column.add_incoming(_int(0), before)
         sums = self._each(lambda i, j: builder.phi(self.floats))
         weight, ahead = (builder.gep(x, [builder.mul(column, _int(PANEL))]) for x in (self.kept, self.kept_ahead))
         self._prefetch(builder.bitcast(ahead, _I8.as_pointer()))
         b = [self._load(self.floats, weight, place) for place in self.places]
         x = [broadcast(builder, builder.load(builder.gep(row, [column])), lanes) for row in numbers]
         totals = self._each(lambda i, j: self._fma(x[i], b[j], sums[i][j]))
-        self._each(lambda i, j: sums[i][j].add_incoming(results[i][j], some))
+        self._each(lambda i, j: sums[i][j].add_incoming(results[i][j], before))
         self._each(lambda i, j: sums[i][j].add_incoming(totals[i][j], loop))
         following = builder.add(column, _int(1))
         column.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, self.kept_columns), loop, done)
         builder.position_at_end(done)
-        self._each(lambda i, j: self._store(totals[i][j], self.c_rows[i], self.places[j]))
-        builder.branch(end)
+        return totals
+
+    def _write(self, i: int, row: list[Any]) -> None:
+        for value, place in zip(row, self.places, strict=True):
+            self._store(value, self.c_rows[i], place)
 
     def _fma(self, x: Any, y: Any, z: Any) -> Any:
         return call(self.builder, f"llvm.fma.v{self.dots.lanes}f32", self.floats, x, y, z)

@@ -37,6 +37,7 @@ OURS: dict[str, dict[str, Any]] = {
     "minidistil-int8, plain": {"smooth": False, "limit_pairs": False},
     "minidistil-int8": {},
     "minidistil-int8, calibrated": {"texts": True},
+    "minidistil-int8, calibrated, 1 % of columns kept": {"texts": True, "keep_columns": 0.01},
     "minidistil-int8, calibrated, q k v of three layers kept": {"texts": True, "keep": _KEPT},
 }
 
@@ -235,7 +236,7 @@ class Study:
     def _quantized(self, models: Models, name: str, settings: dict[str, Any]) -> Path:
         from minidistil import quantize
 
-        folder = models.home / name.replace(", ", "-").replace(" ", "-")
+        folder = models.home / re.sub(r"\W+", "-", name)
         texts = self.texts["calibration"] if settings.get("texts") else None
         quantize(models.folder, folder, measure=False, **{**settings, "texts": texts})
         return folder

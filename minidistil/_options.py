@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 _CPUS = ("cpu", "cpu:0", "-1")  # the last is transformers' number of it
@@ -32,6 +33,21 @@ def check_number(name: str, value: Any, least: int = 1) -> int | None:
         raise ValueError(f"{name} must {'be positive' if least else 'not be negative'}, got {number}")
     if number >= _MOST:
         raise ValueError(f"{name} must be less than 2^31, got {number}")
+    return number
+
+
+def check_fraction(name: str, value: Any) -> float:
+    """Return an option that says which part of something, from 0 to below 1.
+
+    Raises:
+        TypeError: no number.
+        ValueError: negative, 1 and more, or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    number = float(value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be a fraction, from 0 to below 1, such as 0.01; got {number:g}")
     return number
 
 

@@ -1,4 +1,4 @@
-"""A float32 model in int8: which products and tables, what their inputs are multiplied by before, in which steps.
+"""A float32 model in int8: which products, columns and tables, what inputs are multiplied by before, in which steps.
 
 Inputs that come out of a norm have a few columns that are many times as large as all others, and a row of codes has one
 step for all of its columns. So column j of such an input is divided by s[j], and that of the weight multiplied:
@@ -8,18 +8,24 @@ step for all of its columns. So column j of such an input is divided by s[j], an
 after "SmoothQuant" (Xiao et al., 2022), with its exponent of a half; others, and smoothing the context and what leaves
 the activation, gained nothing (docs/quantization.md). Products of one input are smoothed together.
 
+What smoothing leaves of such columns still widens all steps. Some may stay float32: those that the input reaches
+farthest in, of every product. How far smoothed, or by how much weight, chose no better.
+
 The same bytes on every CPU and with every NumPy: see codes.py and ranges.py. Here everything is done element by
 element, by operations that IEEE 754 rounds in one way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
+from fractions import Fraction
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 
+from minidistil._options import check_fraction
 from minidistil.weights.changing import changed
 from minidistil.weights.codes import coded
 from minidistil.weights.errors import listing
@@ -62,6 +68,7 @@ def quantized(
     ranges: Mapping[str, np.ndarray] | None = None,
     keep: Collection[str] = (),
     *,
+    keep_columns: float = 0.0,
     smooth: bool = True,
     limit_pairs: bool = True,
 ) -> ModelWeights:
@@ -72,25 +79,32 @@ def quantized(
         ranges: of the input of a product, by its name, the greatest magnitude in each column: float32 [K]; None for
             what a rough pass over some words says.
         keep: names of products and tables that stay float32, as `kept` takes them.
+        keep_columns: the fraction of each product's columns that stays float32, rounded up to whole ones.
         smooth: whether inputs are smoothed.
         limit_pairs: whether codes are such that AVX2's fastest product is exact.
 
     Raises:
-        ValueError: `keep` has a name that nothing has; or weights or ranges that are not finite.
+        TypeError, ValueError: `keep` has a name that nothing has; a fraction that is none, or one of columns that
+            nothing tells the ranges of; or weights or ranges that are not finite.
     """
+    fraction = check_fraction("keep_columns", keep_columns)
     found = products(weights)
     tables_found = tables(weights)
     float32 = kept(keep, [*(product.name for product in found), *tables_found])
-    if smooth and ranges is None:
+    if ranges is None and (smooth or fraction):
         estimated = estimated_ranges(weights)
         known = {p.name: estimated[id(p.linears[0])] for p in found if id(p.linears[0]) in estimated}
     else:
         known = dict(ranges or {})
+    if fraction:
+        _require_ranges([product.name for product in found if product.name not in float32 | known.keys()])
     made: dict[int, AnyLinear | NarrowTable] = {}
     for product in found:
         if product.name not in float32:
-            columns = known.get(product.name) if smooth and product.normed else None
-            new = quantize_product(product.linears, columns, limit_pairs=limit_pairs)
+            reach = known.get(product.name)
+            columns = farthest(reach, fraction) if fraction and reach is not None else ()
+            smoothed = reach if smooth and product.normed else None
+            new = quantize_product(product.linears, smoothed, columns, limit_pairs=limit_pairs)
             made |= {id(w): one for w, one in zip(product.linears, new, strict=True)}
     for name, table in tables_found.items():
         if name not in float32:
@@ -105,22 +119,47 @@ def quantized(
 
 
 def quantize_product(
-    linears: Collection[AnyLinear], columns: np.ndarray | None = None, *, limit_pairs: bool = True
+    linears: Sequence[AnyLinear],
+    reach: np.ndarray | None = None,
+    columns: Sequence[int] | np.ndarray = (),
+    *,
+    limit_pairs: bool = True,
 ) -> tuple[Int8Linear, ...]:
     """Products of one input in int8.
 
     Args:
         linears: float32 [N, K].
-        columns: float32 [K], the greatest magnitude in each column of the input, or None not to smooth it.
+        reach: float32 [K], the greatest magnitude in each column of the input, or None not to smooth it.
+        columns: those that stay float32, in increasing order.
         limit_pairs: as in `quantized`.
     """
-    factor = None if columns is None else _factors(columns, [w.weight for w in linears])
-    smooth = None if factor is None else np.float32(1) / factor
+    factor = None if reach is None else _factors(reach, [w.weight for w in linears], columns)
+    if len(columns):
+        factor = np.ones(linears[0].weight.shape[1], np.float32) if factor is None else factor
+        factor[columns] = 0  # so they count neither in a token's step nor in a row's
+    smooth = None
+    if factor is not None:
+        smooth = np.divide(np.float32(1), factor, out=np.zeros_like(factor), where=factor > 0)
     made = []
     for w in linears:
+        own = np.take(w.weight, columns, axis=1) if len(columns) else None
         codes, scale = coded(w.weight, factor, limit_pairs=limit_pairs)
-        made.append(Int8Linear(codes, scale, w.bias, smooth))
+        made.append(Int8Linear(codes, scale, w.bias, smooth, own))
     return tuple(made)
+
+
+def farthest(reach: np.ndarray, fraction: float) -> np.ndarray:
+    """The columns that stay float32: those that an input reaches farthest in, of equal ones the first.
+
+    Args:
+        reach: float32 [K], the greatest magnitude in each.
+        fraction: of all K, as it is written in decimals; above 0 and below 1.
+
+    Returns:
+        Their numbers in increasing order, one at least.
+    """
+    count = ceil(Fraction(str(fraction)) * len(reach))
+    return np.sort(np.argsort(-_finite(reach), kind="stable")[:count])
 
 
 def products(weights: ModelWeights) -> list[Product]:
@@ -224,14 +263,33 @@ def _mobile_layer(w: MobileLayerWeights) -> list[Product]:
     return found
 
 
-def _factors(columns: np.ndarray, weights: list[np.ndarray]) -> np.ndarray | None:
-    """What columns of weights [N, K] are multiplied by, and those of their input divided: float32 [K]."""
-    if not np.isfinite(columns).all():
+def _require_ranges(unknown: Collection[str]) -> None:
+    """Raise ValueError, which names the products that nothing tells the ranges of."""
+    if unknown:
+        names = ", ".join(_kinds(unknown))
+        raise ValueError(
+            f"keep_columns needs to know how far inputs reach, and nothing tells that of {names}: give texts that do"
+        )
+
+
+def _finite(reach: np.ndarray) -> np.ndarray:
+    """float32 [K] without signs, anew."""
+    if not np.isfinite(reach).all():
         raise ValueError("ranges of inputs must be finite")
-    reach = np.abs(columns, dtype=np.float32)
+    return np.abs(reach, dtype=np.float32)
+
+
+def _factors(reach: np.ndarray, weights: list[np.ndarray], without: Sequence[int] | np.ndarray) -> np.ndarray | None:
+    """What columns of weights [N, K] are multiplied by, and those of their input divided: float32 [K].
+
+    Those `without` have no say in the others'.
+    """
+    reach = _finite(reach)
     weight = np.zeros_like(reach)
     for w in weights:
         np.maximum(weight, np.maximum(w.max(axis=0, initial=0), -w.min(axis=0, initial=0)), out=weight)
+    if len(without):
+        reach[without] = weight[without] = 0
     if not reach.max(initial=0) > 0 or not weight.max(initial=0) > 0:
         return None
     reach, weight = (np.maximum(x, x.max() * _LEAST).astype(np.float64) for x in (reach, weight))

@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minidistil.quantization.costs import Cost
+from minidistil.weights.narrow import kept_columns
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Part:
         shape: N and K; of queries, keys and values together, of which each has a third of the rows. V and E of a table.
         precision: "int8", or "float32" where it was kept.
         smoothed: whether its input is smoothed.
-        bytes: of its weight as it is stored, with its scales.
+        kept_columns: how many of its columns are float32, where it is int8.
+        bytes: of its weight as it is stored, with its scales and those columns.
         error: of what it makes, relative to float32; None where it was not measured.
         cosine: mean of the last hidden states' cosines to float32 where it alone is int8; None likewise, and
             of what stands behind them.
@@ -32,6 +36,7 @@ class Part:
     shape: tuple[int, int]
     precision: str
     smoothed: bool
+    kept_columns: int
     bytes: int
     error: float | None = None
     cosine: float | None = None
@@ -52,7 +57,7 @@ class Report:
         least_cosine: of a token.
         bytes_before: of products and tables, which is nearly everything, in float32.
         bytes_after: of the same as they are stored now.
-        keep, smooth, limit_pairs: as they were asked for.
+        keep, keep_columns, smooth, limit_pairs: as they were asked for.
     """
 
     folder: Path
@@ -65,6 +70,7 @@ class Report:
     bytes_before: int
     bytes_after: int
     keep: tuple[str, ...]
+    keep_columns: float
     smooth: bool
     limit_pairs: bool
 
@@ -80,8 +86,10 @@ class Report:
         return path
 
     def __str__(self) -> str:
-        rows = [["", "rows x columns", "stored as", "error", "cosine", "least", "MB"], *map(_cells, self.parts)]
-        columns = [column for column in zip(*rows, strict=True) if any(column[1:])]  # none of what was not measured
+        header = ["", "rows x columns", "stored as", "columns kept", "error", "cosine", "least", "MB"]
+        rows = [header, *map(_cells, self.parts)]
+        # None of what was not measured or not asked for.
+        columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
         aligned = [
             [cell.rjust(width) if i else cell.ljust(width) for cell in column]
             for i, (column, width) in enumerate((column, max(map(len, column))) for column in columns)
@@ -95,6 +103,8 @@ class Report:
             "weights": f"{self.bytes_before / 1e6:,.1f} MB in float32, now {self.bytes_after / 1e6:,.1f} MB",
             "calibrated": self.calibration,
         }
+        if self.keep_columns:
+            found["columns kept"] = f"{100 * self.keep_columns:g} % of each product's in int8, in float32"
         if self.cosine is not None and self.least_cosine is not None:
             found["measured on"] = str(self.judged_by)
             found["whole model"] = f"cosine to float32 {self.cosine:.6f}, least of a token {self.least_cosine:.5f}"
@@ -112,16 +122,17 @@ def in_order(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 def kept_part(name: str, shape: tuple[int, int]) -> Part:
     """One that stays float32."""
-    return Part(name, shape, "float32", False, 4 * shape[0] * shape[1])
+    return Part(name, shape, "float32", False, 0, 4 * shape[0] * shape[1])
 
 
-def narrow_part(name: str, shape: tuple[int, int], smoothed: bool, cost: Cost | None) -> Part:
-    """One in int8, and what was measured of it."""
-    size = shape[0] * shape[1] + 4 * shape[0] + (4 * shape[1] if smoothed else 0)
+def narrow_part(name: str, shape: tuple[int, int], smooth: np.ndarray | None, cost: Cost | None) -> Part:
+    """One in int8, and what was measured of it; smooth float32 [K] as an Int8Linear has it."""
+    columns, smoothed = len(kept_columns(smooth)), smooth is not None and bool(((smooth != 0) & (smooth != 1)).any())
+    size = shape[0] * shape[1] + 4 * shape[0] + 4 * columns * shape[0] + (0 if smooth is None else smooth.nbytes)
     if cost is None:
-        return Part(name, shape, "int8", smoothed, size)
+        return Part(name, shape, "int8", smoothed, columns, size)
     mean, least = cost.cosines or (None, None)
-    return Part(name, shape, "int8", smoothed, size, cost.error, mean, least)
+    return Part(name, shape, "int8", smoothed, columns, size, cost.error, mean, least)
 
 
 def _cells(part: Part) -> list[str]:
@@ -130,6 +141,7 @@ def _cells(part: Part) -> list[str]:
         part.name,
         f"{part.shape[0]} x {part.shape[1]}",
         part.precision,
+        str(part.kept_columns or ""),
         "" if part.error is None else f"{part.error:.2%}",
         "" if part.cosine is None else f"{part.cosine:.6f}",
         "" if part.least_cosine is None else f"{part.least_cosine:.5f}",

@@ -35,10 +35,24 @@ def test_report_as_table_and_json(capsys: pytest.CaptureFixture[str], sentence_s
     assert minidistil.load(tmp_path / "two").precision == "int8"
 
 
+def test_columns_in_float32(capsys: pytest.CaptureFixture[str], sentence_small: Path, tmp_path: Path) -> None:
+    arguments = ("quantize", sentence_small, tmp_path / "made", "--keep-columns", "0.02", "--no-measure")
+    table = run(capsys, *arguments)
+    assert table.status == 0, table.err
+    assert "stored as  columns kept    MB" in table.out.splitlines()[0]
+    assert "columns kept  2 % of each product's in int8, in float32" in table.out.splitlines()
+    told = json.loads(run(capsys, *arguments, "--json").out)
+    assert told["keep_columns"] == 0.02
+    kept = {part["name"]: part["kept_columns"] for part in told["parts"]}
+    assert (kept["layer.1.qkv"], kept["layer.1.lin2"], kept["embeddings.word_embeddings"]) == (3, 8, 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--keep", "lin9"), "keep has 'lin9', which nothing is called; there are layer.N.qkv"),
+        (("--keep-columns", "1"), "1.0 is not in the range 0<=x<1"),
+        (("--keep-columns", "nan"), "keep_columns must be a fraction, from 0 to below 1, such as 0.01; got nan"),
         (("--texts", "-"), "give a file, not standard input"),
         (("--texts", "example:opinions", "--column", "body"), "no body among the columns text, label"),
     ],

@@ -85,6 +85,28 @@ def test_the_tile_fits_the_registers(cpu: str, features: str, lanes: int, dot: i
 
 
 @pytest.mark.parametrize(
+    ("cpu", "features", "lanes", "dot"), [c[:4] for c in CODE], ids=[f"{c[0]}-{c[3]}" for c in CODE]
+)
+def test_columns_that_are_kept_are_added_in_registers(cpu: str, features: str, lanes: int, dot: int) -> None:
+    """One loop: each vector of the panel is read once for all rows of the tile, each number of a row once."""
+    kind, sums = DOTS[lanes][dot], ("vfmadd", "fmla")
+    found = [
+        loop
+        for loop in cross.loops(assembly(cpu, features, lanes)[dot])
+        if sum(line.startswith(sums) for line in loop) == kind.rows * kind.vectors
+    ]
+    assert len(found) == 1
+    (loop,) = found
+    register = {16: r"%zmm\d+$", 8: r"%ymm\d+$", 4: r"^fmla\s+v\d+"}[lanes]
+    accumulators = {found[0] for line in loop if line.startswith(sums) and (found := re.search(register, line))}
+    assert len(accumulators) == kind.rows * kind.vectors, "every result has its register"
+    assert not [line for line in loop if re.match(r"v?mov[au]ps\s+%|mov\s+v|str|stp", line)], (
+        "no copies, nothing written"
+    )
+    assert len(loop) <= 2.4 * len(accumulators)
+
+
+@pytest.mark.parametrize(
     ("cpu", "features", "lanes", "names"),
     [("x86-64-v4", WIDE, 16, "vpdp"), ("x86-64-v3", "", 8, "vpdp|zmm"), ("generic", "", 4, "sdot")],
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import minidistil
 from minidistil.quantization.quantize import quantize
@@ -16,7 +18,7 @@ from minidistil.quantization.watching import operations, ranges
 from minidistil.tokenization import Tokenizer
 from minidistil.weights import open_checkpoint, read_model
 from minidistil.weights.config import Config
-from minidistil.weights.quantizing import VERSION, products, quantized
+from minidistil.weights.quantizing import VERSION, farthest, products, quantized
 
 TEXTS = [
     "the old man and the sea",
@@ -73,6 +75,81 @@ def test_the_report(distilbert_small: Path, tmp_path: Path) -> None:
     assert f"whole model   cosine to float32 {report.cosine:.6f}, least of a token {report.least_cosine:.5f}" in table
 
 
+@pytest.fixture(scope="module")
+def outlying(sentence_small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of whose hidden states, but the last, one column is far larger than all others; and of activations one."""
+    folder = tmp_path_factory.mktemp("outlying") / "model"
+    shutil.copytree(sentence_small, folder)
+    tensors = load_file(folder / "model.safetensors")
+    for name in tensors:
+        if name.endswith("LayerNorm.weight"):
+            tensors[name][7] *= 0 if name.endswith("layer.1.output.LayerNorm.weight") else 60
+        elif name.endswith("intermediate.dense.bias"):
+            tensors[name][9] += 100
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("texts", [None, TEXTS], ids=["by the weights", "by texts"])
+def test_columns_in_float32(outlying: Path, tmp_path: Path, texts: list[str] | None) -> None:
+    """There is far less of an error; the report, the file and the card say so; the file's bits are the reference's."""
+    plain = quantize(outlying, tmp_path / "plain", texts=texts)
+    report = quantize(outlying, tmp_path / "made", texts=texts, keep_columns=0.01)
+    assert report.cosine is not None
+    assert plain.cosine is not None
+    assert report.cosine > plain.cosine
+    errors, before = ({part.name: part.error or 0.0 for part in one.parts} for one in (report, plain))
+    for layer in (0, 1):
+        assert errors[f"layer.{layer}.qkv"] < before[f"layer.{layer}.qkv"] / 2
+        assert errors[f"layer.{layer}.lin1"] < before[f"layer.{layer}.lin1"] / 2
+        assert errors[f"layer.{layer}.lin2"] < before[f"layer.{layer}.lin2"]  # of which a row's own steps are the most
+    kept = {part.name: part.kept_columns for part in report.parts}
+    assert kept["layer.0.lin2"] == 4  # of 400
+    assert {name for name, count in kept.items() if count == 0} == {
+        "embeddings.word_embeddings",
+        "embeddings.position_embeddings",
+    }
+    assert not any(part.kept_columns for part in plain.parts)
+    for part, before in zip(
+        sorted(report.parts, key=lambda p: p.name), sorted(plain.parts, key=lambda p: p.name), strict=True
+    ):
+        assert part.smoothed == before.smoothed  # ones and zeros smooth nothing
+        zeros = 4 * part.shape[1] if part.kept_columns and not part.smoothed else 0
+        assert part.bytes == before.bytes + 4 * part.kept_columns * part.shape[0] + zeros
+    extra = sum(part.bytes for part in report.parts) - sum(part.bytes for part in plain.parts)
+    # Of queries, keys and values each has a smooth of its own in memory, and in the file.
+    assert report.bytes_after - plain.bytes_after == extra
+    made, without = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("made", "plain"))
+    assert made["quantization_config"]["minidistil"]["keep_columns"] == 0.01
+    assert "keep_columns" not in without["quantization_config"]["minidistil"]
+    row = "| columns kept | 1 % of each product's in int8, in float32 |"
+    assert row in (tmp_path / "made" / "README.md").read_text()
+    assert "columns kept" not in (tmp_path / "plain" / "README.md").read_text()
+    assert "columns kept" not in str(plain)
+    lines = str(report).splitlines()
+    assert "columns kept" in lines[0]
+    assert next(line for line in lines if line.startswith("layer.0.lin2")).split()[5] == "4"
+    read = read_model(open_checkpoint(tmp_path / "made"))
+    columns = {p.name: len(p.linears[0].columns) for p in products(read)}  # type: ignore[union-attr]
+    assert columns == {name: count for name, count in kept.items() if count}
+    assert {7} <= set(products(read)[0].linears[0].columns.tolist())  # type: ignore[union-attr]
+    engine, exact = (minidistil.load(tmp_path / "made", backend=name) for name in ("engine", "exact"))
+    assert engine.encode(TEXTS).tobytes() == exact.encode(TEXTS).tobytes()
+
+
+def test_columns_without_smoothing_are_told_by_texts_too(outlying: Path, tmp_path: Path) -> None:
+    report = quantize(outlying, tmp_path / "made", texts=TEXTS, keep_columns=0.01, smooth=False, measure=False)
+    assert report.calibration == "with 12 of 12 texts of texts"
+    opened = open_checkpoint(outlying)
+    config, weights = Config.from_dict(opened.config), read_model(opened)
+    batches = tokens_of(TEXTS, Tokenizer.from_pretrained(outlying), config, 64)
+    found = ranges(config, weights, operations(), batches)
+    for product in products(read_model(open_checkpoint(tmp_path / "made"))):
+        (one, *_) = product.linears
+        assert np.array_equal(one.columns, farthest(found[product.name], 0.01))  # type: ignore[union-attr]
+        assert set(one.smooth.tolist()) == {0, 1}  # type: ignore[union-attr]
+
+
 def test_the_same_bytes_by_either_backend(sentence_small: Path, tmp_path: Path) -> None:
     """Ranges are those of the pass: what enters each layer by the hidden states; and so is the file."""
     for name, backend in (("one", None), ("two", "exact")):
@@ -120,6 +197,8 @@ def test_from_the_weights_alone_is_what_loading_makes(distilbert_small: Path, tm
         ({"texts": "-"}, TypeError, "give a file, not standard input"),
         ({"texts": "example:none"}, ValueError, "there is no example:none; there are example:amendments"),
         ({"texts": "example:opinions", "text": "body"}, ValueError, "no body among the columns text, label"),
+        ({"keep_columns": 1.0}, ValueError, "keep_columns must be a fraction, from 0 to below 1, such as 0.01; got 1"),
+        ({"keep_columns": "1 %"}, TypeError, "keep_columns must be a number, got str"),
         ({"keep": ["lin9"]}, ValueError, "keep has 'lin9', which nothing is called"),
     ],
 )

@@ -243,8 +243,7 @@ def train_masked_lm(run: Run, start: str, others: dict[str, Any], **settings: An
 @click.option(
     "--teacher-precision",
     type=click.Choice(PRECISIONS),
-    help="Of the teacher's weights where it answers; int8 is the fastest.  [default: int8 where the checkpoint is, "
-    "else float32]",
+    help="Of the teacher's weights where it answers; int8 is the fastest.  [default: the checkpoint's]",
 )
 @_settings_options(_DISTILLING, _SETTINGS)
 def distill(
@@ -392,7 +391,6 @@ def _names(said: str | None) -> list[str] | None:
 
 
 def _tell(made: Trained, command: str) -> None:
-    """Say what a run made."""
     earlier = "before" if made.resumed == made.steps else f"{made.resumed:,} of them before"
     before = f", {earlier}" if made.resumed else ""
     unit = "step" if made.steps == 1 else "steps"

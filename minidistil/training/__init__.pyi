@@ -9,7 +9,7 @@ from minidistil.training.evaluation import evaluate_labels as evaluate_labels
 from minidistil.training.examples import Examples as Examples
 from minidistil.training.examples import make_examples as make_examples
 from minidistil.training.folder import RunFolder as RunFolder
-from minidistil.training.runs import Trained as Trained
+from minidistil.training.one_run import Trained as Trained
 from minidistil.training.runs import distill as distill
 from minidistil.training.runs import fine_tune as fine_tune
 from minidistil.training.runs import train_masked_lm as train_masked_lm

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidistil._loading import loading
-from minidistil.training.runs import RUN_FOLDER
+from minidistil.training.one_run import RUN_FOLDER
 
 KINDS = (".png", ".svg", ".pdf")
 _TERMS = ("hard", "soft", "cosine")

@@ -77,7 +77,7 @@ def test_the_report(distilbert_small: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def outlying(sentence_small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of whose hidden states, but the last, one column is far larger than all others; and of activations one."""
+    """A model of whose hidden states, but the last, one column is far larger than all others; of activations one."""
     folder = tmp_path_factory.mktemp("outlying") / "model"
     shutil.copytree(sentence_small, folder)
     tensors = load_file(folder / "model.safetensors")

@@ -14,15 +14,22 @@ from benchmarks.models import Models
 from benchmarks.peers import Minidistil, OnnxRuntime, OpenVINO, Padded, PyTorch
 
 
-class MinidistilInt8(Minidistil):
+class Prepared:
+    """An engine on a file that narrow_models.RECIPES makes."""
+
+    name: str
+
+    @classmethod
+    def file(cls, models: Models) -> Path:
+        """What it loads."""
+        return narrow_models.place(models, cls.name)
+
+
+class MinidistilInt8(Prepared, Minidistil):
     """This project on a checkpoint that `minidistil quantize` has written, without texts to calibrate with."""
 
     precision = "int8"
     name = "minidistil-int8"
-
-    @classmethod
-    def file(cls, models: Models) -> Path:
-        return narrow_models.place(models, cls.name)
 
 
 class MinidistilInt8AVX2(MinidistilInt8):
@@ -36,26 +43,12 @@ class MinidistilInt8AVX2(MinidistilInt8):
         target.dot = lambda: layout.DOT_PAIRS  # this process measures and does nothing else
 
 
-class MinidistilBFloat16AtLoad(Minidistil):
-    """This project on the float32 checkpoint, rounded while it is loaded."""
-
-    precision = "bfloat16"
-    options: Mapping[str, Any] = {"precision": "bfloat16"}
-
-
-class MinidistilBFloat16(MinidistilInt8):
+class MinidistilBFloat16(Prepared, Minidistil):
     """This project on a checkpoint stored in bfloat16; it computes in float32."""
 
     precision = "bfloat16"
     name = "minidistil-bfloat16"
     options: Mapping[str, Any] = {"precision": "bfloat16"}
-
-
-class MinidistilInt8AtLoad(Minidistil):
-    """This project on the float32 checkpoint, quantized while it is loaded."""
-
-    precision = "int8"
-    options: Mapping[str, Any] = {"precision": "int8"}
 
 
 class PyTorchInt8(PyTorch):
@@ -78,15 +71,11 @@ class PyTorchInt8(PyTorch):
             self._model = quantize_dynamic(self._model, {torch.nn.Linear: per_channel_dynamic_qconfig}, inplace=True)
 
 
-class OnnxRuntimeInt8(OnnxRuntime):
+class OnnxRuntimeInt8(Prepared, OnnxRuntime):
     """ONNX Runtime's dynamic quantization of the plain export, scales by channel."""
 
     precision = "int8"
     name = "onnxruntime-int8"
-
-    @classmethod
-    def file(cls, models: Models) -> Path:
-        return narrow_models.place(models, cls.name)
 
 
 class OnnxRuntimeInt8Tensor(OnnxRuntimeInt8):
@@ -102,15 +91,11 @@ class OpenVINOBFloat16(OpenVINO):
     settings: Mapping[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16"}
 
 
-class OpenVINOInt8(OpenVINO):
+class OpenVINOInt8(Prepared, OpenVINO):
     """OpenVINO on what NNCF quantized with static scales; what stays is float32."""
 
     precision = "int8"
     name = "openvino-int8"
-
-    @classmethod
-    def file(cls, models: Models) -> Path:
-        return narrow_models.place(models, cls.name)
 
 
 class OpenVINOInt8Weights(OpenVINOInt8):
@@ -120,17 +105,13 @@ class OpenVINOInt8Weights(OpenVINOInt8):
     settings: Mapping[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 256}
 
 
-class CTranslate2(Padded):
+class CTranslate2(Prepared, Padded):
     """CTranslate2's encoder. It chooses its library of products by the CPU; on AMD's the other one was slower."""
 
     distributions = ("ctranslate2",)
     needs = ("ctranslate2",)
     name = "ctranslate2"
     compute_type = "float32"
-
-    @classmethod
-    def file(cls, models: Models) -> Path:
-        return narrow_models.place(models, cls.name)
 
     def start(self) -> None:
         import ctranslate2  # noqa: F401

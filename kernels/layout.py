@@ -127,9 +127,9 @@ def chain_length(k: int) -> int:
 
 
 def attention_scratch(n: int, head_dim: int) -> int:
-    """Floats that one head needs for n keys: k and v packed, and the scores and results of some queries."""
+    """Floats that one head needs for n keys: k and v packed; of some queries scores, results and two numbers each."""
     padded, width = -(-n // 16) * 16, -(-head_dim // 16) * 16
-    return padded * head_dim + n * width + ATTENTION_ROWS * (leading_dimension(padded + 16) + width)
+    return padded * head_dim + n * width + ATTENTION_ROWS * (leading_dimension(padded) + width + 2)
 
 
 def scratch_floats(longest: int, head_dim: int) -> int:

@@ -24,17 +24,23 @@ from minidistil.weights.model_weights import (
 from minidistil.weights.narrow import Int8Linear, NarrowTable
 
 PRECISIONS = ("bfloat16", "int8")
+KEEPING = "int8 with columns kept"
+"""Of which products keep up to nine columns in float32."""
+
+KINDS = (*PRECISIONS, KEEPING)
 _TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 _TOGETHER = ("q_lin", "k_lin", "v_lin")  # made of one input, as a rule
 
 
 def narrow(weights: ModelWeights, precision: str, keep: int = 0, columns: int = 0) -> ModelWeights:
-    """A float32 model in another precision; of int8, every product of number `keep` stays float32, and every 2 * keep.
+    """A float32 model in a kind of narrow weights; of int8, each product of number `keep` or 2 * keep... stays float32.
 
     In int8 the products take turns: inputs smoothed or not; pairs limited, beyond their limit, at the ends of int8; and
     up to `columns` columns kept in float32, the first and the last or one among them, or none.
     """
-    return in_precision(weights, precision) if precision != "int8" else _Whole(weights, keep, columns).model()
+    if precision not in ("int8", KEEPING):
+        return in_precision(weights, precision)
+    return _Whole(weights, keep, columns or 9 * (precision == KEEPING)).model()
 
 
 class _Whole:

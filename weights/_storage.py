@@ -1,9 +1,10 @@
-"""Bytes of a file as float32 arrays: mapping, element types, conversion, finiteness."""
+"""Bytes of a file as float32 arrays: mapping, element types, conversion, finiteness; memory that goes back."""
 
 from __future__ import annotations
 
 import math
 import mmap
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _OTHERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BO
 
 _GIT_LFS = b"version https://git-lfs.github.com/"
 _MAX_ELEMENTS = 1 << 48  # far above any file, far below what overflows NumPy's sizes
+_AROUND = max(mmap.PAGESIZE, 1 << 16)  # what Linux maps of a file where one page of it is read (fault_around_bytes)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def _elements(mapped: mmap.mmap, tensor: StoredTensor, kind: np.dtype[Any]) -> n
 def release_pages(array: np.ndarray) -> None:
     """Give back the memory that an array's view of a mapped file holds; the next access reads it from the file again.
 
-    The pages stay in the system's cache of files. Nothing happens for an array that is no view of a map.
+    The pages stay in the system's cache of files. Nothing happens for an array that is no view of a map, or of one that
+    can be written: what it holds may be nowhere else.
     """
     owner: object = array
     while isinstance(owner, np.ndarray):
@@ -126,9 +129,27 @@ def release_pages(array: np.ndarray) -> None:
         owner = owner.obj
     if not isinstance(owner, mmap.mmap) or not hasattr(owner, "madvise") or not array.size:
         return
-    start = array.ctypes.data - np.frombuffer(owner, np.uint8).ctypes.data
-    first = start // mmap.PAGESIZE * mmap.PAGESIZE
-    owner.madvise(mmap.MADV_DONTNEED, first, start + array.nbytes - first)
+    mapped = np.frombuffer(owner, np.uint8)
+    if mapped.flags.writeable:
+        return
+    # With those before and behind that came along: else a file read block by block leaves some of every block.
+    start, first = mapped.ctypes.data, array.ctypes.data // _AROUND * _AROUND
+    end = -(-(array.ctypes.data + array.nbytes) // _AROUND) * _AROUND
+    first, end = max(first - start, 0), min(end - start, mapped.size)
+    owner.madvise(mmap.MADV_DONTNEED, first, end - first)
+
+
+def empty_apart(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    """An array in memory of its own, which goes back to the system when the array does.
+
+    An allocator keeps what is freed in sizes that it has seen before (glibc: of up to 32 MB), for later arrays; where
+    there are none, a process that has loaded a model holds it for good.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < _AROUND:
+        return np.empty(shape, dtype)
+    own = {} if sys.platform == "win32" else {"access": mmap.ACCESS_COPY}  # not shared with a child
+    return np.frombuffer(mmap.mmap(-1, size, **own), dtype).reshape(shape)
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

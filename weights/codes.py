@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidistil.weights._storage import release_pages
+from minidistil.weights._storage import empty_apart, release_pages
 
 GREATEST = 127
 """The greatest code; the least is its negative."""
@@ -45,7 +45,7 @@ def coded(w: np.ndarray, factor: np.ndarray | None = None, *, limit_pairs: bool)
         ValueError: numbers that are not finite.
     """
     n, k = w.shape
-    codes, steps = np.empty((n, k), np.int8), np.ones(n, np.float32)
+    codes, steps = empty_apart((n, k), np.int8), np.ones(n, np.float32)
     count = max(1, _AT_A_TIME // max(k, 1))
     for first in range(0, n, count):
         rows = slice(first, first + count)

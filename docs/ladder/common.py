@@ -31,9 +31,9 @@ def product_by(multiply: Callable, x: np.ndarray, w: tuple[np.ndarray, np.ndarra
 @njit(nogil=True)
 def softmax(s, n, scale):
     """Make rows s float32 [n, padded] exponentials, in place; returns 1 / the sum of each, float32 [n, 1]."""
-    reciprocals = np.empty((len(s), 1), np.float32)
-    for i in range(len(s)):
-        reciprocals[i, 0] = softmax_numerators(s[i].ctypes.data, n, scale, 0)[1]
+    greatest, reciprocals = np.empty(len(s), np.float32), np.empty((len(s), 1), np.float32)
+    places = np.intp(s.ctypes.data), np.intp(greatest.ctypes.data), np.intp(reciprocals.ctypes.data)
+    softmax_numerators(places[0], s.shape[1], len(s), n, scale, 0, 0, *places[1:])
     return reciprocals
 
 

@@ -6,7 +6,7 @@ from minidistil.kernels.code.compile import kernel
 from minidistil.kernels.products.attention import QUERIES, pack_values, round_up, scale_row, softmax_numerators
 from minidistil.kernels.products.gemm import chain_length, multiply
 from minidistil.kernels.products.packing import pack_rows
-from minidistil.kernels.simd.memory import get_f32, set_f32
+from minidistil.kernels.simd.memory import get_f32
 from minidistil.kernels.simd.philox import drop_row
 from minidistil.kernels.simd.values import splat
 
@@ -31,20 +31,17 @@ def attend_head_kept(
     keys = scratch
     values = keys + padded * head_dim * 4
     scores = values + n * width * 4
-    ld_scores = (padded // 16 + 1 | 1) * 16
+    ld_scores = (padded // 16 | 1) * 16
     result = scores + QUERIES * ld_scores * 4
     pack_rows(k, ld_k, n, head_dim, keys, padded)
     pack_values(v, ld_v, n, head_dim, width, block, values)
     for i in range(0, n, QUERIES):
         rows = min(QUERIES, n - i)
         multiply(q + i * ld_q * 4, ld_q, rows, keys, padded, scores, ld_scores, 0, head_dim, score_chain)
-        for r in range(rows):
+        softmax_numerators(scores, ld_scores, rows, n, scale, 0, 0, greatest + i * 4, reciprocals + i * 4)
+        for r in range(rows if chance.threshold != 0 else 0):
             row = scores + r * ld_scores * 4
-            highest, reciprocal = softmax_numerators(row, n, scale, 0)
-            set_f32(greatest, i + r, highest)
-            set_f32(reciprocals, i + r, reciprocal)
-            if chance.threshold != 0:
-                drop_row(row, row, n, chance, site, first_row + i + r)
+            drop_row(row, row, n, chance, site, first_row + i + r)
         multiply(scores, ld_scores, rows, values, width, result, width, 0, n, block)
         for r in range(rows):
             factor = splat(get_f32(reciprocals, i + r))

@@ -14,12 +14,14 @@ _FETCH_ALONE = 80  # groups of k that a tile which is alone fetches ahead of its
 
 
 @kernel
-def multiply_coded(dot, x, ld, rows, panel, scale, bias, sums, words, kept, kept_columns, out, ld_out, ahead):
+def multiply_coded(
+    dot, x, ld, rows, panel, scale, bias, sums, words, kept, kept_columns, kept_ahead, out, ld_out, ahead
+):
     """out[rows, PANEL] = the product of coded rows with one panel, all by address; see `int8_tile` for most of it.
 
     All tiles take a sliver of the panel before any takes the next. Meanwhile, evenly over the tiles, the panel at
     `ahead`, which is probably needed next, is fetched; or nothing where that is 0. A tile that is alone waits for its
-    own panel, and fetches that.
+    own panel, and fetches that. Columns that are kept are fetched from `kept_ahead` in every case.
     """
     high, wide = ROWS[dot], COLUMNS[dot]
     tiles = (rows + high - 1) // high * (PANEL // wide)
@@ -32,6 +34,7 @@ def multiply_coded(dot, x, ld, rows, panel, scale, bias, sums, words, kept, kept
         for m in range(0, rows, high):
             int8_tile(
                 dot, min(high, rows - m), x + m * ld * 4, ld, panel + n * 4, out + (m * ld_out + n) * 4, ld_out, words,
-                scale + n * 4, bias + n * 4, sums + n * 4, kept + n * 4, kept_columns, ahead, step,
+                scale + n * 4, bias + n * 4, sums + n * 4, kept + n * 4, kept_columns, kept_ahead + n * 4,
+                ahead, step,
             )  # fmt: skip
             ahead += words * step

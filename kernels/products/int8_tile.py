@@ -29,7 +29,7 @@ NAME = "minidistil.int8_tile"
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _F32 = ir.FloatType()
-_TYPE = ir.FunctionType(ir.VoidType(), [_I64] * 15)
+_TYPE = ir.FunctionType(ir.VoidType(), [_I64] * 16)
 
 KINDS = DOTS.get(compiler_target().lanes, UNKNOWN)
 """The kinds of sums of the CPU that code is made for."""
@@ -44,8 +44,9 @@ COLUMNS = tuple(kind.sliver for kind in _OWN)
 
 @intrinsic
 def int8_tile(
-    typing_context, dot, rows, a, lda, b, c, ldc, words, scale, bias, sums, kept, kept_columns, ahead, ahead_step
-):
+    typing_context, dot, rows, a, lda, b, c, ldc, words, scale, bias, sums, kept, kept_columns, kept_ahead, ahead,
+    ahead_step,
+):  # fmt: skip
     """C = fma(float32(codes W^T - zero sums), scale of the row * scale of the column, bias), one tile.
 
     Then C = fma(x[k], weight[k], C) for each column k that is kept, one after another.
@@ -59,10 +60,11 @@ def int8_tile(
         words: K in groups of four, at least 1.
         scale, bias, sums: addresses of the columns' float32, float32 and int32.
         kept: address of the columns in a panel float32 [kept_columns, PANEL]; the rows have theirs behind their codes.
+        kept_ahead: the same of the panel that is probably needed next, fetched meanwhile.
         ahead: address in memory that is wanted soon, fetched into the second-level cache: at each group of k,
             `ahead_step` bytes apart, as many cache lines as the tile's part of the panel takes.
     """
-    sig = types.void(*[types.intp] * 15)
+    sig = types.void(*[types.intp] * 16)
 
     def emit(context, builder, sig, args):
         builder.call(_name_only(builder.module), args)
@@ -121,7 +123,7 @@ emit.LINKED[NAME] = functools.partial(tile_module, KINDS)
 
 def _tiles(module: ir.Module, name: str, dots: Dots, features: str) -> ir.Function:
     """A function with the tiles of one kind of sum, of 1 to `dots.rows` rows."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 14), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 15), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     every = ",".join(filter(None, (features, dots.features)))
@@ -146,7 +148,7 @@ class _TileCode:
 
     def __init__(
         self, builder: ir.IRBuilder, dots: Dots, rows: int,
-        a, lda, b, c, ldc, words, scale, bias, sums, kept, kept_columns, ahead, step,
+        a, lda, b, c, ldc, words, scale, bias, sums, kept, kept_columns, kept_ahead, ahead, step,
     ) -> None:  # fmt: skip
         self.builder, self.dots, self.rows, self.words = builder, dots, rows, words
         self.ints, self.floats = (ir.VectorType(element, dots.lanes) for element in (_I32, _F32))
@@ -154,9 +156,11 @@ class _TileCode:
         pointer = _I32.as_pointer()
         start = builder.inttoptr(a, pointer)
         self.a_rows = [builder.gep(start, [builder.mul(lda, _int(i))]) for i in range(rows)]
-        self.b, self.c, self.ldc = builder.inttoptr(b, pointer), builder.inttoptr(c, pointer), ldc
+        self.b, start = builder.inttoptr(b, pointer), builder.inttoptr(c, pointer)
+        self.c_rows = [builder.gep(start, [builder.mul(ldc, _int(i))]) for i in range(rows)]
+        self.places = [_int(j * dots.lanes) for j in range(dots.vectors)]
         self.scale, self.bias, self.sums, self.kept = (builder.inttoptr(x, pointer) for x in (scale, bias, sums, kept))
-        self.kept_columns = kept_columns
+        self.kept_columns, self.kept_ahead = kept_columns, builder.inttoptr(kept_ahead, pointer)
         self.ahead, self.ahead_step = builder.inttoptr(ahead, _I8.as_pointer()), step
 
     def emit(self, end: ir.Block) -> None:
@@ -184,12 +188,8 @@ class _TileCode:
             totals = self._loop(1, between, end_steps, so_far, self.words, done)
             builder.position_at_end(done)
             totals = self._merge((between, so_far), (rest, totals))
-        results = self._with_kept(self._results(totals))
-        for i, row in enumerate(results):
-            place = builder.gep(self.c, [builder.mul(self.ldc, _int(i))])
-            for j, value in enumerate(row):
-                self._store(value, place, _int(j * self.dots.lanes))
-        builder.branch(end)
+        self._results(totals)
+        self._add_kept(end)
 
     def _loop(
         self, step: int, before: ir.Block, first: Any, start: list[list[Any]], end: Any, after: ir.Block
@@ -235,55 +235,58 @@ class _TileCode:
         return self.builder.xor(codes, same)
 
     def _merge(self, *incoming: tuple[ir.Block, list[list[Any]]]) -> list[list[Any]]:
-        """The values at the start of a block, by the block that was left for it."""
-        merged = self._each(lambda i, j: self.builder.phi(incoming[0][1][i][j].type))
+        """The accumulators at the start of a block, by the block that was left for it."""
+        merged = self._each(lambda i, j: self.builder.phi(self.accumulator))
         for block, values in incoming:
             self._each(lambda i, j, block=block, values=values: merged[i][j].add_incoming(values[i][j], block))
         return merged
 
-    def _results(self, totals: list[list[Any]]) -> list[list[Any]]:
-        """fma(float32(totals - zero sums), scale of the row * scale of the column, bias)."""
+    def _results(self, totals: list[list[Any]]) -> None:
+        """C = fma(float32(totals - zero sums), scale of the row * scale of the column, bias)."""
         builder, lanes = self.builder, self.dots.lanes
-        places = [_int(j * lanes) for j in range(self.dots.vectors)]
-        sums = [self._load(self.ints, self.sums, place) for place in places]
-        scale, bias = ([self._load(self.floats, x, place) for place in places] for x in (self.scale, self.bias))
-        results = []
+        sums = [self._load(self.ints, self.sums, place) for place in self.places]
+        scale, bias = ([self._load(self.floats, x, place) for place in self.places] for x in (self.scale, self.bias))
         for i in range(self.rows):
             row_scale = builder.load(builder.bitcast(self.a_rows[i], _F32.as_pointer()))
             zero = builder.load(builder.gep(self.a_rows[i], [_int(1)]))
             if self.dots.signed:
                 zero = builder.sub(zero, ir.Constant(_I32, 128))
             row_scale, zero = (broadcast(builder, x, lanes) for x in (row_scale, zero))
-            row = []
-            for j in range(self.dots.vectors):
+            for j, place in enumerate(self.places):
                 total = whole(builder, self.dots, totals[i][j])
                 x = builder.sitofp(builder.sub(total, builder.mul(zero, sums[j])), self.floats)
-                row.append(self._fma(x, builder.fmul(row_scale, scale[j]), bias[j]))
-            results.append(row)
-        return results
+                self._store(self._fma(x, builder.fmul(row_scale, scale[j]), bias[j]), self.c_rows[i], place)
 
-    def _with_kept(self, results: list[list[Any]]) -> list[list[Any]]:
-        """fma(x[k], weight[k], results) for one column after another that is kept, if any is; in a block of its own."""
-        builder, lanes, before = self.builder, self.dots.lanes, self.builder.block
-        loop, done = (builder.append_basic_block(name) for name in ("kept", "written"))
+    def _add_kept(self, end: ir.Block) -> None:
+        """C = fma(x[k], weight[k], C) for one column after another that is kept.
+
+        The results are read again. If they stayed in registers for that, a product that keeps none would take longer.
+        """
+        builder, lanes = self.builder, self.dots.lanes
+        some, loop, done = (builder.append_basic_block(name) for name in ("some", "kept", "added"))
+        builder.cbranch(builder.icmp_signed("<", _int(0), self.kept_columns), some, end)
+        builder.position_at_end(some)
+        results = [[self._load(self.floats, row, place) for place in self.places] for row in self.c_rows]
         beyond = builder.add(self.words, _int(CODES // 4))  # layout.beyond_codes
         numbers = [builder.bitcast(builder.gep(row, [beyond]), _F32.as_pointer()) for row in self.a_rows]
-        builder.cbranch(builder.icmp_signed("<", _int(0), self.kept_columns), loop, done)
+        builder.branch(loop)
         builder.position_at_end(loop)
         column = builder.phi(_I64)
-        column.add_incoming(_int(0), before)
+        column.add_incoming(_int(0), some)
         sums = self._each(lambda i, j: builder.phi(self.floats))
-        weight = builder.gep(self.kept, [builder.mul(column, _int(PANEL))])
-        b = [self._load(self.floats, weight, _int(j * lanes)) for j in range(self.dots.vectors)]
+        weight, ahead = (builder.gep(x, [builder.mul(column, _int(PANEL))]) for x in (self.kept, self.kept_ahead))
+        self._prefetch(builder.bitcast(ahead, _I8.as_pointer()))
+        b = [self._load(self.floats, weight, place) for place in self.places]
         x = [broadcast(builder, builder.load(builder.gep(row, [column])), lanes) for row in numbers]
         totals = self._each(lambda i, j: self._fma(x[i], b[j], sums[i][j]))
-        self._each(lambda i, j: sums[i][j].add_incoming(results[i][j], before))
+        self._each(lambda i, j: sums[i][j].add_incoming(results[i][j], some))
         self._each(lambda i, j: sums[i][j].add_incoming(totals[i][j], loop))
         following = builder.add(column, _int(1))
         column.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, self.kept_columns), loop, done)
         builder.position_at_end(done)
-        return self._merge((before, results), (loop, totals))
+        self._each(lambda i, j: self._store(totals[i][j], self.c_rows[i], self.places[j]))
+        builder.branch(end)
 
     def _fma(self, x: Any, y: Any, z: Any) -> Any:
         return call(self.builder, f"llvm.fma.v{self.dots.lanes}f32", self.floats, x, y, z)
@@ -302,7 +305,10 @@ class _TileCode:
 
     def _prefetch_ahead(self, k: Any) -> None:
         """Ask for this k's share of what lies ahead; harmless where no memory is."""
-        place = self.builder.gep(self.ahead, [self.builder.mul(k, self.ahead_step)])
+        self._prefetch(self.builder.gep(self.ahead, [self.builder.mul(k, self.ahead_step)]))
+
+    def _prefetch(self, place: Any) -> None:
+        """Ask for as many lines as a row of the tile's columns takes."""
         for offset in range(0, self.dots.sliver * 4, 64):
             line = self.builder.gep(place, [_int(offset)])
             constants = [ir.Constant(_I32, x) for x in (0, 2, 1)]  # to read, into the second level, data

@@ -21,6 +21,7 @@ LANES = TILE.lanes
 ROWS = TILE.rows  # most rows of a tile
 VECTORS = TILE.vectors  # most vectors of a tile
 SLIVER = TILE.sliver  # most columns of a tile
+FETCHED = SLIVER * 4 if LANES == 16 else 64  # bytes that a tile of them fetches at each k (`ahead`), of float32
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _F32 = ir.FloatType()

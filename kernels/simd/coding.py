@@ -45,9 +45,15 @@ def code_row(x, n, smooth, columns, kept_columns, out):
         columns: address of int32 [kept_columns], each below n.
         out: address of the coded row; written up to the next multiple of four codes, zeros beyond n, and behind them.
     """
+    _code(x, n, smooth, out)
     beyond = out + beyond_codes(n) * 4
-    for c in range(kept_columns):
+    for c in range(kept_columns):  # last, as x is in the cache now
         set_f32(beyond, c, get_f32(x, get_i32(columns, c)))
+
+
+@kernel
+def _code(x, n, smooth, out):
+    """What `code_row` does, without the columns that are kept."""
     whole, mask = n - n % 16, first_lanes(n % 16)
     none = splat(f32(0.0))
     low, high, size = none, none, none

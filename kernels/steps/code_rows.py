@@ -27,19 +27,18 @@ def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
     from minidistil.kernels.simd.coding import code_row
-    from minidistil.kernels.steps.team import next_task
+    from minidistil.kernels.steps.share import next_rows
 
-    most_rows_per_task = 4
+    most_rows = 4
 
     @part
     def code_rows(o, member):
         own = o.coding
-        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
         while True:
-            first = next_task(member) * rows_per_task
-            if first >= o.rows:
+            first, end = next_rows(member, o.rows, most_rows)
+            if first >= end:
                 break
-            for i in range(first, min(first + rows_per_task, o.rows)):
+            for i in range(first, end):
                 x, out = o.x.address + i * o.x.ld * 4, o.out.address + i * o.out.ld * 4
                 code_row(x, o.k, own.smooth, own.columns, own.kept_columns, out)
 

@@ -43,7 +43,7 @@ def code() -> Callable:
     def coded_product(o, member):
         w = o.w
         words, panels = (w.k + 3) // 4, (w.n + PANEL - 1) // PANEL
-        size = words * PANEL * 4
+        size, beside = words * PANEL * 4, w.kept_columns * PANEL * 4
         block = even_block(o.rows, row_block(o.rows), ROWS, panels, member.threads)
         blocks = (o.rows + block - 1) // block
         task = next_task(member)
@@ -52,7 +52,9 @@ def code() -> Callable:
             height, width = min(block, o.rows - m), min(PANEL, w.n - p * PANEL)
             reserved = next_task(member) if o.rows <= reserves else -1
             following = reserved if reserved >= 0 else task + 1
-            ahead = w.weight + following % panels * size if following < blocks * panels else 0
+            ahead, kept_ahead = 0, w.kept + p * beside
+            if following < blocks * panels:
+                ahead, kept_ahead = w.weight + following % panels * size, w.kept + following % panels * beside
             columns, out = p * PANEL * 4, o.out.address + (m * o.out.ld + p * PANEL) * 4
             target, ld = out, o.out.ld
             if width < PANEL:  # a partial panel is written elsewhere first
@@ -60,8 +62,8 @@ def code() -> Callable:
             dot = DOT_EXACT if o.dot == DOT_PAIRS and get_i32(w.limited, p) == 0 else o.dot
             multiply_coded(
                 dot, o.x.address + m * o.x.ld * 4, o.x.ld, height, w.weight + p * size, w.scale + columns,
-                w.bias + columns, w.sums + columns, words, w.kept + columns * w.kept_columns, w.kept_columns, target,
-                ld, ahead,
+                w.bias + columns, w.sums + columns, words, w.kept + p * beside, w.kept_columns, kept_ahead, target, ld,
+                ahead,
             )  # fmt: skip
             task = reserved if reserved >= 0 else next_task(member)
             if o.activation != LINEAR_ACTIVATION:

@@ -28,18 +28,17 @@ def code() -> Callable:
     from minidistil.kernels.code.compile import part
     from minidistil.kernels.simd.coding import decode_row
     from minidistil.kernels.simd.memory import get_i32
-    from minidistil.kernels.steps.team import next_task
+    from minidistil.kernels.steps.share import next_rows
 
-    most_rows_per_task = 4
+    most_rows = 4
 
     @part
     def decode_rows(o, member):
-        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
         while True:
-            first = next_task(member) * rows_per_task
-            if first >= o.rows:
+            first, end = next_rows(member, o.rows, most_rows)
+            if first >= end:
                 break
-            for i in range(first, min(first + rows_per_task, o.rows)):
+            for i in range(first, end):
                 out = o.out.address + i * o.out.ld * 4
                 decode_row(o.table, o.scale, get_i32(o.ids, i), o.n, out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minidistil.kernels.code.compile import kernel
+from minidistil.kernels.steps.team import next_task
 
 # What a task costs beside its rows, in rows: the way of a panel, or of a head's keys and values, from a cache that the
 # cores share. And the smallest block: reading a panel from memory takes as long as multiplying it with some 32 rows.
@@ -34,3 +35,20 @@ def even_block(rows, block, step, others, threads):
         if cost < least:
             best, least = height, cost
     return best
+
+
+@kernel
+def next_rows(member, rows, most):
+    """The rows of a thread's next task in a step whose tasks are rows alone: the first, and the end.
+
+    Args:
+        member: the thread.
+        rows: how many there are in all.
+        most: of a task; fewer where threads would go without.
+
+    Returns:
+        Two numbers; the first is not below the end when no rows are left.
+    """
+    block = max(1, min(most, rows // member.threads))
+    first = next_task(member) * block
+    return first, min(first + block, rows)

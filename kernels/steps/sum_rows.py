@@ -39,9 +39,9 @@ def code() -> Callable:
     from minidistil.kernels.simd.layer_norm import normalize_row
     from minidistil.kernels.simd.memory import get_i32
     from minidistil.kernels.simd.rows import sum_row
-    from minidistil.kernels.steps.team import next_task
+    from minidistil.kernels.steps.share import next_rows
 
-    most_rows_per_task = 4
+    most_rows = 4
 
     @part
     def row_of(x, i):
@@ -55,12 +55,11 @@ def code() -> Callable:
     @part
     def sum_rows(o, member):
         own = o.coding
-        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
         while True:
-            first = next_task(member) * rows_per_task
-            if first >= o.rows:
+            first, end = next_rows(member, o.rows, most_rows)
+            if first >= end:
                 break
-            for i in range(first, min(first + rows_per_task, o.rows)):
+            for i in range(first, end):
                 out = o.out.address + i * o.out.ld * 4
                 gain = o.gain if o.norm == GAIN_SHIFT else 0
                 sum_row(row_of(o.a, i), row_of(o.b, i), row_of(o.c, i), o.n, gain, o.shift, out)

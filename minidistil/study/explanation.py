@@ -30,6 +30,7 @@ from minidistil.study.parts import (
 from minidistil.study.patterns import attention
 from minidistil.study.portions import numbers
 from minidistil.study.tracing import Trace, encode, model_of, trace
+from minidistil.weights.precision import stored_precision
 
 if TYPE_CHECKING:
     import os
@@ -145,6 +146,7 @@ def _subject(model: Model[Any]) -> Subject:
         config.vocab_size,
         model.num_parameters(),
         model.precision,
+        stored_precision(config.raw),
     )
 
 

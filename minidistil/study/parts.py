@@ -19,7 +19,7 @@ class Subject:
     """The model that is explained: its name without a path, its class, its family and its sizes.
 
     `head` is the head's name in the weights ("masked_lm"), or "" for an encoder alone; `precision` is the weights':
-    "float32", "bfloat16" or "int8".
+    "float32", "bfloat16" or "int8"; `default_precision` is that which they have where none is asked for.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Subject:
     vocabulary: int
     parameters: int
     precision: str
+    default_precision: str
 
 
 @dataclass(frozen=True)

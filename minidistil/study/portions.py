@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
@@ -66,12 +66,11 @@ def fitting(portions: Iterable[Portion], room: int) -> list[Portion]:
     chosen: list[Portion] = []
     there: set[tuple[str, str, int]] = set()
     for portion in portions:
-        missing = {_key(one): one for one in portion.kept if _key(one) not in there}
-        needed = sum(map(cost, missing.values())) + sum(map(check_cost, portion.checks))
+        needed = _needed(portion, there)
         if needed <= room:
             room -= needed
             chosen.append(portion)
-            there |= set(missing)
+            there |= set(map(_key, portion.kept))
     return chosen
 
 
@@ -80,11 +79,13 @@ def numbers(found: Trace, attention: Attention) -> Numbers:
     token = traced_token(found)
     room = page_limit(found.batch.tokens)
     portions: list[Portion] = []
+    there: set[tuple[str, str, int]] = set()
     for portion in _portions(found, token, attention, room):
         if room <= 0:
             break
-        room -= sum(map(cost, portion.kept))
+        room -= _needed(portion, there)
         portions.append(portion)
+        there |= set(map(_key, portion.kept))
     return Numbers(token, tuple(_matrix(found, name, token) for name in found), tuple(portions))
 
 
@@ -226,6 +227,12 @@ def _columns(found: Trace, name: str, token: int, head: tuple[int, int]) -> list
 def _row(value: np.ndarray, token: int) -> np.ndarray:
     """A token's row: float32 [n, C] -> [C], [H, n, n] -> [H, n]."""
     return np.ascontiguousarray(value[..., token, :])
+
+
+def _needed(portion: Portion, there: Collection[tuple[str, str, int]]) -> int:
+    """Bytes that a portion takes beside what is there: what several have in common is there once."""
+    missing = {_key(one): one for one in portion.kept if _key(one) not in there}
+    return sum(map(cost, missing.values())) + sum(map(check_cost, portion.checks))
 
 
 def _key(kept: Kept) -> tuple[str, str, int]:

@@ -33,7 +33,7 @@ from minidistil.weights.config import Config
 from minidistil.weights.errors import listing
 from minidistil.weights.model_weights import ModelWeights
 from minidistil.weights.named import named
-from minidistil.weights.precision import Precision, require_float32
+from minidistil.weights.precision import Precision, require_float32, stored_precision
 from minidistil.weights.small_files import is_there
 
 RUN_FOLDER = "training"
@@ -144,6 +144,7 @@ def distill(
     text: str = "text",
     label: str = "label",
     labels: Sequence[str] | None = None,
+    teacher_precision: Precision | None = None,
     threads: int | None = None,
     backend: str | None = None,
     show_progress: bool = False,
@@ -164,6 +165,8 @@ def distill(
         layers: how many of the teacher's layers (every second one, for half of them), or which.
         held_out: as for `fine_tune`; agreement with the teacher is told too.
         task: unset, the one that the teacher has a head for.
+        teacher_precision: of the teacher's weights where it answers, as for `minidistil.load`: int8 is the fastest. A
+            student of its layers is made of what the checkpoint has.
         text, label, labels, threads, backend, show_progress, restart, license, **settings: as for `fine_tune`.
 
     Raises:
@@ -171,7 +174,7 @@ def distill(
     """
     if start is not None and layers is not None:
         raise ValueError("a student is what start names, or made of the teacher's layers: leave one of them out")
-    found = _read(teacher)
+    found = _read(teacher, teacher_precision)
     if task is None:
         task = next((head for head in _TASKS if getattr(found.weights, head) is not None), None)
         if task is None:
@@ -207,13 +210,17 @@ class _Common(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """A checkpoint: its configuration, weights and tokenizer, what it is called, and the folder that they are of."""
+    """A checkpoint: its configuration, weights and tokenizer, what it is called, and the folder that they are of.
+
+    `converted` is the precision of the weights, where the checkpoint has another.
+    """
 
     config: Config
     weights: ModelWeights
     tokenizer: Tokenizer
     name: str
     folder: Path
+    converted: Precision | None
 
 
 def _train(
@@ -227,7 +234,12 @@ def _train(
 ) -> Trained:
     """Train from data to a folder; `said` names the settings that are not defaults."""
     out, task = Path(common.out), settings.task
-    begun = teacher if start is None and teacher is not None else _read(start or "", "float32")
+    if start is None and teacher is not None:
+        begun = teacher
+        if teacher.converted is not None:
+            begun = teacher._replace(weights=read_model(open_checkpoint(teacher.folder)))
+    else:
+        begun = _read(start or "", "float32")
     if begun.folder.resolve() == out.resolve():
         raise ValueError(f"{out}: is what training starts from: name another folder for the result")
     require_float32(begun.weights, begun.name, "a student made of its layers, where start names none,")
@@ -264,6 +276,8 @@ def _train(
         "start": _digest(model.config, model.weights),
         "teacher": None if teacher is None else _digest(teacher.config, teacher.weights),
     }
+    if teacher is not None and teacher.converted is not None:
+        circumstances["teacher_precision"] = teacher.converted
     _refuse_other_checkpoints(out)
     with RunFolder(out / RUN_FOLDER) as folder:
         agreed = folder.agree(circumstances, restart=common.restart)
@@ -306,9 +320,9 @@ def _read(name: str | os.PathLike[str], precision: Precision | None = None) -> _
     checkpoint = open_checkpoint(name)
     config = Config.from_dict(checkpoint.config, where=checkpoint.folder, name_or_path=str(name))
     tokenizer = Tokenizer.from_pretrained(checkpoint.source)
-    return _Read(
-        config, read_model(checkpoint, precision=precision), tokenizer, checkpoint.source.name, checkpoint.folder
-    )
+    weights = read_model(checkpoint, precision=precision)
+    converted = None if precision == stored_precision(checkpoint.config) else precision
+    return _Read(config, weights, tokenizer, checkpoint.source.name, checkpoint.folder, converted)
 
 
 def _labels(task: Task, teacher: _Read | None, common: _Common) -> Sequence[str] | None:

@@ -13,7 +13,6 @@ from benchmarks.compare import _judge
 from benchmarks.inputs import fixed_shape
 from benchmarks.measure import Disagreement, closeness
 from benchmarks.models import Models, locate
-from benchmarks.narrow_peers import MinidistilBFloat16AtLoad, MinidistilInt8AtLoad
 from benchmarks.peers import Minidistil
 
 
@@ -208,8 +207,8 @@ def test_sizes_are_of_weights(tmp_path: Path) -> None:
     assert narrow_models.size(tmp_path) == 9
 
 
-@pytest.mark.parametrize("engine", [MinidistilInt8AtLoad, MinidistilBFloat16AtLoad])
-def test_our_engines_in_fewer_bits_are_close_to_float32_and_no_copy_of_it(engine: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+def test_our_engines_in_fewer_bits_are_close_to_float32_and_no_copy_of_it(precision: str, tmp_path: Path) -> None:
     from tests.synthetic import DISTILBERT_SMALL, write_checkpoint
 
     models = locate(tmp_path)
@@ -217,8 +216,9 @@ def test_our_engines_in_fewer_bits_are_close_to_float32_and_no_copy_of_it(engine
     workload = fixed_shape(2, 9)
     workload = type(workload)("", tuple(s % 1200 for s in workload.sentences), 2, fixed=True)
     answers = []
-    for kind in (Minidistil, engine):
-        peer = kind()
+    for options in ({}, {"precision": precision}):
+        peer = Minidistil()
+        peer.options = options
         peer.start()
         peer.load(models, 1)
         prepared = peer.prepare(workload)

@@ -30,7 +30,7 @@ NOT_HERE = {
     "train tokens": "changes float32 weights",
     "train masked-lm": "changes float32 weights",
     "train curves": "takes no model",
-    "distill": "makes float32 weights; a teacher may be a checkpoint in int8",
+    "distill": "makes float32 weights; the teacher's are asked for by --teacher-precision",
 }
 
 
@@ -196,8 +196,13 @@ def test_a_classifier_on_frozen_embeddings(
     assert heads[0] != heads[1], "the regression is on the embeddings that int8 makes"
 
 
-def test_a_checkpoint_in_int8_is_run_and_shown_as_such(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    folder = quantized.write(tmp_path, DISTILBERT_SMALL)
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_checkpoint_in_int8_is_run_and_shown_as_such(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, kept: bool
+) -> None:
+    """Also one of which some columns are float32: its parameters are counted once."""
+    made = quantized.in_int8(quantized.source(tmp_path / "source", DISTILBERT_SMALL))
+    folder = quantized.write(tmp_path, DISTILBERT_SMALL, quantized.keeping(made) if kept else made)
     facts, source = (json.loads(run(capsys, "inspect", at, "--json").out) for at in (folder, tmp_path / "source"))
     assert (facts["precision"], source["precision"]) == ("int8", "float32")
     assert facts["parameters"] == source["parameters"]
@@ -205,6 +210,9 @@ def test_a_checkpoint_in_int8_is_run_and_shown_as_such(capsys: pytest.CaptureFix
     assert 0.25 < facts["stored_bytes"] / facts["float32_bytes"] < 0.3
     assert "computed in   int8, unless asked for another precision\n" in run(capsys, "inspect", folder).out
     assert minidistil.load(folder, backend="exact").num_parameters() == facts["parameters"]
+    stages = json.loads(run(capsys, "verify", folder, "--json").out)["stages"]
+    assert len(stages) == 4
+    assert not any(stage["differing"] for stage in stages)
     arguments = ("bench", folder, "--lengths", "4", "--threads", "1", "--json")
     assert json.loads(run(capsys, *arguments).out)["precision"] == "int8"
     assert json.loads(run(capsys, *arguments, "--model-precision", "float32").out)["precision"] == "float32"

@@ -82,6 +82,11 @@ def test_tokens_masked_words_and_students(capsys, start, table, tmp_path) -> Non
         "tokens": (("train", "tokens", words, "--start", start), TokenClassification, "ner"),
         "language": (("train", "masked-lm", lines, "--start", start), MaskedLM, "fill-mask"),
         "student": (("distill", lines, "--teacher", start, "--layers", "1"), MaskedLM, ""),
+        "student of int8": (
+            ("distill", lines, "--teacher", start, "--layers", "1", "--teacher-precision", "int8"),
+            MaskedLM,
+            "",
+        ),
     }
     for name, (arguments, kind, command) in asked.items():
         made = run(capsys, *arguments, "-o", tmp_path / name, *BRIEF)
@@ -90,7 +95,11 @@ def test_tokens_masked_words_and_students(capsys, start, table, tmp_path) -> Non
         assert (f"try: minidistil {command}" in made.out) == bool(command)
         loaded = minidistil.load(tmp_path / name)
         assert isinstance(loaded, kind)
-        assert loaded.config.n_layers == (1 if name == "student" else DISTILBERT_SMALL["n_layers"])
+        assert loaded.config.n_layers == (1 if name.startswith("student") else DISTILBERT_SMALL["n_layers"])
+    begun = {name: json.loads((tmp_path / name / "training" / "run.json").read_text()) for name in asked}
+    assert begun["student of int8"].pop("teacher_precision") == "int8"
+    differing = [key for key, value in begun["student"].items() if begun["student of int8"][key] != value]
+    assert differing == ["teacher"]
     pytest.importorskip("matplotlib")
     drawn = run(capsys, "train", "curves", tmp_path / "tokens", tmp_path / "student", "-o", tmp_path / "both.svg")
     assert drawn.out == f"{tmp_path / 'both.svg'}\n"

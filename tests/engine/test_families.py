@@ -15,10 +15,9 @@ from minidistil.weights import ACTIVATIONS
 from minidistil.weights.packing import pack_model
 from tests import build, synthetic
 from tests.bits import assert_same_bits, canonical
+from tests.engine.checks import assert_every_bit
 from tests.families import VARIATIONS, sentence
 from tests.goldens.operations import activation_inputs
-
-LENGTHS = (1, 17, 6)
 
 
 def every_activation() -> list[np.ndarray]:
@@ -47,21 +46,7 @@ def test_single_activations_are_those_of_the_reference() -> None:
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_every_bit(name: str) -> None:
     values = VARIATIONS[name]
-    config, weights = build.config(values), build.model_weights(values)
-    pairs = [sentence(values, n) for n in LENGTHS]
-    types = [t for _, t in pairs if t is not None]
-    batch = pack_sentences(config, [ids for ids, _ in pairs], np.concatenate(types).astype(np.int32) if types else None)
-    reference, engine = Reference(config, weights, exact), Engine(config, weights, threads=2)
-    want = reference.encode(batch, hidden_states=True)
-    got = engine.encode(batch, hidden_states=True)
-    for i, (a, b) in enumerate(zip(got.hidden_states or (), want.hidden_states or (), strict=True)):
-        assert_same_bits(a, b, f"hidden state {i}")
-        assert np.isfinite(b).all()
-        assert b.any()
-    assert len(want.hidden_states or ()) == config.n_layers + 1
-    assert_same_bits(engine.masked_lm(want.last), reference.masked_lm(want.last), "logits")
-    rows = np.array([5, 0, 20])
-    assert_same_bits(engine.encode(batch, rows=rows).last, want.last[rows], "rows")
+    assert_every_bit(values, build.model_weights(values))
 
 
 @given(

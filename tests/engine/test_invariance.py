@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from minidistil.backends.batch import PackedBatch
 from minidistil.backends.engine import Engine
-from minidistil.backends.reference import Reference, exact
 from tests import build, synthetic
 from tests.bits import assert_same_bits
+from tests.engine import checks
+from tests.engine.checks import assert_attentions, assert_same_in_company, companies, random_bias
 
 CONFIG = {**synthetic.DISTILBERT_SMALL, "n_layers": 2}
 
@@ -29,13 +30,8 @@ def sentence(seed: int, length: int) -> np.ndarray:
 
 @functools.cache
 def alone(seed: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hidden states [L + 1, n, D] and logits [n, V] of a sentence that travels alone on one thread."""
-    encoded = make(1).encode(build.batch([sentence(seed, length)]), hidden_states=True)
-    return np.stack(encoded.hidden_states), make(1).masked_lm(encoded.last)
-
-
-lengths = st.one_of(st.integers(1, 40), st.sampled_from([47, 48, 49, 144, 145, 191, 192, 193, 300, 400]))
-companies = st.lists(st.tuples(st.integers(0, 3), lengths), min_size=1, max_size=9)
+    """On one thread."""
+    return checks.alone(make(1), sentence(seed, length))
 
 
 @given(companies, st.sampled_from([1, 2, 3]), st.sampled_from([1, 64, 2048]), st.booleans())
@@ -43,18 +39,9 @@ companies = st.lists(st.tuples(st.integers(0, 3), lengths), min_size=1, max_size
 def test_company_order_threads_and_passes_change_no_bit(
     company: list[tuple[int, int]], threads: int, tokens: int, apart: bool
 ) -> None:
-    backend = make(threads)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "limits", build.limits(threads, tokens, apart))
-        encoded = backend.encode(build.batch([sentence(*s) for s in company]), hidden_states=True)
-    logits = backend.masked_lm(encoded.last)
-    start = 0
-    for seed, length in company:
-        states, want = alone(seed, length)
-        own = slice(start, start + length)
-        assert_same_bits(np.stack([s[own] for s in encoded.hidden_states]), states, f"sentence of {length}")
-        assert_same_bits(logits[own], want, f"logits of a sentence of {length}")
-        start += length
+    each = [alone(*s) for s in company]
+    limits = build.limits(threads, tokens, apart)
+    assert_same_in_company(make(threads), [sentence(*s) for s in company], each, limits)
 
 
 @given(companies, st.data(), st.sampled_from([1, 2]), st.sampled_from([50, 2048]), st.booleans())
@@ -82,29 +69,13 @@ def test_attentions_are_those_of_the_reference() -> None:
     }  # heads of 26: no multiple of a vector
     config, weights = build.config(values), build.model_weights(values)
     batch = build.batch([sentence(0, n) for n in (1, 17, 33)])
-    want = Reference(config, weights, exact).encode(batch, hidden_states=True, attentions=True)
-    for threads in (1, 2):
-        got = Engine(config, weights, threads=threads).encode(batch, hidden_states=True, attentions=True)
-        for a, b in zip(got.hidden_states, want.hidden_states, strict=True):
-            assert_same_bits(a, b)
-        for layer, layer_want in zip(got.attentions, want.attentions, strict=True):
-            for a, b in zip(layer, layer_want, strict=True):
-                assert_same_bits(np.ascontiguousarray(a), b)
+    assert_attentions([Engine(config, weights, threads=threads) for threads in (1, 2)], weights, batch)
 
 
 @pytest.mark.parametrize("heads", [1, 4])
 def test_attention_bias(heads: int) -> None:
-    config, weights = build.config(CONFIG), build.model_weights(CONFIG)
-    n = 21
-    bias = np.random.default_rng(1).standard_normal((3, heads, n, n)).astype(np.float32)
-    bias[bias > 1] = -np.inf
-    for b in bias.reshape(-1, n, n):
-        np.fill_diagonal(b, 0)
-    batch = build.batch([sentence(b, n) for b in range(3)], attention_bias=bias)
-    want = Reference(config, weights, exact).encode(batch).last
-    assert_same_bits(make(2).encode(batch).last, want)
-    rows = np.array([1, 40])
-    assert_same_bits(make(1).encode(batch, rows=rows).last, want[rows])
+    batch = build.batch([sentence(b, 21) for b in range(3)], attention_bias=random_bias(heads, 21))
+    assert_attentions([make(1), make(2)], build.model_weights(CONFIG), batch)
 
 
 def test_embeddings_given_replace_the_words_only() -> None:

@@ -77,7 +77,7 @@ def test_products_teams_and_training_without_avx512() -> None:
     """Tasks are drawn, and weights packed and fetched, in another way there."""
     program = """
 import pytest
-kernels = [f"tests/kernels/test_{name}.py" for name in ("gemm", "int8", "pack", "attention")]
+kernels = [f"tests/kernels/test_{name}.py" for name in ("gemm", "int8", "kept_columns", "pack", "attention")]
 training = ["products", "norms", "activations", "attention", "dropout", "embeddings", "losses", "optimizer"]
 kernels += [f"tests/learning/test_{name}.py" for name in training]
 raise SystemExit(pytest.main(["-q", *kernels, "tests/engine/test_invariance.py"]))

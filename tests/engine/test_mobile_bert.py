@@ -19,6 +19,8 @@ from minidistil.weights import ACTIVATIONS
 from minidistil.weights.packing import pack_model
 from tests import build, synthetic
 from tests.bits import assert_same_bits
+from tests.engine import checks
+from tests.engine.checks import assert_attentions, assert_same_in_company, companies, random_bias
 from tests.families import VARIATIONS, sentence
 
 CONFIG = {**synthetic.MOBILEBERT_SMALL, "vocab_size": 300}
@@ -88,13 +90,9 @@ def ids(seed: int, length: int) -> np.ndarray:
 
 
 @functools.cache
-def alone(seed: int, length: int) -> np.ndarray:
-    """Hidden states [L + 1, n, D] of a sentence that travels alone on one thread."""
-    return np.stack(make(1).encode(build.batch([ids(seed, length)]), hidden_states=True).hidden_states or ())
-
-
-lengths = st.one_of(st.integers(1, 40), st.sampled_from([47, 48, 49, 144, 145, 192, 193, 300]))
-companies = st.lists(st.tuples(st.integers(0, 3), lengths), min_size=1, max_size=9)
+def alone(seed: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """On one thread."""
+    return checks.alone(make(1), ids(seed, length))
 
 
 @given(companies, st.sampled_from([1, 2, 3]), st.sampled_from([1, 64, 2048]), st.booleans())
@@ -103,13 +101,8 @@ def test_company_order_threads_and_passes_change_no_bit(
     company: list[tuple[int, int]], threads: int, tokens: int, apart: bool
 ) -> None:
     """Neighbours of a token are those of its sentence, whoever travels beside it."""
-    backend, batch = make(threads), build.batch([ids(*s) for s in company])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "limits", build.limits(threads, tokens, apart))
-        encoded = backend.encode(batch, hidden_states=True)
-    states = np.stack(encoded.hidden_states or ())
-    for (seed, length), start in zip(company, batch.offsets, strict=False):
-        assert_same_bits(np.ascontiguousarray(states[:, start : start + length]), alone(seed, length))
+    each = [alone(*s) for s in company]
+    assert_same_in_company(make(threads), [ids(*s) for s in company], each, build.limits(threads, tokens, apart))
 
 
 @given(
@@ -130,19 +123,8 @@ def test_rows_asked_for_are_the_rows_of_the_whole(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_attentions_with_a_mask_for_each_head(kind: str) -> None:
-    config, n = make(1, kind).config, 21
-    bias = np.random.default_rng(1).standard_normal((3, config.n_heads, n, n), dtype=np.float32)
-    bias[bias > 1] = -np.inf
-    for b in bias.reshape(-1, n, n):
-        np.fill_diagonal(b, 0)
-    batch = build.batch([ids(b, n) for b in range(3)], attention_bias=bias)
-    want = Reference(config, build.model_weights(VARIATIONS[kind]), exact).encode(batch, attentions=True)
-    for threads in (1, 2):
-        got = make(threads, kind).encode(batch, attentions=True)
-        assert_same_bits(got.last, want.last)
-        for layer, layer_want in zip(got.attentions or (), want.attentions or (), strict=True):
-            for a, b in zip(layer, layer_want, strict=True):
-                assert_same_bits(np.ascontiguousarray(a), b)
+    batch = build.batch([ids(b, 21) for b in range(3)], attention_bias=random_bias(make(1, kind).config.n_heads, 21))
+    assert_attentions([make(1, kind), make(2, kind)], build.model_weights(VARIATIONS[kind]), batch)
 
 
 @pytest.mark.parametrize("kind", ["mobilebert", "mobilebert without trigrams or a projection"])

@@ -19,17 +19,19 @@ from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
 from minidistil.kernels.steps.product import Product
 from minidistil.kernels.steps.sum_rows import SumRows
-from minidistil.models.inputs import pack_sentences
+from minidistil.weights import conversion
 from minidistil.weights.model_weights import LayerWeights, ModelWeights
 from minidistil.weights.narrow import Int8Linear, NarrowTable
 from tests import build, forks, synthetic
 from tests.bits import assert_same_bits, digest
-from tests.families import VARIATIONS, sentence
+from tests.engine import checks
+from tests.engine.checks import assert_attentions, assert_every_bit, assert_same_in_company, companies, random_bias
+from tests.families import VARIATIONS
 from tests.goldens import narrow as goldens
 from tests.heads import HEADS, Head
-from tests.narrow import PRECISIONS, narrow
+from tests.narrow import KEEPING, narrow
+from tests.narrow import KINDS as NARROW
 
-LENGTHS = (1, 17, 6)
 SMALL = {**synthetic.DISTILBERT_SMALL, "n_layers": 2, "vocab_size": 300}
 MOBILE = VARIATIONS["mobilebert"]
 KINDS = {"distilbert": SMALL, "bert": VARIATIONS["bert with relu"], "mobilebert": MOBILE}
@@ -37,10 +39,12 @@ KINDS = {"distilbert": SMALL, "bert": VARIATIONS["bert with relu"], "mobilebert"
 CASES = [
     *[("int8", name, 0) for name in VARIATIONS if not name.startswith("activation") or name.endswith(("gelu", "silu"))],
     *[("int8", name, 3) for name in VARIATIONS if "odd" in name or "groups" in name],
+    *[(KEEPING, name, 0) for name in VARIATIONS if not name.startswith("activation") or name.endswith("gelu_new")],
+    *[(KEEPING, name, 3) for name in VARIATIONS if "odd" in name or "groups" in name],
     *[("bfloat16", name, 0) for name in VARIATIONS if not name.startswith("activation")],
 ]
 
-every_precision = pytest.mark.parametrize("precision", PRECISIONS)
+every_precision = pytest.mark.parametrize("precision", NARROW)
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -63,22 +67,7 @@ def ids(seed: int, length: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("precision", "name", "keep"), CASES)
 def test_every_bit(precision: str, name: str, keep: int) -> None:
-    values = VARIATIONS[name]
-    config, own = build.config(values), weights(name, precision, keep)
-    pairs = [sentence(values, n) for n in LENGTHS]
-    types = [t for _, t in pairs if t is not None]
-    batch = pack_sentences(config, [ids for ids, _ in pairs], np.concatenate(types).astype(np.int32) if types else None)
-    reference, backend = Reference(config, own, exact), Engine(config, own, threads=2)
-    want = reference.encode(batch, hidden_states=True)
-    got = backend.encode(batch, hidden_states=True)
-    for i, (a, b) in enumerate(zip(got.hidden_states or (), want.hidden_states or (), strict=True)):
-        assert_same_bits(a, b, f"hidden state {i}")
-        assert np.isfinite(b).all()
-        assert b.any()
-    assert len(want.hidden_states or ()) == config.n_layers + 1
-    assert_same_bits(backend.masked_lm(want.last), reference.masked_lm(want.last), "logits")
-    rows = np.array([5, 0, 20])
-    assert_same_bits(backend.encode(batch, rows=rows).last, want.last[rows], "rows")
+    assert_every_bit(VARIATIONS[name], weights(name, precision, keep))
 
 
 def test_bfloat16_of_sums_that_are_not_in_pairs() -> None:
@@ -89,10 +78,13 @@ def test_bfloat16_of_sums_that_are_not_in_pairs() -> None:
     assert_same_bits(backend.encode(batch).last, Reference(config, own, exact).encode(batch).last)
 
 
+@pytest.mark.parametrize("keeping", [False, True], ids=["", "columns kept"])
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: head.key)
-def test_every_head(head: Head, tmp_path: Path) -> None:
+def test_every_head(head: Head, keeping: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, inputs = head.write(tmp_path), head.inputs(2, 5)
-    for precision in ("int8", *["bfloat16"] * (head.family == "DistilBert")):
+    if keeping:
+        monkeypatch.setattr(conversion, "quantized", lambda weights: narrow(weights, KEEPING))
+    for precision in ("int8", *["bfloat16"] * (head.family == "DistilBert" and not keeping)):
         models = [minidistil.load(folder, backend=name, precision=precision, threads=2) for name in ("engine", "exact")]
         got, want = (model(**inputs) for model in models)
         assert list(got) == list(want) != []
@@ -106,23 +98,9 @@ def test_every_head(head: Head, tmp_path: Path) -> None:
 @every_kind
 @pytest.mark.parametrize("heads", [False, True], ids=["one bias", "each head's"])
 def test_attentions_and_a_bias(kind: str, precision: str, heads: bool) -> None:
-    config, n = build.config(KINDS[kind]), 21
-    bias = np.random.default_rng(1).standard_normal((3, config.n_heads if heads else 1, n, n), dtype=np.float32)
-    bias[bias > 1] = -np.inf
-    for b in bias.reshape(-1, n, n):
-        np.fill_diagonal(b, 0)
-    batch = build.batch([ids(b, n) for b in range(3)], attention_bias=bias)
-    want = Reference(config, weights(kind, precision), exact).encode(batch, attentions=True, hidden_states=True)
-    for threads in (1, 2):
-        got = make(kind, precision, threads).encode(batch, attentions=True, hidden_states=True)
-        assert_same_bits(got.last, want.last)
-        for a, b in zip(got.hidden_states or (), want.hidden_states or (), strict=True):
-            assert_same_bits(a, b)
-        for layer, layer_want in zip(got.attentions or (), want.attentions or (), strict=True):
-            for a, b in zip(layer, layer_want, strict=True):
-                assert_same_bits(np.ascontiguousarray(a), b)
-    rows = np.array([1, 40])
-    assert_same_bits(make(kind, precision).encode(batch, rows=rows).last, want.last[rows])
+    n, of = 21, build.config(KINDS[kind]).n_heads if heads else 1
+    batch = build.batch([ids(b, n) for b in range(3)], attention_bias=random_bias(of, n))
+    assert_attentions([make(kind, precision, threads) for threads in (1, 2)], weights(kind, precision), batch)
 
 
 @every_precision
@@ -145,9 +123,10 @@ def test_embeddings_given_replace_the_words_only(kind: str, precision: str) -> N
     assert_same_bits(backend.encode(given_words).last, backend.encode(batch).last)
 
 
-def test_what_is_not_finite_stays_in_its_sentence() -> None:
+@pytest.mark.parametrize("precision", ["int8", KEEPING])
+def test_what_is_not_finite_stays_in_its_sentence(precision: str) -> None:
     """A row that has no scale is NaN after the product, as in the reference."""
-    config, own = build.config(SMALL), weights("distilbert", "int8")
+    config, own = build.config(SMALL), weights("distilbert", precision)
     batch = build.batch([ids(0, 9), ids(1, 5)])
     table = own.encoder.embeddings.word_embeddings
     assert isinstance(table, NarrowTable)
@@ -155,7 +134,7 @@ def test_what_is_not_finite_stays_in_its_sentence() -> None:
     rows[2, 7] = np.inf
     rows[10] = 0
     embeds = PackedBatch(None, batch.position_ids, None, rows, batch.offsets)
-    got, want = make("distilbert", "int8", 2).encode(embeds), Reference(config, own, exact).encode(embeds)
+    got, want = make("distilbert", precision, 2).encode(embeds), Reference(config, own, exact).encode(embeds)
     assert_same_bits(got.last, want.last)
     assert np.isnan(want.last[:9]).all()
     assert np.isfinite(want.last[9:]).all()
@@ -166,23 +145,18 @@ def test_what_is_not_finite_stays_in_its_sentence() -> None:
 
 @functools.cache
 def alone(kind: str, precision: str, seed: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hidden states [L + 1, n, D] and logits [n, V] of a sentence that travels alone on one thread."""
-    encoded = make(kind, precision).encode(build.batch([ids(seed, length)]), hidden_states=True)
-    return np.stack(encoded.hidden_states or ()), make(kind, precision).masked_lm(encoded.last)
+    """On one thread."""
+    return checks.alone(make(kind, precision), ids(seed, length))
 
 
 def everything(*kinds: str) -> list[np.ndarray]:
     """What models of narrow weights give for some sentences, for a comparison of machines."""
-    cases = [(kind, precision) for kind in kinds or KINDS for precision in PRECISIONS]
+    cases = [(kind, precision) for kind in kinds or KINDS for precision in NARROW]
     return [x for kind, precision in cases for n in (1, 40, 145) for x in alone(kind, precision, n, n)]
 
 
-lengths = st.one_of(st.integers(1, 40), st.sampled_from([47, 48, 49, 144, 145, 192, 193, 300]))
-companies = st.lists(st.tuples(st.integers(0, 3), lengths), min_size=1, max_size=9)
-
-
 @given(
-    st.sampled_from(list(KINDS)), st.sampled_from(PRECISIONS), companies, st.sampled_from([1, 2, 3]),
+    st.sampled_from(list(KINDS)), st.sampled_from(NARROW), companies, st.sampled_from([1, 2, 3]),
     st.sampled_from([1, 64, 2048]), st.booleans(), st.data(),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
@@ -195,26 +169,19 @@ def test_company_order_threads_and_passes_change_no_bit(
     apart: bool,
     data: st.DataObject,
 ) -> None:
-    backend, batch = make(kind, precision, threads), build.batch([ids(*s) for s in company])
-    rows = np.array(data.draw(st.lists(st.integers(0, batch.tokens - 1), max_size=12)), np.int64)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "limits", build.limits(threads, tokens, apart))
-        encoded = backend.encode(batch, hidden_states=True)
-        some = backend.encode(batch, rows=rows).last
-    states, logits = np.stack(encoded.hidden_states or ()), backend.masked_lm(encoded.last)
-    for s, start in zip(company, batch.offsets, strict=False):
-        own, (want, want_logits) = slice(start, start + s[1]), alone(kind, precision, *s)
-        assert_same_bits(np.ascontiguousarray(states[:, own]), want, f"sentence of {s[1]}")
-        assert_same_bits(logits[own], want_logits, f"logits of a sentence of {s[1]}")
-    assert_same_bits(some, encoded.last[rows], "rows")
+    rows = data.draw(st.lists(st.integers(0, sum(length for _, length in company) - 1), max_size=12))
+    assert_same_in_company(
+        make(kind, precision, threads), [ids(*s) for s in company], [alone(kind, precision, *s) for s in company],
+        build.limits(threads, tokens, apart), rows,
+    )  # fmt: skip
 
 
 def test_forked_children_give_the_same() -> None:
-    want = {precision: digest(*alone("distilbert", precision, 0, 40)) for precision in PRECISIONS}
+    want = {precision: digest(*alone("distilbert", precision, 0, 40)) for precision in NARROW}
     batch = build.batch([ids(0, 40)])
 
     def again() -> None:
-        for precision in PRECISIONS:
+        for precision in NARROW:
             encoded = make("distilbert", precision, 2).encode(batch, hidden_states=True)
             logits = make("distilbert", precision, 2).masked_lm(encoded.last)
             assert digest(np.stack(encoded.hidden_states or ()), logits) == want[precision]
@@ -282,20 +249,53 @@ def test_one_copy_for_all_that_read_the_same() -> None:
     assert not any(isinstance(s.operands, CodeRows) and s.operands.x.address.name == "x" for s in steps)
 
 
+def test_one_copy_for_all_that_keep_the_same_columns() -> None:
+    """Of rows that are smoothed alike, too: a copy holds the columns that its products keep, and no others."""
+    layer, *others = weights("distilbert", "int8").encoder.layers
+    own, generator = weights("distilbert", KEEPING), np.random.default_rng(0)
+    kept = own.encoder.layers[0].q_lin
+    assert isinstance(layer, LayerWeights)
+    assert isinstance(kept, Int8Linear)
+    assert len(kept.columns) > 1
+    lin1 = replace(layer.lin1, smooth=kept.smooth, kept=generator.standard_normal((400, len(kept.columns)), np.float32))
+    mixed = replace(own, encoder=replace(own.encoder, layers=(replace(layer, lin1=lin1), *others)))
+    steps = planned("distilbert", changed=mixed)
+    by_name = {s.name: s.operands for s in steps if s.layer == 0 and isinstance(s.operands, CodedProduct)}
+    assert {name: step.w.kept_columns for name, step in by_name.items()} == {
+        "q, k, v": 0, "out_lin": 0, "lin1 + activation": len(kept.columns), "lin2": 0
+    }  # fmt: skip
+    (coding,) = [s.operands.coding for s in steps if s.layer == 0 and s.name == "sa_layer_norm"]
+    assert coding.kept_columns == len(kept.columns)
+    alike = replace(kept, kept=generator.standard_normal(kept.kept.shape, np.float32))
+    layers = tuple(
+        replace(layer, q_lin=kept, k_lin=alike, v_lin=kept) if i == 0 else layer
+        for i, layer in enumerate((layer, *others))
+    )
+    config, changed = build.config(SMALL), replace(own, encoder=replace(own.encoder, layers=layers))
+    batch = build.batch([ids(0, 9), ids(1, 5)])
+    want = Reference(config, changed, exact).encode(batch).last
+    assert_same_bits(Engine(config, changed, threads=1).encode(batch).last, want, "each with its own")
+
+
 @every_precision
 def test_the_profile_counts_bytes(precision: str) -> None:
-    size = {"bfloat16": 2, "int8": 1}[precision]
+    size = 2 if precision == "bfloat16" else 1
     backend, batch = make("distilbert", precision), build.batch([ids(0, 40), ids(1, 7)])
     shares = profile.profile(backend, batch, passes=3).shares
-    assert sum(share.weights for share in shares if share.layer == 0) == size * (4 * 128 * 128 + 2 * 128 * 400)
-    assert backend.plan.weight_bytes() == 2 * size * (4 * 128 * 128 + 2 * 128 * 400)
+    kept = [
+        sum(4 * w.kept.size for w in vars(layer).values() if isinstance(w, Int8Linear) and w.kept is not None)
+        for layer in weights("distilbert", precision).encoder.layers
+    ]
+    assert all(kept) == (precision == KEEPING)
+    assert sum(share.weights for share in shares if share.layer == 0) == kept[0] + size * (4 * 128**2 + 2 * 128 * 400)
+    assert backend.plan.weight_bytes() == sum(kept) + 2 * size * (4 * 128 * 128 + 2 * 128 * 400)
     assert sum(share.operations for share in shares) == profile.pass_operations(backend, np.array([40, 7]))
     plain = Engine(build.config(SMALL), build.model_weights(SMALL), threads=1)
     assert backend.plan.token_operations() == plain.plan.token_operations()
     names = [share.name for share in shares if share.layer == 1]
     of_float32 = ["q, k, v", "attention", "out_lin", "sa_layer_norm", "lin1 + activation", "lin2", "output_layer_norm"]
     assert [name for name in names if ":" not in name] == of_float32
-    assert names.count("lin2: codes") == (precision == "int8")
+    assert names.count("lin2: codes") == (precision != "bfloat16")
     assert all(share.seconds > 0 for share in shares)
 
 

@@ -19,7 +19,7 @@ from minidistil.weights.packing import pack_model
 from tests import build, steps, training_steps
 from tests.bits import assert_same_bits
 from tests.families import VARIATIONS
-from tests.narrow import PRECISIONS, narrow
+from tests.narrow import KINDS, narrow
 
 
 def own_kinds() -> list[str]:
@@ -28,7 +28,7 @@ def own_kinds() -> list[str]:
     return [*names, *[name for name in VARIATIONS if name.startswith("mobilebert")]]
 
 
-@pytest.mark.parametrize("precision", ["float32", *PRECISIONS, "int8, some kept"])
+@pytest.mark.parametrize("precision", ["float32", *KINDS, "int8, some kept"])
 @pytest.mark.parametrize("kind", own_kinds())
 def test_steps_that_run_side_by_side_touch_different_memory(kind: str, precision: str) -> None:
     values, (precision, *kept) = VARIATIONS[kind], precision.split(", ")

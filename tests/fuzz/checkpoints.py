@@ -112,7 +112,7 @@ def sharded(torch: bool = False) -> dict[str, Files]:
 
 
 def quantized(folder: Path) -> dict[str, Files]:
-    """Every family in int8, some smoothed; `folder` is to write them in."""
+    """Every family in int8: some smoothed, some with columns in float32; `folder` is to write them in."""
     found = {}
     for family, (config, arrays) in models().items():
         whole = read_model(open_checkpoint(write_tensors(folder / family, config, arrays)))
@@ -120,6 +120,7 @@ def quantized(folder: Path) -> dict[str, Files]:
         if config["model_type"] != "mobilebert":
             found[f"{family} smoothed"] = read(write_quantized(folder / f"{family}-s", config, narrow.smoothed(made)))
         found[f"{family} int8"] = read(write_quantized(folder / f"{family}-8", config, made))
+        found[f"{family} kept"] = read(write_quantized(folder / f"{family}-k", config, narrow.keeping(made)))
     return found
 
 

@@ -190,13 +190,17 @@ class Quantized(_Files):
             table = safetensors.numpy.load(content)
         except Exception:  # an earlier change did it
             return byte_text.mutate(content, rng)
-        scales = [name for name in table if name.endswith(("weight_scale", "input_smooth"))]
+        scales = [name for name in table if name.endswith(("weight_scale", "input_smooth", "weight_kept"))]
         name = rng.choice(scales if rng.random() < 0.7 and scales else sorted(table))
-        array, change = table[name], rng.randrange(8)
+        array, change = table[name], rng.randrange(9)
         if change == 0:
             del table[name]
         elif change == 1:
-            table[rng.choice((f"{name}_zero_point", f"x.{name}", name.replace("weight_scale", "input_smooth")))] = array
+            names = (f"{name}_zero_point", f"x.{name}")
+            names += name.replace("weight_scale", "input_smooth"), name.replace("input_smooth", "weight_kept")
+            table[rng.choice(names)] = array
+        elif change == 8:
+            self._other_columns(table, rng)
         elif change == 2:
             table[name] = array.reshape(-1)[: rng.choice((1, 2, array.size, array.size))].copy()
         elif change == 3:
@@ -214,6 +218,21 @@ class Quantized(_Files):
                 odd = np.array(rng.choice((0, -1, np.nan, np.inf, 1e-45, 3e38, 1e36, 1e-38, -0.0))).astype(array.dtype)
             array.reshape(-1)[rng.randrange(array.size)] = odd
         return safetensors.numpy.save(table), f"tensors: change {change} of {name}"
+
+    def _other_columns(self, table: dict[str, np.ndarray], rng: random.Random) -> None:
+        """Other columns in float32, of every product of one width: perhaps none, or all of them."""
+        modules = [name.removesuffix(".input_smooth") for name in table if name.endswith(".input_smooth")]
+        width = rng.choice([table[f"{module}.input_smooth"].size for module in modules] or [0])
+        columns = rng.sample(range(width), rng.choice((0, 1, min(2, width), width)) if width else 0)
+        for module in modules:
+            smooth, weight = table[f"{module}.input_smooth"], table.get(f"{module}.weight")
+            if smooth.shape != (width,) or weight is None or weight.ndim != 2:
+                continue
+            table[f"{module}.input_smooth"] = np.where(np.isin(np.arange(width), columns), 0, 1).astype(np.float32)
+            table.pop(f"{module}.weight_kept", None)
+            if columns:
+                odd = rng.choice((0, -1, 1e-45, 1e30, 3e38))
+                table[f"{module}.weight_kept"] = np.full((len(weight), len(columns)), odd, np.float32)
 
 
 class TorchFile(_Files):

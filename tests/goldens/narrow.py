@@ -20,7 +20,7 @@ from minidistil.weights.quantizing import quantized
 from tests import build, synthetic
 from tests.bits import digest
 from tests.goldens.load import weights_digest
-from tests.narrow import PRECISIONS, narrow
+from tests.narrow import KINDS, narrow
 
 PATH = Path(__file__).with_suffix(".json")
 MODELS = {
@@ -68,7 +68,7 @@ def made() -> dict[str, str]:
 def main() -> None:
     found = {
         name: {"weights": drawn(name)}
-        | {p: result(name, Reference(build.config(MODELS[name]), model(name, p), exact)) for p in PRECISIONS}
+        | {p: result(name, Reference(build.config(MODELS[name]), model(name, p), exact)) for p in KINDS}
         for name in MODELS
     }
     PATH.write_text(json.dumps({**found, "quantizing": made()}, indent=1) + "\n")

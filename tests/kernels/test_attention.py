@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,10 +11,13 @@ from hypothesis import strategies as st
 
 from minidistil.backends.reference import exact
 from minidistil.kernels import layout
+from minidistil.kernels.products import ahead
+from minidistil.kernels.products.tile import FETCHED
 from minidistil.kernels.steps.attend import Attend
 from minidistil.kernels.steps.table import Matrix
 from minidistil.kernels.steps.take import take
 from tests.bits import assert_same_bits
+from tests.fence import fenced
 from tests.kernels.values import normal, with_non_finite
 
 
@@ -91,3 +96,55 @@ def test_some_queries_only() -> None:
     for rows in ([0], [39], [5, 6, 7], list(range(11))):
         some, _ = run(np.ascontiguousarray(q[rows]), k, v, None)
         assert_same_bits(some, whole[rows])
+
+
+@pytest.mark.parametrize(("keys", "queries", "head_dim", "lengths"), [
+    (128, 128, 64, [64, 64, 128]), (128, 3, 64, [64, 128]), (50, 50, 64, [64, 50]), (1, 1, 1, [1]),
+    (9, 7, 200, [100, 9]), (300, 300, 26, [26, 150, 150]), (512, 512, 64, [192, 192, 128]),
+])  # fmt: skip
+def test_pieces_that_tiles_fetch_are_all_of_the_next_head(keys, queries, head_dim, lengths) -> None:
+    """Each byte of its rows, whatever lengths the tiles' sums have, and little beyond; then no more."""
+    ld, ld_context = head_dim + 50, head_dim + 9
+    starts = [i << 20 for i in range(1, 5)]  # of k, v, q and the context
+    head = ahead.Ahead(*starts, keys, queries, head_dim, ld, ld_context)
+    missing = {
+        (start, row, byte)
+        for start, rows in zip(starts, (keys, keys, queries, queries), strict=True)
+        for row in range(rows)
+        for byte in range(head_dim * 4)
+    }
+    done, pieces = (0, 0, 0), 0
+    while done[0] < ahead.MATRICES:
+        length = lengths[pieces % len(lengths)]
+        address, step = ahead._piece.py_func(head, done)
+        start = max(one for one in starts if one <= address)
+        assert step == (ld_context if start == starts[3] else ld) * 4
+        row, byte = divmod(address - start, step)
+        fetched = range(byte, min(byte + FETCHED, head_dim * 4))
+        missing -= {(start, row + i, j) for i in range(length) for j in fetched}
+        done, pieces = ahead._following.py_func(head, done, length), pieces + 1
+    assert not missing
+    columns, most = -(-head_dim * 4 // FETCHED), max(keys, queries)
+    assert pieces <= ahead.MATRICES * columns * -(-most // min(lengths))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory that may not be touched is made as Linux does")
+@pytest.mark.parametrize("d", [64, 200])
+def test_of_what_is_fetched_ahead_nothing_need_be_there(d: int) -> None:
+    """Sentences of which a tile fetches more rows than there are, at the end of their memory; and of no wanted rows."""
+    lengths, wanted, heads = [50, 130, 0, 600, 49], [50, 1, 0, 0, 49], 2
+    offsets, q_offsets = (np.cumsum([0, *some]) for some in (lengths, wanted))
+    whole, k, v = (fenced(normal(i, offsets[-1], heads * d)) for i in (1, 2, 3))
+    q = fenced(np.concatenate([whole[start : start + n] for start, n in zip(offsets, wanted, strict=False)]))
+    context = fenced(np.full_like(q, 3e33))
+    arrays = [Matrix(layout.address(x), heads * d) for x in (q, k, v, context)]
+    places = map(layout.address, (offsets, q_offsets))
+    take(
+        Attend(*arrays, heads, d, 1 / np.sqrt(d), len(lengths), *places, 0, 1, 0, 0),
+        scratch_floats=layout.scratch_floats(max(lengths), d),
+    )
+    for b in range(len(lengths)):
+        if wanted[b]:
+            want, _ = exact.attention(*(x[slice(*offsets[b : b + 2])].reshape(-1, heads, d) for x in (whole, k, v)))
+            got = context[slice(*q_offsets[b : b + 2])]
+            assert_same_bits(got, want[: wanted[b]].reshape(-1, heads * d), f"sentence {b}")

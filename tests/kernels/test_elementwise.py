@@ -105,23 +105,43 @@ def test_gain_and_shift_of_a_sum_are_rounded_each(n: int, terms: int) -> None:
     assert_same_bits(x, want)
 
 
-@pytest.mark.parametrize("n", range(1, 40))
+@pytest.mark.parametrize("n", [*range(1, 40), 130, 2100, 8200])
 @pytest.mark.parametrize("scale", [0.1, 1.0, 50.0])
-def test_softmax_numerators_of_every_length(n: int, scale: float) -> None:
-    """Scores of up to hundreds: exponentials that vanish are exact zeros."""
-    scores, width = normal(1, n, scale=scale), -(-n // 16) * 16
-    row = np.full(width + 1, np.nan, np.float32)
-    row[:n] = scores
-    row[width] = 7
-    greatest, reciprocal = attention.softmax_numerators(address(row), n, np.float32(0.125), 0)
-    s = scores * np.float32(0.125)
-    assert greatest == s.max()
-    e = exact.exp_u20(s - s.max())
-    assert_same_bits(row[:n], e)
-    assert not row[n:width].any()
-    assert row[width] == 7
-    total = exact.sum8(e[None])
-    assert_same_bits(np.float32(reciprocal).reshape(1), np.float32(1) / total)
+@pytest.mark.parametrize("biased", [False, True])
+def test_softmax_numerators_of_every_length(n: int, scale: float, biased: bool) -> None:
+    """Scores of up to hundreds: exponentials that vanish are exact zeros. Rows that fit a cache together and do not."""
+    rows, width = 7, -(-n // 16) * 16
+    scores = normal(1, rows, n, scale=scale)
+    x = np.full((rows, width + 16), np.nan, np.float32)
+    x[:, :n], x[:, width:] = scores, 7
+    bias = normal(2, rows, n + 3) if biased else None
+    tops, reciprocals = np.zeros(rows + 1, np.float32), np.zeros(rows + 1, np.float32)
+    where = map(address, (tops, reciprocals))
+    attention.softmax_numerators(address(x), width + 16, rows, n, np.float32(0.125), address(bias), n + 3, *where)
+    s = scores * np.float32(0.125) if bias is None else exact.fma(scores, np.float32(0.125), bias[:, :n])
+    e = exact.exp_u20(s - s.max(axis=1, keepdims=True))
+    assert (tops[:rows] == s.max(axis=1)).all()
+    assert_same_bits(x[:, :n], e)
+    assert not x[:, n:width].any()
+    assert (x[:, width:] == 7).all()
+    assert_same_bits(reciprocals[:rows], np.float32(1) / exact.sum8(e).ravel())
+    assert tops[rows] == reciprocals[rows] == 0
+
+
+def test_the_exponential_of_a_score_wherever_it_may_differ() -> None:
+    """Some of all numbers up to zero, and all where results are about to vanish; no score is above the greatest."""
+    some = np.arange(0x80000000, 0xFF800001, 1009, np.uint32)
+    vanishing = np.arange(*np.array([-86.25, -87.5], np.float32).view(np.uint32), dtype=np.uint32)
+    x = np.concatenate([some, vanishing, np.zeros(-(len(some) + len(vanishing)) % 16, np.uint32)]).view(np.float32)
+    want, got = exact.exp_u20(x), x.copy()
+    tops, reciprocals = np.empty(1, np.float32), np.empty(1, np.float32)
+    # One row, of which zero is the greatest.
+    attention.softmax_numerators(
+        address(got), len(got), 1, len(got), np.float32(1), 0, 0, address(tops), address(reciprocals)
+    )
+    assert_same_bits(got, want)
+    assert ((want > 0) & (want < 1e-37)).any()
+    assert (want == 0).any()
 
 
 @pytest.mark.parametrize("n", [*range(1, 35), 100])

@@ -20,10 +20,10 @@ from minidistil.kernels.steps.code_rows import CodeRows
 from minidistil.kernels.steps.coded_product import CodedProduct
 from minidistil.kernels.steps.decode_rows import DecodeRows
 from minidistil.kernels.steps.sum_rows import LAYER_NORM, NO_NORM, SumRows
-from minidistil.kernels.steps.table import Coding, Matrix, Rows
+from minidistil.kernels.steps.table import Matrix, Rows
 from minidistil.kernels.steps.take import take
 from minidistil.weights.model_weights import Norm
-from minidistil.weights.narrow import Int8Linear, NarrowTable
+from minidistil.weights.narrow import Int8Linear, NarrowTable, kept_columns
 from tests.bits import assert_same_bits
 from tests.fence import fenced
 from tests.kernels import whole_numbers as whole
@@ -56,8 +56,14 @@ def keeping(w: Int8Linear, columns: Sequence[int]) -> Int8Linear:
     return replace(w, smooth=smooth, kept=normal(9, n, len(columns)))
 
 
-def check(m: int, n: int, k: int, dot: int, most: int = 128, smooth: bool = False) -> None:
-    x, w = normal(1, m, k), linear(2, n, k, smooth, most)
+def some_columns(k: int, count: int) -> list[int]:
+    """The first and the last of k, or one, and others between."""
+    found = np.random.default_rng([k, count]).choice(k, min(k, count), replace=False)
+    return sorted({0, k - 1, *found.tolist()} if count > 1 else found.tolist())
+
+
+def check(m: int, n: int, k: int, dot: int, most: int = 128, smooth: bool = False, columns: Sequence[int] = ()) -> None:
+    x, w = normal(1, m, k), keeping(linear(2, n, k, smooth, most), columns)
     assert_same_bits(whole.product(whole.coded(x, w.smooth), w, dot), int8.linear(x, w), f"M={m} N={n} K={k}")
 
 
@@ -193,6 +199,7 @@ def check_rows(x: np.ndarray, smooth: np.ndarray | None = None) -> whole.Rows:
     assert_same_bits(got.scale, want.scale, "scales")
     assert (got.zero == want.zero).all()
     assert (got.codes == want.codes).all(), f"first in row {np.argwhere(got.codes != want.codes)[0]}"
+    assert_same_bits(got.kept, x[:, kept_columns(smooth)], "columns that are kept")
     return got
 
 
@@ -265,17 +272,20 @@ def test_what_overflows_when_it_is_smoothed() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 5, 16, 50, 768])
-@pytest.mark.parametrize("smooth", [False, True])
-def test_sums_that_are_coded_where_they_are_made(n: int, smooth: bool) -> None:
+@pytest.mark.parametrize("smooth", ["", "smooth", "kept"])
+def test_sums_that_are_coded_where_they_are_made(n: int, smooth: str) -> None:
     a, b, norm = normal(1, 7, n), normal(2, 7, n), Norm(normal(3, n), normal(4, n), 1e-12)
     factors = np.exp(normal(5, n)) if smooth else None
-    out, rows, none = np.empty((7, n), np.float32), whole.blank_rows(7, n), Rows(0, 0, 0)
+    if factors is not None and smooth == "kept":
+        factors[some_columns(n, 9)] = 0
+    columns = kept_columns(factors)
+    out, rows, none = np.empty((7, n), np.float32), whole.blank_rows(7, n, len(columns)), Rows(0, 0, 0)
     for how, want in (
         ((LAYER_NORM, address(norm.weight), address(norm.bias), 1e-12), exact.layer_norm(a + b, norm)),
         ((NO_NORM, 0, 0, 0.0), a + b),
     ):
         terms = (Rows(address(a), n, 0), Rows(address(b), n, 0), none)
-        take(SumRows(Matrix(address(out), n), *terms, 7, n, *how, rows.matrix, Coding(address(factors))))
+        take(SumRows(Matrix(address(out), n), *terms, 7, n, *how, rows.matrix, whole.coding(factors, columns)))
         rows.check()
         assert_same_bits(out, want)
         apart = whole.coded(want, factors)

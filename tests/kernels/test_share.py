@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidistil.kernels.steps.share import even_block
+from minidistil.kernels import layout
+from minidistil.kernels.steps.share import even_block, next_rows
+from minidistil.kernels.steps.team import Member
 
 
 def rounds(rows: int, block: int, others: int, threads: int) -> int:
@@ -46,3 +48,14 @@ def test_two_threads_keep_them_in_models_of_usual_sizes(rows: int, panels: int) 
 )
 def test_as_many_tasks_as_threads_where_the_rows_allow(rows: int, panels: int, threads: int, tasks: int) -> None:
     assert -(-rows // even_block(rows, 128, 8, panels, threads)) * panels == tasks
+
+
+@given(st.integers(0, 300), st.integers(1, 8), st.integers(1, 70))
+def test_rows_are_drawn_once_each_and_by_every_thread(rows: int, most: int, threads: int) -> None:
+    memory = layout.team_memory(1)
+    member, drawn = Member(0, threads, memory.ctypes.data, 0, 0), []
+    while (task := next_rows(member, rows, most))[0] < task[1]:
+        drawn.append(range(*task))
+    assert [row for task in drawn for row in task] == list(range(rows))
+    assert max(map(len, drawn), default=0) <= most
+    assert len(drawn) >= min(rows, threads)

@@ -87,10 +87,12 @@ def coding(smooth: np.ndarray | None, columns: np.ndarray) -> Coding:
     return Coding(address(smooth), address(columns) if columns.size else 0, len(columns))
 
 
-def given(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> Rows:
-    """Rows of such codes uint8 [M, K]."""
+def given(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray, kept: np.ndarray | None = None) -> Rows:
+    """Rows of such codes uint8 [M, K], and of what is kept of them float32 [M, C]."""
     m, k = codes.shape
-    rows = Rows(np.zeros((m, layout.coded_row(k) * 4), np.uint8), k)
+    kept = np.zeros((m, 0), np.float32) if kept is None else kept
+    rows = Rows(np.zeros((m, layout.coded_row(k, kept.shape[1]) * 4), np.uint8), k, kept.shape[1])
+    rows.whole[:, layout.beyond_codes(k) * 4 :][:, : kept.shape[1] * 4] = kept.view(np.uint8).reshape(m, -1)
     rows.whole[:, :4], rows.whole[:, 4:8] = (
         x.astype(t)[:, None].view(np.uint8) for x, t in ((scale, np.float32), (zero, np.int32))
     )

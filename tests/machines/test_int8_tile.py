@@ -19,7 +19,7 @@ from minidistil.kernels.products.int8_dots import DOTS, UNKNOWN, Dots, definitio
 from minidistil.kernels.products.int8_tile import NAME, tile_module
 from minidistil.weights.narrow import Int8Linear
 from tests.bits import assert_same_bits
-from tests.kernels import whole_numbers
+from tests.kernels import test_int8, whole_numbers
 from tests.kernels.values import normal
 from tests.machines import cross
 
@@ -85,6 +85,28 @@ def test_the_tile_fits_the_registers(cpu: str, features: str, lanes: int, dot: i
 
 
 @pytest.mark.parametrize(
+    ("cpu", "features", "lanes", "dot"), [c[:4] for c in CODE], ids=[f"{c[0]}-{c[3]}" for c in CODE]
+)
+def test_columns_that_are_kept_are_added_in_registers(cpu: str, features: str, lanes: int, dot: int) -> None:
+    """One loop: each vector of the panel is read once for all rows of the tile, each number of a row once."""
+    kind, sums = DOTS[lanes][dot], ("vfmadd", "fmla")
+    found = [
+        loop
+        for loop in cross.loops(assembly(cpu, features, lanes)[dot])
+        if sum(line.startswith(sums) for line in loop) == kind.rows * kind.vectors
+    ]
+    assert len(found) == 1
+    (loop,) = found
+    register = {16: r"%zmm\d+$", 8: r"%ymm\d+$", 4: r"^fmla\s+v\d+"}[lanes]
+    accumulators = {found[0] for line in loop if line.startswith(sums) and (found := re.search(register, line))}
+    assert len(accumulators) == kind.rows * kind.vectors, "every result has its register"
+    assert not [line for line in loop if re.match(r"v?mov[au]ps\s+%|mov\s+v|str|stp", line)], (
+        "no copies, nothing written"
+    )
+    assert len(loop) <= 2.4 * len(accumulators)
+
+
+@pytest.mark.parametrize(
     ("cpu", "features", "lanes", "names"),
     [("x86-64-v4", WIDE, 16, "vpdp"), ("x86-64-v3", "", 8, "vpdp|zmm"), ("generic", "", 4, "sdot")],
 )
@@ -112,28 +134,30 @@ def test_tiles_by_the_definition_of_their_sums(lanes: int, dot: int) -> None:
     module = tile_module({DOT_EXACT: kind}, machine, "")
     engine = binding.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    tile = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 13)(engine.get_function_address(NAME))
+    tile = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 16)(engine.get_function_address(NAME))
     for rows in range(1, kind.rows + 1):
         for k in (1, 4, 5, 13, 16, 17, 64, 100):
-            check(tile, kind, rows, k)
+            check(tile, kind, rows, k, k % 3)
 
 
-def check(tile: ctypes._CFuncPtr, kind: Dots, rows: int, k: int) -> None:
+def check(tile: ctypes._CFuncPtr, kind: Dots, rows: int, k: int, kept: int) -> None:
     rng, n, words = np.random.default_rng([rows, k]), layout.PANEL, -(-k // 4)
     codes, weight = rng.integers(0, 256, (rows, k)).astype(np.uint8), rng.integers(-128, 128, (n, k)).astype(np.int8)
     codes[0], weight[0], weight[-1], weight[5] = 255, -128, 127, -128
-    w = Int8Linear(weight, np.exp(normal(1, n)) / 100, normal(2, n))
-    scale, zero = np.exp(normal(3, rows)), rng.integers(0, 256, rows)
-    x, packed = whole_numbers.given(codes, scale, zero), whole_numbers.packed(w)
+    w = test_int8.keeping(Int8Linear(weight, np.exp(normal(1, n)) / 100, normal(2, n)), range(kept))
+    scale, zero, numbers = np.exp(normal(3, rows)), rng.integers(0, 256, rows), normal(4, rows, kept)
+    x, packed = whole_numbers.given(codes, scale, zero, numbers), whole_numbers.packed(w)
     out = np.full((rows + 1, n + 3), 3e33, np.float32)
     for first in range(0, n, kind.sliver):
         o, columns = packed.operands, first * 4
         tile(
             DOT_EXACT, rows, x.matrix.address, x.matrix.ld, o.weight + first * 4, address(out) + columns, n + 3, words,
-            o.scale + columns, o.bias + columns, o.sums + columns, o.weight, 64,
+            o.scale + columns, o.bias + columns, o.sums + columns, o.kept + columns, kept, o.kept, o.weight, 64,
         )  # fmt: skip
     total = int8.product(codes, weight) - zero[:, None].astype(np.int32) * weight.sum(axis=1, dtype=np.int32)
     want = int8.fma(total.astype(np.float32), scale[:, None] * w.scale, np.broadcast_to(w.bias, total.shape))
+    for i in range(kept):
+        want = int8.fma(numbers[:, i, None], w.kept[:, i], want)
     assert_same_bits(np.ascontiguousarray(out[:rows, :n]), want, f"{rows} rows, K={k}")
     assert (out[rows:] == np.float32(3e33)).all()
     assert (out[:, n:] == np.float32(3e33)).all()

@@ -9,7 +9,7 @@ import pytest
 
 from minidistil.backends.reference import int8
 from minidistil.kernels import layout
-from tests.kernels import test_int8, whole_numbers
+from tests.kernels import test_int8, test_kept_columns, whole_numbers
 from tests.kernels.values import normal
 from tests.machines import emulator
 from tests.machines.test_neon import folder
@@ -44,8 +44,9 @@ def emulated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> emulator.Emulator
         (40, 60, 768),
     ],
 )
-def test_product(emulated: emulator.Emulator, dot: int, m: int, n: int, k: int) -> None:
-    test_int8.check(m, n, k, dot, smooth=k % 2 == 0)
+@pytest.mark.parametrize("kept", [False, True], ids=["", "with columns kept"])
+def test_product(emulated: emulator.Emulator, dot: int, m: int, n: int, k: int, kept: bool) -> None:
+    test_int8.check(m, n, k, dot, smooth=k % 2 == 0, columns=test_int8.some_columns(k, 9) if kept else ())
     assert emulated.runs == [["CodeRows"], ["CodedProduct"]]
 
 
@@ -75,9 +76,15 @@ def test_rows() -> None:
     test_int8.check_rows(x)
 
 
+def test_columns_that_are_kept() -> None:
+    test_kept_columns.test_a_column_that_is_kept_takes_no_steps_from_the_others()
+    test_kept_columns.test_what_is_not_finite_makes_its_row_nan_where_columns_are_kept(np.nan)
+
+
 @pytest.mark.parametrize("n", [1, 16, 50])
 def test_sums_that_are_coded_where_they_are_made(n: int) -> None:
-    test_int8.test_sums_that_are_coded_where_they_are_made(n, True)
+    test_int8.test_sums_that_are_coded_where_they_are_made(n, "smooth")
+    test_int8.test_sums_that_are_coded_where_they_are_made(n, "kept")
 
 
 @pytest.mark.parametrize("kind", ["int8", "bfloat16"])

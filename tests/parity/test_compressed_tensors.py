@@ -63,6 +63,20 @@ def test_they_read_ours(tmp_path: Path, name: str) -> None:
         assert np.ascontiguousarray(x).tobytes() in expected, key
 
 
+def test_they_name_what_they_leave_out(tmp_path: Path) -> None:
+    """What the input is multiplied by, and the columns that are kept: nothing of it in silence."""
+    import transformers
+
+    name = "DistilBertForSequenceClassification"
+    config = {**CONFIGS[name], "vocab_size": 300, "architectures": [name]}
+    made = quantized.keeping(quantized.in_int8(quantized.source(tmp_path / "source", config)))
+    folder = quantized.write(tmp_path, config, made)
+    _, said = getattr(transformers, name).from_pretrained(folder, output_loading_info=True)
+    ours = {key for key in open_checkpoint(folder).names if key.endswith(("input_smooth", "weight_kept"))}
+    assert len(ours) == 2 * 2 * 6
+    assert set(said["unexpected_keys"]) == ours
+
+
 @pytest.mark.parametrize("name", ["DistilBertForSequenceClassification", "BertModel", "BertForTokenClassification"])
 def test_they_compute_nearly_the_same(tmp_path: Path, name: str) -> None:
     """Inputs become whole numbers by the same rule; where they lie on a border, by another rounding."""

@@ -25,7 +25,17 @@ def example(
     probabilities = _softmax(3 * draw(layers, heads, n, n))
     return Explanation(
         parts.Subject(
-            "example", "ExampleForMaskedLM", "distilbert", "masked_lm", layers, heads, WIDTH, 1000, 123_456, "float32"
+            "example",
+            "ExampleForMaskedLM",
+            "distilbert",
+            "masked_lm",
+            layers,
+            heads,
+            WIDTH,
+            1000,
+            123_456,
+            "float32",
+            "float32",
         ),
         (text if text is not None else " ".join(tokens[1:-1]),),
         tuple(_pieces(tokens)),

@@ -152,6 +152,20 @@ def test_page_of_narrow_weights_traces_what_they_compute(shown: Any, load: Any, 
     assert page.said == []
 
 
+@pytest.mark.parametrize("precision", [None, "float32"])
+def test_line_of_python_loads_an_int8_checkpoint_as_it_was(
+    shown: Any, folder_of_kept: Any, monkeypatch: pytest.MonkeyPatch, precision: str | None
+) -> None:
+    """In int8 where nothing else is said; and the page does not say that PyTorch computes what it does not."""
+    folder = folder_of_kept(MASKED_LM[0])
+    monkeypatch.chdir(folder.parent)
+    page = shown(explain(minidistil.load(folder.name, threads=1, precision=precision), TEXT))
+    result = page.evaluate("document.querySelector('#story .result').textContent")
+    line = page.evaluate("document.querySelector('#story .python').textContent")
+    assert shortest(eval(line, {"minidistil": minidistil}).value.value) == result
+    assert ("PyTorch" in page.evaluate("document.querySelector('footer').textContent")) == (precision == "float32")
+
+
 _COMPUTED = """(name) => pass.traced(name).map((c) => Array.from({ length: pass.matrices.get(name).shape[0] },
     (_, t) => { const told = pass.origin(name, [t, c]); return told.missing ? -1 : bitsOf(told.recomputed); }))"""
 

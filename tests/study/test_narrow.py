@@ -7,9 +7,10 @@ import pytest
 
 from minidistil.backends.reference import int8
 from minidistil.backends.reference.elementary import fma
-from minidistil.study import explain, origin, trace
+from minidistil.study import explain, origin, portions, trace
 from minidistil.study.answers import Following
 from minidistil.study.interventions import heads_off
+from minidistil.study.patterns import attention
 from minidistil.study.tables import shortest
 from minidistil.weights.narrow import Int8Linear
 from minidistil.weights.packing import pack_again, pack_model
@@ -164,6 +165,19 @@ def test_a_narrow_model_is_explained_and_says_what_does_not_apply(load, precisio
     assert precision in reason
     assert 'precision="float32"' in reason
     assert all(cell.agrees for matrix in found.numbers.matrices for cell in matrix.cells)
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["smoothed", "columns kept"])
+def test_a_page_is_offered_as_much_as_it_has_room_for(load, monkeypatch, kept):
+    """Products that are smoothed have their smoothing in common, and a page has it once."""
+    room = 300_000
+    monkeypatch.setattr(portions, "page_limit", lambda tokens: room)
+    found = trace(load(MASKED_LM[0], kept=kept, threads=1, precision="int8"), TEXT)
+    offered = portions.numbers(found, attention(found)).portions
+    there = {(one.name, one.axis, one.at): one for portion in offered for one in portion.kept}
+    checks = [check for portion in offered for check in portion.checks]
+    assert sum(map(portions.cost, there.values())) + sum(map(portions.check_cost, checks)) >= room
+    assert portions.fitting(offered, room) == list(offered[:-1])
 
 
 def test_weights_of_another_kind_are_not_written_over(load):

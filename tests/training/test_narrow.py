@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,16 @@ def test_a_student_learns_from_a_teacher_in_int8(models: dict[str, Path], tmp_pa
         assert 0 <= found.figures["agreement"] <= 1
         losses[name] = [(line["soft"], line["cosine"]) for line in read_log(found.log) if "loss" in line]
         assert minidistil.load(tmp_path / name, backend="exact").precision == "float32"
+    for name in ("one", "one-int8"):
+        asked = distill(
+            TEXTS, teacher=models[name], teacher_precision="int8", start=models["two"], out=tmp_path / f"{name} asked",
+            held_out=LABELLED, **QUICK,
+        )  # fmt: skip
+        losses[f"{name} asked"] = [(line["soft"], line["cosine"]) for line in read_log(asked.log) if "loss" in line]
+        assert asked.folder.joinpath("model.safetensors").read_bytes() == (
+            (tmp_path / "one-int8" / "model.safetensors").read_bytes()
+        )
+    assert losses["one asked"] == losses["one-int8 asked"] == losses["one-int8"]
     first, narrow = np.array(losses["one"]), np.array(losses["one-int8"])
     assert np.any(first != narrow)
     np.testing.assert_allclose(narrow, first, rtol=0.1)
@@ -156,3 +167,28 @@ def test_a_student_learns_from_a_teacher_in_int8(models: dict[str, Path], tmp_pa
     assert again.folder.joinpath("model.safetensors").read_bytes() == (
         (tmp_path / "one-int8" / "model.safetensors").read_bytes()
     )
+
+
+def _begun(run: Path) -> dict[str, Any]:
+    return json.loads((run / "training" / "run.json").read_text())
+
+
+def test_layers_are_the_checkpoints_whatever_the_teacher_answers_in(models: dict[str, Path], tmp_path: Path) -> None:
+    """And a run that goes on asks for the same precision; one that names none is as it was before there were any."""
+    call: dict[str, Any] = {"layers": [0], "learning_rate": 0.0, **QUICK}
+    for precision in ("float32", "bfloat16", "int8"):
+        made = distill(TEXTS, teacher=models["one"], teacher_precision=precision, out=tmp_path / precision, **call)
+        stored = (read(made.folder)[1].encoder, read(models["one"])[1].encoder)
+        assert_same_bits(*(encoder.layers[0].lin1.weight for encoder in stored))
+        begun = _begun(made.folder)
+        assert begun.pop("teacher_precision", "float32") == precision
+        assert begun["start"] == _begun(tmp_path / "float32")["start"]
+    usual = distill(TEXTS, teacher=models["one"], out=tmp_path / "float32", **call)
+    assert usual.resumed == usual.steps
+    with pytest.raises(ValueError, match=r'teacher_precision was "int8" and is unset'):
+        distill(TEXTS, teacher=models["one"], out=tmp_path / "int8", **call)
+    again = distill(TEXTS, teacher=models["one"], teacher_precision="int8", out=tmp_path / "int8", **call)
+    assert again.resumed == again.steps
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, int8, got 'int4'"):
+        distill(TEXTS, teacher=models["one"], teacher_precision="int4", out=tmp_path / "no", **call)  # type: ignore[arg-type]
+    assert not (tmp_path / "no").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,16 @@ def stored(folder: Path) -> tuple[dict[str, Any], Arrays]:
     """config.json and tensors of a checkpoint, copied, to be changed."""
     opened = open_checkpoint(folder)
     return read_object(folder / "config.json"), {name: opened.read_stored(name).copy() for name in opened.names}
+
+
+def is_mapped(x: np.ndarray) -> bool:
+    """Whether an array lies in a mapped file, and nobody can write to it."""
+    assert x.flags.c_contiguous
+    assert not x.flags.writeable
+    owner: Any = x
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return isinstance(owner.obj if isinstance(owner, memoryview) else owner, mmap.mmap)
 
 
 def arrays(weights: ModelWeights) -> Arrays:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import mmap
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -121,16 +120,6 @@ class TestRoundTrips:
 
 
 class TestMemory:
-    @staticmethod
-    def view(x: np.ndarray) -> bool:
-        """Whether an array lies in a mapped file, and nobody can write to it."""
-        assert x.flags.c_contiguous
-        assert not x.flags.writeable
-        owner: Any = x
-        while isinstance(owner, np.ndarray):
-            owner = owner.base
-        return isinstance(owner.obj if isinstance(owner, memoryview) else owner, mmap.mmap)
-
     @pytest.mark.parametrize("precision", ["int8", "bfloat16"])
     def test_what_is_in_the_file_is_not_copied(self, tmp_path: Path, precision: str) -> None:
         weights = source(tmp_path)
@@ -140,9 +129,9 @@ class TestMemory:
         narrow = [name for name, x in found.items() if x.dtype != np.float32]
         assert len(narrow) == 2 + 6 * 2 + 2
         if precision == "int8":
-            assert all(self.view(x) for x in found.values())
+            assert all(quantized.is_mapped(x) for x in found.values())
         else:
-            assert all(self.view(found[name]) for name in narrow)
+            assert all(quantized.is_mapped(found[name]) for name in narrow)
 
     def test_a_base_model_takes_68_megabytes(self) -> None:
         """By the shapes of a DistilBERT-base for masked words: its tables and products in int8, nothing twice."""

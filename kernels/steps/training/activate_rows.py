@@ -22,18 +22,17 @@ def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
     from minidistil.kernels.simd.activations import activate_row
-    from minidistil.kernels.steps.team import next_task
+    from minidistil.kernels.steps.share import next_rows
 
-    most_rows_per_task = 4
+    most_rows = 4
 
     @part
     def activate_rows(o, member):
-        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
         while True:
-            first = next_task(member) * rows_per_task
-            if first >= o.rows:
+            first, end = next_rows(member, o.rows, most_rows)
+            if first >= end:
                 break
-            for i in range(first, min(first + rows_per_task, o.rows)):
+            for i in range(first, end):
                 activate_row(o.x.address + i * o.x.ld * 4, o.out.address + i * o.out.ld * 4, o.n, o.activation)
 
     return activate_rows

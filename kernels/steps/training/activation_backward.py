@@ -27,18 +27,17 @@ def code() -> Callable:
     """What a thread does in such a step."""
     from minidistil.kernels.code.compile import part
     from minidistil.kernels.simd.derivatives import backward_row
-    from minidistil.kernels.steps.team import next_task
+    from minidistil.kernels.steps.share import next_rows
 
-    most_rows_per_task = 4
+    most_rows = 4
 
     @part
     def activation_backward(o, member):
-        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
         while True:
-            first = next_task(member) * rows_per_task
-            if first >= o.rows:
+            first, end = next_rows(member, o.rows, most_rows)
+            if first >= end:
                 break
-            for i in range(first, min(first + rows_per_task, o.rows)):
+            for i in range(first, end):
                 value = o.value.address + i * o.value.ld * 4 if o.value.address != 0 else 0
                 dy, x, out = (
                     o.dy.address + i * o.dy.ld * 4,

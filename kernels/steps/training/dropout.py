@@ -40,18 +40,17 @@ def code() -> Callable:
     from minidistil.kernels.code.compile import part
     from minidistil.kernels.products.gemm import copy_rows
     from minidistil.kernels.simd.philox import drop_row
-    from minidistil.kernels.steps.team import next_task
+    from minidistil.kernels.steps.share import next_rows
 
-    most_rows_per_task = 8
+    most_rows = 8
 
     @part
     def dropout(o, member):
-        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
         while True:
-            first = next_task(member) * rows_per_task
-            if first >= o.rows:
+            first, end = next_rows(member, o.rows, most_rows)
+            if first >= end:
                 break
-            for i in range(first, min(first + rows_per_task, o.rows)):
+            for i in range(first, end):
                 x, out = o.x.address + i * o.x.ld * 4, o.out.address + i * o.out.ld * 4
                 if o.chance.threshold != 0:
                     drop_row(x, out, o.n, o.chance, o.chance.site, o.chance.first_row + i)

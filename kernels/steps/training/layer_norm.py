@@ -29,18 +29,17 @@ def code() -> Callable:
     from minidistil.kernels.code.compile import part
     from minidistil.kernels.simd.layer_norm import normalize_row
     from minidistil.kernels.simd.memory import set_f32
-    from minidistil.kernels.steps.team import next_task
+    from minidistil.kernels.steps.share import next_rows
 
-    most_rows_per_task = 4
+    most_rows = 4
 
     @part
     def layer_norm(o, member):
-        rows_per_task = max(1, min(most_rows_per_task, o.rows // member.threads))
         while True:
-            first = next_task(member) * rows_per_task
-            if first >= o.rows:
+            first, end = next_rows(member, o.rows, most_rows)
+            if first >= end:
                 break
-            for i in range(first, min(first + rows_per_task, o.rows)):
+            for i in range(first, end):
                 x, out = o.x.address + i * o.x.ld * 4, o.out.address + i * o.out.ld * 4
                 mean, rstd = normalize_row(x, out, o.n, o.gain, o.shift, o.eps, member.scratch)
                 set_f32(o.moments, 2 * i, mean)

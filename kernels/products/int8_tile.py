@@ -98,7 +98,7 @@ def tile_module(kinds: Mapping[int, Dots], machine: Any, features: str) -> Any:
     function = ir.Function(code, _TYPE, NAME)
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    dot, *arguments = function.args
+    dot = function.args[0]
     last = builder.append_basic_block("exact")
     switch = builder.switch(dot, last)
     for number, dots in kinds.items():
@@ -106,7 +106,8 @@ def tile_module(kinds: Mapping[int, Dots], machine: Any, features: str) -> Any:
         if number != DOT_EXACT:
             switch.add_case(_int(number), block)
         builder.position_at_end(block)
-        builder.call(_tiles(code, f"{NAME}.{number}", dots, features), arguments)
+        # A jump: most arguments lie on the stack, and stay there.
+        builder.call(_tiles(code, f"{NAME}.{number}", dots, features), function.args, tail="musttail")
         builder.ret_void()
     module = binding.parse_assembly(str(code))
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
@@ -123,7 +124,7 @@ emit.LINKED[NAME] = functools.partial(tile_module, KINDS)
 
 def _tiles(module: ir.Module, name: str, dots: Dots, features: str) -> ir.Function:
     """A function with the tiles of one kind of sum, of 1 to `dots.rows` rows."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 15), name)
+    function = ir.Function(module, _TYPE, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     every = ",".join(filter(None, (features, dots.features)))
@@ -131,7 +132,7 @@ def _tiles(module: ir.Module, name: str, dots: Dots, features: str) -> ir.Functi
         if value:
             set.add(function.attributes, f'"{key}"="{value}"')  # llvmlite itself knows none that have values
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    rows, *arguments = function.args
+    _, rows, *arguments = function.args
     end = builder.append_basic_block("end")
     switch = builder.switch(rows, end)
     for m in range(1, dots.rows + 1):

@@ -110,6 +110,8 @@ def _apart(offsets: np.ndarray, limits: Limits) -> list[int] | None:
     if sentences < threads or tokens < threads * limits.least:
         return None
     count = threads * min(-(-tokens // (threads * limits.alone)), tokens // (threads * limits.least))
+    if count == 1:
+        return [sentences]
     # The sentence's end that is nearest to each of the even parts' ends.
     even = np.arange(1, count) * tokens / count
     after = np.searchsorted(offsets, even)

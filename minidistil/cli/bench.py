@@ -63,11 +63,14 @@ def bench(
 ) -> None:
     """Measure how fast CHECKPOINT runs on this machine, and where the time goes; or how long FILE would take.
 
-    Sentences of random tokens, each length by itself; medians of several passes, with the 10th and 90th percentile. "of
-    peak" holds a kernel against what the cores do at most in registers, "of reading" its weights against how fast the
-    cores together read as many bytes as the model has of them, both measured in the same run. More than 100% of either
-    means that the machine was slower while that was measured; of int8, whose products are of whole numbers, that they
-    are faster than float32's can be.
+    Sentences of random tokens, each length by itself; medians of several passes, with the 10th and 90th percentile. All
+    threads take a pass together here; of a batch with sentences enough for each, a model's call lets every thread take
+    passes of its own, which is somewhat faster.
+
+    "of peak" holds a kernel against what the cores do at most in registers, "of reading" its weights against how fast
+    the cores together read as many bytes as the model has of them, both measured in the same run. More than 100% of
+    either means that the machine was slower while that was measured; of int8, whose products are of whole numbers, that
+    they are faster than float32's can be.
 
     With FILE (or example:amendments), its lines are counted, and some of all parts embedded: how long all of them would
     take here.

@@ -36,8 +36,7 @@ def code() -> Callable:
     from minidistil.kernels.steps.share import even_block
     from minidistil.kernels.steps.team import next_task
 
-    # As in a product of float32 (product.py): few rows wait for their panel, and draw the next task to fetch its own.
-    reserves = 32
+    reserves = 256  # as in a product of float32 (product.py)
 
     @part
     def coded_product(o, member):

@@ -35,9 +35,9 @@ def code() -> Callable:
     from minidistil.kernels.steps.share import even_block
     from minidistil.kernels.steps.team import next_task
 
-    # Up to so many rows, reading a panel from memory takes about as long as multiplying by it: a thread then draws its
-    # next task before it begins with one, to know which panel it must fetch next (`multiply_panel`).
-    reserves = 32
+    # Up to so many rows a thread draws its next task before it begins with one, to know which panel it must fetch next
+    # (`multiply_panel`). With more, a panel's way from memory no longer shows, and a task kept from idle threads would.
+    reserves = 256
 
     @part
     def product(o, member):
